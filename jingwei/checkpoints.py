@@ -1,0 +1,82 @@
+"""Checkpoints: weights, and all that rebuilds the network and goes on with its training.
+
+A checkpoint is self-contained: family, encoder, bands, type, normalisation, legend and recipe are in it. It is written
+whole or not at all, and read without running any code that a stranger may have put into it.
+"""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from jingwei.errors import CheckpointError
+from jingwei.legend import Legend, legend_from_dict
+from jingwei.models import ModelSpec, Segmenter, build_model
+from jingwei.models.pretrained import read_pickle
+from jingwei.raster import whole_or_nothing
+
+FORMAT = "jingwei-1"
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds, tensors on the CPU."""
+
+    spec: ModelSpec
+    dtype: str  # of the scenes it was trained on
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    legend: Legend
+    recipe: dict
+    weights: dict[str, torch.Tensor]
+    scores: dict = field(default_factory=dict)
+    training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
+
+    @property
+    def score(self) -> float:
+        """The validation mIoU it was kept for; -1 where there was no validation."""
+        score = self.scores.get("miou")
+        return -1.0 if score is None else score
+
+    def build(self) -> Segmenter:
+        """The network with its weights, in evaluation mode, on the CPU."""
+        model = build_model(self.spec, self.mean, self.std)
+        model.load_state_dict(self.weights)
+        return model.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint, whole or not at all."""
+    content = {
+        "format": FORMAT,
+        "spec": asdict(checkpoint.spec),
+        "dtype": checkpoint.dtype,
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "legend": checkpoint.legend.to_dict(),
+        "recipe": checkpoint.recipe,
+        "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
+        "scores": checkpoint.scores,
+        "training": checkpoint.training,
+    }
+    # torch.save reports a full disk as a RuntimeError of its zip writer; through a file it stays an OSError.
+    with whole_or_nothing(path) as part, open(part, "wb") as file:
+        torch.save(content, file)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint. Raises CheckpointError where it is missing, broken, carries code, or is not one of ours."""
+    content = read_pickle(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(path, "is no checkpoint of this library", "give a last.pt or best.pt under model/")
+    return Checkpoint(
+        spec=ModelSpec(**content["spec"]),
+        dtype=content["dtype"],
+        mean=tuple(content["mean"]),
+        std=tuple(content["std"]),
+        legend=legend_from_dict(content["legend"], where=path),
+        recipe=content["recipe"],
+        weights=content["weights"],
+        scores=content["scores"],
+        training=content["training"],
+    )

@@ -1,0 +1,180 @@
+"""The table of training crops, `crops.csv`, and its split into train and validation.
+
+The split is spatial: a scene is divided into blocks, and whole blocks go to validation. In every label crop the pixels
+that belong to the other side become NODATA; validation pixels keep a gap of SPLIT_GAP px from every training block. So
+no validation pixel lies next to a training one, however crops overlap.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jingwei.errors import InputError
+from jingwei.grid import Blocks, Window, strips
+from jingwei.raster import whole_or_nothing
+
+SPLIT_GAP = 16  # px between validation pixels and training blocks: more than the blur of a label's edge
+TRAIN, VALIDATION = "train", "validation"
+_FIXED = ("name", "scene", "row", "col", "height", "width", "valid", "split")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop of a scene: its place, what its label holds, and its side of the split.
+
+    `pixels[c]` counts the pixels of class c, `valid` all labelled ones; `mean` and `std` are per band, over the pixels
+    inside the flight, in the file's units.
+    """
+
+    name: str
+    scene: str
+    window: Window
+    valid: int
+    pixels: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split: str = TRAIN
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation per band, in the file's units: what a network's input is normalised by."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def statistics(crops: Iterable[Crop]) -> Statistics:
+    """The statistics of all pixels of some crops, from those of each crop."""
+    crops = list(crops)
+    weights = np.array([crop.valid for crop in crops], np.float64)[:, None]
+    means = np.array([crop.mean for crop in crops])
+    squares = np.array([crop.std for crop in crops]) ** 2 + means**2
+    mean = (weights * means).sum(0) / weights.sum()
+    variance = (weights * squares).sum(0) / weights.sum() - mean**2
+    std = np.sqrt(np.maximum(variance, 0))
+    std[std == 0] = 1  # a constant band says nothing; dividing by 1 keeps it finite
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def write_crops(path: Path, crops: list[Crop]) -> None:
+    """Writes `crops.csv`, whole or not at all."""
+    classes = [f"class_{i}" for i in range(len(crops[0].pixels))]
+    bands = range(1, len(crops[0].mean) + 1)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_FIXED, *classes, *(f"mean_{b}" for b in bands), *(f"std_{b}" for b in bands)])
+    for c in crops:
+        writer.writerow(
+            [c.name, c.scene, *c.window, c.valid, c.split, *c.pixels, *map(repr, c.mean), *map(repr, c.std)]
+        )
+    with whole_or_nothing(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_crops(path: Path) -> list[Crop]:
+    """Reads `crops.csv`. Raises InputError where it is missing or is not such a table."""
+    if not Path(path).exists():
+        raise InputError(path, "no such file", "run generate_train_data.py first")
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [_parse(row) for row in csv.DictReader(file)]
+    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(path, f"is no table of crops ({error!r})", "run generate_train_data.py again") from error
+
+
+def _parse(row: dict[str, str]) -> Crop:
+    return Crop(
+        name=row["name"],
+        scene=row["scene"],
+        window=Window(*(int(row[key]) for key in ("row", "col", "height", "width"))),
+        valid=int(row["valid"]),
+        pixels=tuple(int(v) for k, v in row.items() if k.startswith("class_")),
+        mean=tuple(float(v) for k, v in row.items() if k.startswith("mean_")),
+        std=tuple(float(v) for k, v in row.items() if k.startswith("std_")),
+        split=row["split"],
+    )
+
+
+def keeps_background(name: str, share: float) -> bool:
+    """Whether a crop of nothing but background is kept: a choice by the hash of its name, the same in every run."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
+def scene_blocks(height: int, width: int, crop_size: int) -> Blocks:
+    """The blocks of a scene: a crop's side, up to four in giant scenes, where larger blocks lose less to the gaps."""
+    return Blocks(height, width, crop_size * max(1, min(4, min(height, width) // (8 * crop_size))))
+
+
+def choose_validation(crops: list[Crop], blocks: dict[str, Blocks], fraction: float) -> set[tuple[str, int]]:
+    """Blocks (scene, number) for validation, so that each class has about `fraction` of its pixels there.
+
+    Greedy: the block is added that brings the shares of all classes nearest to `fraction`, while any does. A class
+    that lives in one block stays in training. With `fraction` above 0, either side gets one block at least, where there
+    are two with labels.
+    """
+    counts: dict[tuple[str, int], np.ndarray] = {}
+    for crop in crops:
+        key = (crop.scene, blocks[crop.scene].of(crop.window))
+        counts[key] = counts.get(key, 0) + np.array(crop.pixels, np.float64)
+    if fraction <= 0 or len(counts) < 2:
+        return set()
+    keys = sorted(counts, key=lambda key: hashlib.sha256(f"{key}".encode()).digest())  # no side of a scene comes first
+    totals = sum(counts.values())
+    present = totals > 0
+    shares = np.stack([counts[key][present] / totals[present] for key in keys])
+    # The share of all pixels counts too, or many blocks of the commonest class alone could be added for nothing.
+    pixels = np.array([counts[key].sum() for key in keys]) / totals.sum()
+    shares = np.column_stack([shares, pixels])
+    chosen: list[int] = []
+    reached = np.zeros(shares.shape[1])
+    while len(chosen) < len(keys) - 1:
+        distances = np.abs(reached + shares - fraction).sum(axis=1)
+        distances[chosen] = np.inf
+        best = int(distances.argmin())
+        if chosen and distances[best] >= np.abs(reached - fraction).sum():
+            break
+        chosen.append(best)
+        reached += shares[best]
+    return {keys[i] for i in chosen}
+
+
+def masked_parts(crop: Crop, blocks: Blocks, validation: set[tuple[str, int]]) -> list[Window]:
+    """The parts of a crop that belong to the other side of the split, in the crop's own coordinates."""
+    is_validation = crop.split == VALIDATION
+    margin = SPLIT_GAP if is_validation else 0
+    near = crop.window.grown(margin, blocks.height, blocks.width)
+    parts = []
+    for number in blocks.touching(near):
+        if ((crop.scene, number) in validation) != is_validation:
+            other = blocks.window(number).grown(margin, blocks.height, blocks.width)
+            overlap = crop.window.overlap(other)
+            if overlap:
+                parts.append(overlap.relative_to(crop.window.row, crop.window.col))
+    return parts
+
+
+def count_classes(labels: np.ndarray, num_classes: int) -> tuple[int, ...]:
+    """Pixels per class id 0 .. `num_classes` - 1 of a uint8 label array (HW)."""
+    return tuple(histogram(labels)[:num_classes].tolist())
+
+
+def histogram(labels: np.ndarray) -> np.ndarray:
+    """Pixels per value, int64 of 256, of a uint8 array (HW)."""
+    counts = np.zeros(256, np.int64)
+    # OpenCV's histogram is four times as fast as numpy's, but counts in float32: exact up to 2^24 pixels a call.
+    for first, end in strips(len(labels), max(1, 2**24 // labels.shape[1])):
+        counts += cv2.calcHist([labels[first:end]], [0], None, [256], [0, 256]).reshape(-1).astype(np.int64)
+    return counts
+
+
+def with_labels(crop: Crop, labels: np.ndarray) -> Crop:
+    """The crop with its counts taken from new labels."""
+    pixels = count_classes(labels, len(crop.pixels))
+    return replace(crop, pixels=pixels, valid=sum(pixels))

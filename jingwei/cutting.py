@@ -1,0 +1,322 @@
+"""Cuts scenes: into crop files to train on, and into tiled rasters to predict from.
+
+Each scene is read once, top to bottom, on a thread of its own, while worker threads deflate and write what has been
+read: the codecs leave Python's lock, so threads are enough and no pixel is copied between processes.
+"""
+
+import json
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from jingwei import raster
+from jingwei.crops import (
+    VALIDATION,
+    Crop,
+    choose_validation,
+    count_classes,
+    histogram,
+    keeps_background,
+    masked_parts,
+    scene_blocks,
+    with_labels,
+    write_crops,
+)
+from jingwei.errors import InputError, SettingError
+from jingwei.grid import Blocks, Window, starts, strips
+from jingwei.legend import NODATA, Legend
+from jingwei.streaming import ahead
+from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
+
+PREVIEW_SIDE = 1600  # px of the longer side of the split's picture
+
+
+@dataclass(frozen=True)
+class CutSettings:
+    """How training scenes are cut: sides in px, shares 0 to 1."""
+
+    crop_size: int = 1024
+    stride: int = 1024
+    val_fraction: float = 0.2
+    keep_background: float = 0.1
+
+    def check(self) -> "CutSettings":
+        """The settings themselves, or a SettingError."""
+        if self.crop_size < 32 or not 0 < self.stride <= self.crop_size:
+            problem = f"crop_size {self.crop_size} with stride {self.stride}"
+            raise SettingError("generate_train_data.py", problem, "take 32 px or more, and a stride up to that")
+        for name in ("val_fraction", "keep_background"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingError(f"--{name}", f"is {getattr(self, name)}", "take a share between 0 and 1")
+        return self
+
+
+@dataclass
+class SceneCut:
+    """What is kept of a scene once it is cut: its size and its crops, before the split."""
+
+    height: int
+    width: int
+    bands: int
+    dtype: str
+    crops: list[Crop]
+
+
+def cut_train(
+    workspace: Workspace, scenes: list[Scene], settings: CutSettings, legend: Legend, workers: int
+) -> list[Crop]:
+    """Cuts training scenes into `train/data`, `train/label` and `train/crops.csv`; returns the crops, split.
+
+    A scene that was cut before from the same files with the same settings is not cut again.
+    """
+    settings.check()
+    cuts = {scene.name: _cut_or_reuse(workspace, scene, settings, legend, workers) for scene in scenes}
+    if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
+        kinds = "; ".join(f"{name}: {cut.bands} bands of {cut.dtype}" for name, cut in cuts.items())
+        raise InputError(workspace.train, f"the scenes differ in kind ({kinds})", "cut them into folders of their own")
+    blocks = {name: scene_blocks(cut.height, cut.width, settings.crop_size) for name, cut in cuts.items()}
+    crops = [crop for cut in cuts.values() for crop in cut.crops]
+    if not crops:
+        names = ", ".join(scene.name for scene in scenes)
+        raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
+    validation = choose_validation(crops, blocks, settings.val_fraction)
+    crops = _split(workspace, crops, blocks, validation)
+    _delete_strays(workspace, crops)
+    with raster.whole_or_nothing(workspace.train / "legend.json") as part:
+        part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+    for scene in scenes:
+        _draw_split(workspace, scene, blocks[scene.name], validation)
+    write_crops(workspace.crops, crops)
+    return crops
+
+
+def _parts(workspace: Workspace, scene: Scene) -> Path:
+    return workspace.train / ".parts" / f"{scene.name}.json"
+
+
+def _cut_or_reuse(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int) -> SceneCut:
+    if scene.label is None:
+        expected = scene.image.with_name(f"{scene.name}_label{scene.image.suffix}")
+        raise InputError(scene.image, f"has no label {expected.name}", "put it beside the scene")
+    parts = _parts(workspace, scene)
+    # val_fraction is part of it: the split writes into the label crops, so another one starts from fresh ones.
+    mark = stamp(scene.image, scene.label, **asdict(settings), legend=legend.to_dict())
+    if parts.exists():
+        content = json.loads(parts.read_text(encoding="utf-8"))
+        if content.pop("stamp") == mark:
+            crops = [Crop(**{**crop, "window": Window(*crop["window"])}) for crop in content.pop("crops")]
+            return SceneCut(crops=crops, **content)
+    workspace.crops.unlink(missing_ok=True)  # from here on the old table speaks of files that change
+    parts.unlink(missing_ok=True)
+    cut, preview = _cut_scene(workspace, scene, settings, legend, workers)
+    raster.write_png(parts.with_suffix(".png"), preview)
+    with raster.whole_or_nothing(parts) as part:
+        part.write_text(json.dumps({"stamp": mark, **asdict(cut)}), encoding="utf-8")
+    return cut
+
+
+def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int):
+    """Streams one scene into crop files. Returns its SceneCut and its preview (HWC RGB)."""
+    with raster.open_image(scene.image) as image, raster.open_labels(scene.label) as label:
+        raster.check_same_size(label, image)
+        cutter = _Cutter(workspace, scene, image, legend, settings)
+        size = settings.crop_size
+        cols = starts(image.width, size, settings.stride)
+        pending: deque[Future[Crop | None]] = deque()
+        crops: list[Crop | None] = []
+        bar = _progress(image, f"cut {scene.name}")
+        with bar, ThreadPoolExecutor(workers) as pool:
+            try:
+                for first, pixels, valid, labels in ahead(
+                    _bands(image, label, starts(image.height, size, settings.stride), size)
+                ):
+                    cutter.count_unknown(first, labels)
+                    for col in cols:
+                        window = Window(first, col, len(labels), min(size, image.width))
+                        here = (slice(None), slice(col, window.col_end))
+                        part = (pixels[:, :, here[1]], valid[here], labels[here])
+                        pending.append(pool.submit(cutter.cut, window, *part))
+                    # One band may still be in work while the next is read: memory stays at three bands.
+                    while len(pending) > len(cols):
+                        crops.append(pending.popleft().result())
+                    bar.update((first + len(labels)) * image.width - bar.n)
+                crops.extend(future.result() for future in pending)
+                cutter.refuse_unknown()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                cutter.delete_written()
+                raise
+        if not cutter.any_valid:
+            raise InputError(scene.image, "has no valid pixel: all are transparent or nodata", "check its alpha")
+        kept = [crop for crop in crops if crop is not None]
+        return SceneCut(image.height, image.width, image.bands, image.dtype.name, kept), cutter.preview()
+
+
+def _bands(image: raster.Raster, label: raster.Raster, rows: list[int], size: int) -> Iterator[tuple]:
+    for first in rows:
+        end = min(first + size, image.height)
+        pixels, valid = image.read_rows(first, end)
+        yield first, pixels, valid, label.read_label_rows(first, end)
+
+
+class _Cutter:
+    """Turns windows of one scene into crop files, on any thread; gathers the preview."""
+
+    def __init__(self, workspace: Workspace, scene: Scene, image: raster.Raster, legend: Legend, settings: CutSettings):
+        self.workspace, self.scene, self.legend, self.settings = workspace, scene, legend, settings
+        self.suffix = raster.crop_suffix(image.bands, image.dtype)
+        self.any_valid = False
+        self._unknown = np.zeros(256, np.int64)
+        self._counted_to = 0
+        self._written: list[Path] = []
+        self._step = -(-max(image.shape) // PREVIEW_SIDE)
+        self._preview = np.zeros((-(-image.height // self._step), -(-image.width // self._step), 3), np.float32)
+
+    def cut(self, window: Window, pixels: np.ndarray, valid: np.ndarray, labels: np.ndarray) -> Crop | None:
+        """Writes one crop (pixels_CHW, valid_HW, labels_HW). None where there is nothing to learn."""
+        if not valid.any():
+            return None
+        self.any_valid = True
+        self._add_to_preview(window, pixels, valid)
+        labels = np.where(valid, labels, np.uint8(NODATA))
+        counts = count_classes(labels, len(self.legend))
+        if not sum(counts):
+            return None
+        name = f"{self.scene.name}_{window.row:06d}_{window.col:06d}"
+        background = self.legend.background
+        only_background = background is not None and sum(counts) == counts[background]
+        if only_background and not keeps_background(name, self.settings.keep_background):
+            return None
+        clean = np.where(valid, pixels, pixels.dtype.type(0))
+        mask = valid.view(np.uint8)
+        moments = np.array([cv2.meanStdDev(plane, mask=mask) for plane in clean])[:, :, 0, 0]
+        picture = self.workspace.train / "data" / f"{name}{self.suffix}"
+        label = self.workspace.train / "label" / f"{name}.png"
+        self._written += [picture, label]
+        raster.write_crop(picture, clean)
+        raster.write_png(label, labels)
+        mean, std = (tuple(column.tolist()) for column in moments.T)
+        return Crop(picture.name, self.scene.name, window, sum(counts), counts, mean, std)
+
+    def count_unknown(self, first: int, labels: np.ndarray) -> None:
+        """Adds up ids that the legend does not know, over the rows of a band that no earlier band had."""
+        fresh = labels[self._counted_to - first :]
+        self._counted_to = first + len(labels)
+        counts = histogram(fresh) if len(fresh) else np.zeros(256, np.int64)
+        counts[: len(self.legend)] = 0
+        counts[NODATA] = 0
+        self._unknown += counts
+
+    def refuse_unknown(self) -> None:
+        """Raises InputError naming the unknown ids and their pixel counts."""
+        if self._unknown.any():
+            listed = ", ".join(f"{i} ({self._unknown[i]:,d} px)" for i in np.flatnonzero(self._unknown))
+            known = ", ".join(f"{c.id} {c.name}" for c in self.legend.classes)
+            problem = f"has ids that legend {self.legend.name} does not know: {listed}"
+            raise InputError(self.scene.label, problem, f"known are {known}; name another legend with --legend")
+
+    def delete_written(self) -> None:
+        """Removes the crops of a scene that turned out to be unusable."""
+        for path in self._written:
+            path.unlink(missing_ok=True)
+
+    def _add_to_preview(self, window: Window, pixels: np.ndarray, valid: np.ndarray) -> None:
+        step = self._step
+        rows, cols = (slice(-start % step, None, step) for start in (window.row, window.col))
+        small = pixels[:3, rows, cols] * valid[rows, cols]
+        small = small if len(small) == 3 else np.repeat(small[:1], 3, axis=0)
+        row, col = -(-window.row // step), -(-window.col // step)
+        self._preview[row : row + small.shape[1], col : col + small.shape[2]] = small.transpose(1, 2, 0)
+
+    def preview(self) -> np.ndarray:
+        """The scene at a small size, HWC RGB uint8, its brightest and darkest percent cut off."""
+        seen = self._preview[self._preview.any(axis=2)]
+        low, high = np.percentile(seen, (1, 99)) if seen.size else (0, 1)
+        return np.clip((self._preview - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+
+
+def _split(
+    workspace: Workspace, crops: list[Crop], blocks: dict[str, Blocks], validation: set[tuple[str, int]]
+) -> list[Crop]:
+    """Gives every crop its side, and makes NODATA of the label pixels that belong to the other one."""
+    result = []
+    for crop in crops:
+        if (crop.scene, blocks[crop.scene].of(crop.window)) in validation:
+            crop = replace(crop, split=VALIDATION)
+        parts = masked_parts(crop, blocks[crop.scene], validation)
+        if parts:
+            path = label_path(workspace, crop)
+            labels = raster.read_label_crop(path)
+            for part in parts:
+                labels[part.slices] = NODATA
+            crop = with_labels(crop, labels)
+            raster.write_png(path, labels)
+        if crop.valid:
+            result.append(crop)
+    return result
+
+
+def label_path(workspace: Workspace, crop: Crop) -> Path:
+    """Where a crop's labels are."""
+    return workspace.train / "label" / f"{Path(crop.name).stem}.png"
+
+
+def _delete_strays(workspace: Workspace, crops: list[Crop]) -> None:
+    """Deletes crops of earlier cuts that the new table doesn't name."""
+    stems = {Path(crop.name).stem for crop in crops}
+    for folder in ("data", "label"):
+        for path in (workspace.train / folder).iterdir():
+            if path.stem not in stems:
+                path.unlink()
+
+
+def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: set[tuple[str, int]]) -> None:
+    """Writes `train/split_<scene>.png`: the scene with its validation blocks in orange."""
+    preview = raster.read_crop(_parts(workspace, scene).with_suffix(".png"))
+    step = -(-max(blocks.height, blocks.width) // PREVIEW_SIDE)
+    for number in range(len(blocks)):
+        if (scene.name, number) in validation:
+            window = blocks.window(number)
+            corners = [(window.col // step, window.row // step), (window.col_end // step, window.row_end // step)]
+            rows, cols = (slice(corners[0][k], corners[1][k]) for k in (1, 0))
+            preview[rows, cols] = preview[rows, cols] // 2 + np.array((127, 70, 0), np.uint8)
+            cv2.rectangle(preview, corners[0], corners[1], (255, 140, 0), 2)
+    raster.write_png(workspace.train / f"split_{scene.name}.png", preview)
+
+
+def tile_scene(source: Path, target: Path, workers: int) -> bool:
+    """Copies a scene into a tiled GeoTIFF with a validity mask and overviews. False where that was done before."""
+    mark = stamp(source, stage="tile")
+    if up_to_date(target, mark):
+        return False
+    with raster.open_image(source) as image:
+        writer = raster.TiledWriter(
+            target, image.height, image.width, like=image, bands=image.bands, dtype=image.dtype.name,
+            mask=True, overviews=True, workers=workers, tags={STAMP: mark},
+        )  # fmt: skip
+        bar = _progress(image, f"tile {image.path.stem}")
+        any_valid = False
+        with bar, writer:
+            for first, pixels, valid in ahead(_rows(image)):
+                any_valid |= bool(valid.any())
+                window = Window(first, 0, len(valid), image.width)
+                writer.write(window, np.where(valid, pixels, pixels.dtype.type(0)), valid)
+                bar.update(valid.size)
+            if not any_valid:
+                raise InputError(source, "has no valid pixel: all are transparent or nodata", "check its alpha")
+    return True
+
+
+def _progress(image: raster.Raster, what: str) -> tqdm:
+    return tqdm(total=image.height * image.width, unit="px", unit_scale=True, desc=what, disable=None)
+
+
+def _rows(image: raster.Raster) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    for first, end in strips(image.height, raster.TILE):
+        yield first, *image.read_rows(first, end)

@@ -1,0 +1,103 @@
+"""Torch datasets over crop files, and the sampler that says what each epoch draws.
+
+Every draw carries its own seed, made from the run's seed, the epoch and its place in the epoch. So a run gives the same
+windows with any number of loader processes, and a resumed run goes on with the windows it would have had.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from jingwei import augment, raster
+from jingwei.crops import Crop
+from jingwei.recipes import Recipe
+
+
+class Draw(NamedTuple):
+    """One training window to make: which crop, at which size in px, with which seed."""
+
+    crop: int
+    size: int
+    seed: tuple[int, int, int]
+
+
+class WindowDraws(Sampler):
+    """Batches of draws for one epoch: every crop comes up before any comes up again. Sizes take turns by batch."""
+
+    def __init__(self, num_crops: int, recipe: Recipe, steps: int):
+        self.num_crops, self.recipe, self.steps = num_crops, recipe, steps
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        recipe = self.recipe
+        rng = np.random.default_rng((recipe.seed, self.epoch))
+        count = self.steps * recipe.batch_size
+        rounds = -(-count // self.num_crops)
+        order = np.concatenate([rng.permutation(self.num_crops) for _ in range(rounds)])[:count]
+        for step in range(self.steps):
+            size = recipe.crop_sizes[step % len(recipe.crop_sizes)]
+            places = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+            yield [Draw(int(order[place]), size, (recipe.seed, self.epoch, place)) for place in places]
+
+
+class TrainingWindows(Dataset):
+    """Augmented windows: draw -> (pixels_CHW in the file's type, labels_HW uint8)."""
+
+    def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe):
+        self.folder, self.crops, self.recipe = folder, crops, recipe
+
+    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng(draw.seed)
+        pixels, labels = _read(self.folder, self.crops[draw.crop])
+        scale = float(np.exp(rng.uniform(np.log(self.recipe.min_scale), np.log(self.recipe.max_scale))))
+        pixels, labels = augment.random_window(pixels, labels, draw.size, scale, rng)
+        return _to_tensors(*augment.random_turn(pixels, labels, rng))
+
+
+class WholeCrops(Dataset):
+    """Crops as they are, for validation: index -> (pixels_CHW, labels_HW)."""
+
+    def __init__(self, folder: Path, crops: list[Crop]):
+        self.folder, self.crops = folder, crops
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return _to_tensors(*_read(self.folder, self.crops[index]))
+
+
+def training_loader(folder: Path, crops: list[Crop], recipe: Recipe, steps: int, workers: int) -> DataLoader:
+    """Batches of augmented windows; set `loader.batch_sampler.epoch` before each epoch."""
+    dataset = TrainingWindows(folder, crops, recipe)
+    draws = WindowDraws(len(crops), recipe, steps)
+    return DataLoader(dataset, batch_sampler=draws, **_loading(workers))
+
+
+def validation_loader(folder: Path, crops: list[Crop], workers: int) -> DataLoader:
+    """Whole crops one by one: they may differ in size."""
+    return DataLoader(WholeCrops(folder, crops), batch_size=1, **_loading(workers))
+
+
+def _loading(workers: int) -> dict:
+    pinned = torch.cuda.is_available()
+    return {"num_workers": workers, "pin_memory": pinned, "persistent_workers": workers > 0}
+
+
+def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+    labels = raster.read_label_crop(folder / "label" / f"{Path(crop.name).stem}.png")
+    return raster.read_crop(folder / "data" / crop.name), labels
+
+
+def _to_tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(np.int32)  # torch's uint16 knows few operations
+    return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(labels))

@@ -1,0 +1,32 @@
+"""The errors a user can cause. The command line prints each as one line and exits with status 2.
+
+Every message has the same three parts: the file (or flag), what is wrong with it, and what to do about it.
+Any other exception is a bug of ours and keeps its traceback.
+"""
+
+
+class JingweiError(Exception):
+    """Base of all errors that are the input's fault, not ours. Reads `WHERE: PROBLEM: REMEDY`."""
+
+    def __init__(self, where, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem}: {remedy}")
+
+
+class InputError(JingweiError):
+    """A scene, a label or a prediction that can't be used as it is."""
+
+
+class OutputError(JingweiError):
+    """An output that can't be written: a full disk, a read-only folder."""
+
+
+class SettingError(JingweiError):
+    """A flag, a recipe field or a legend file with a value that makes no sense."""
+
+
+class CheckpointError(JingweiError):
+    """A checkpoint that can't be read, or doesn't fit the data."""
+
+
+class TrainingError(JingweiError):
+    """A training run that can't go on: its loss is no longer a number."""

@@ -1,0 +1,101 @@
+"""What a training run leaves to look at: `log.csv`, `curves.png`, TensorBoard events."""
+
+import csv
+import io
+import time
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from jingwei.legend import Legend
+from jingwei.metrics import ConfusionMatrix, scores
+from jingwei.raster import whole_or_nothing
+
+matplotlib.use("Agg")
+from matplotlib import pyplot
+
+MEANS = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
+
+
+class Journal:
+    """The log of one experiment, a row per epoch. A context manager; `finished` epochs of an earlier run are kept."""
+
+    def __init__(self, folder: Path, finished: int, legend: Legend):
+        self.folder, self.legend = folder, legend
+        self.rows = read_log(folder / "log.csv")[:finished]
+        self.events = SummaryWriter(folder, purge_step=finished)
+        self._begun = time.perf_counter()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.events.close()
+
+    def add(self, epoch: int, values: dict[str, float], matrix: ConfusionMatrix | None) -> None:
+        """Notes an epoch: losses and speed, and the validation scores where there is a validation."""
+        row = {"epoch": epoch + 1, **{k: float(f"{v:.6g}") for k, v in values.items()}}
+        if matrix is not None:
+            content = scores(matrix, self.legend)
+            row |= {name: content[name] for name in MEANS}
+            row |= {f"iou {name}": content["classes"][name]["iou"] for name in self.legend.names}
+        row["seconds"] = round(time.perf_counter() - self._begun, 1)
+        self._begun = time.perf_counter()
+        self.rows.append(row)
+        for name, value in row.items():
+            if value is not None and name != "epoch":
+                self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
+        self._write()
+        tqdm.write(self._line(row))
+
+    def _line(self, row: dict) -> str:
+        parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}", f"lr {row['lr']:.2e}"]
+        if row.get("miou") is not None:
+            ious = " ".join("-" if row[f"iou {n}"] is None else f"{row[f'iou {n}']:.3f}" for n in self.legend.names)
+            parts += [f"mIoU {row['miou']:.4f}", f"IoU {ious}"]
+        return "  ".join([*parts, f"{row['windows_per_s']:.1f} windows/s", f"{row['seconds']:.0f} s"])
+
+    def _write(self) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n", extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        with whole_or_nothing(self.folder / "log.csv") as part:
+            part.write_text(text.getvalue(), encoding="utf-8")
+        with whole_or_nothing(self.folder / "curves.png") as part:
+            draw_curves(self.rows, self.legend, part)
+
+
+def read_log(path: Path) -> list[dict]:
+    """The rows of a `log.csv`, numbers as floats, empty cells as None. No file, no rows."""
+    if not Path(path).exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return [
+            {k: int(v) if k == "epoch" else float(v) if v else None for k, v in row.items()}
+            for row in csv.DictReader(file)
+        ]
+
+
+def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
+    """Draws losses and validation IoU over the epochs, the classes in the legend's colours."""
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
+    epochs = [row["epoch"] for row in rows]
+    for name in rows[-1]:
+        if name == "loss" or name in ("cross_entropy", "focal", "lovasz", "auxiliary"):
+            left.plot(epochs, [row.get(name) for row in rows], label=name, linewidth=2 if name == "loss" else 1)
+    left.set(xlabel="epoch", title="training loss")
+    left.legend()
+    if rows[-1].get("miou") is not None:
+        for land_class in legend.classes:
+            values = [np.nan if (v := row.get(f"iou {land_class.name}")) is None else v for row in rows]
+            color = tuple(channel / 255 for channel in land_class.color)
+            right.plot(epochs, values, color=color, label=land_class.name, linewidth=1)
+        right.plot(epochs, [row["miou"] for row in rows], color="black", label="mIoU", linewidth=2.5)
+        right.set(xlabel="epoch", title="validation IoU", ylim=(0, 1))
+        right.legend()
+    figure.savefig(path, format="png", dpi=100)
+    pyplot.close(figure)

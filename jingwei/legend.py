@@ -1,0 +1,154 @@
+"""Classes: id, name, colour. The three contests' legends, and own ones from JSON.
+
+A legend file looks like this (`background: null` says that no class is background):
+
+    {"name": "dubai", "background": null,
+     "classes": [{"id": 0, "name": "land", "color": "#8429F6"}, ...]}
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from jingwei.errors import SettingError
+
+NODATA = 255  # the id of "no label here, and none wanted": outside the flight, unlabelled, padding
+
+
+@dataclass(frozen=True)
+class LandClass:
+    """One class of a legend. `color` is (red, green, blue), 0 to 255."""
+
+    id: int
+    name: str
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Legend:
+    """The classes of a data set, ids 0 to n - 1 in order. `background` is an id, or None where no class is one."""
+
+    name: str
+    classes: tuple[LandClass, ...]
+    background: int | None = 0
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(land_class.name for land_class in self.classes)
+
+    @property
+    def foreground(self) -> tuple[int, ...]:
+        """The ids of all classes but the background: the ones that the contest's mIoU is about."""
+        return tuple(c.id for c in self.classes if c.id != self.background)
+
+    def colormap(self) -> dict[int, tuple[int, int, int, int]]:
+        """Pixel value -> RGBA, as GeoTIFF colour tables want it; NODATA is transparent."""
+        return {c.id: (*c.color, 255) for c in self.classes} | {NODATA: (0, 0, 0, 0)}
+
+    def id_of(self, name_or_id: str) -> int:
+        """The id of a class given by name or by id. Raises SettingError naming the known classes."""
+        for land_class in self.classes:
+            if name_or_id in (land_class.name, str(land_class.id)):
+                return land_class.id
+        known = ", ".join(f"{c.id} {c.name}" for c in self.classes)
+        raise SettingError(f"legend {self.name}", f"no class {name_or_id!r}", f"take one of: {known}")
+
+    def to_dict(self) -> dict:
+        """The legend as its JSON file has it."""
+        classes = [{"id": c.id, "name": c.name, "color": "#{:02X}{:02X}{:02X}".format(*c.color)} for c in self.classes]
+        return {"name": self.name, "background": self.background, "classes": classes}
+
+
+def legend_from_dict(content, where="legend") -> Legend:
+    """Checks and builds a legend from its JSON content. All problems are reported at once, as one SettingError."""
+    problems = []
+    classes = content.get("classes") if isinstance(content, dict) else None
+    if not isinstance(classes, list) or not classes:
+        raise SettingError(where, "has no list `classes`", 'write {"name": ..., "background": 0, "classes": [...]}')
+    unknown = sorted(set(content) - {"name", "background", "classes"})
+    if unknown:
+        problems.append(f"unknown keys {', '.join(unknown)}")
+    parsed = []
+    for position, entry in enumerate(classes):
+        try:
+            color = _rgb(entry["color"])
+            if entry["id"] != position:
+                problems.append(f"class {entry['name']!r} has id {entry['id']} at place {position}")
+            parsed.append(LandClass(position, str(entry["name"]), color))
+        except (KeyError, TypeError, ValueError):
+            problems.append(f"class at place {position} is not id, name, color as #RRGGBB: {entry!r}")
+    names = [land_class.name for land_class in parsed]
+    problems += [f"two classes are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+    background = content.get("background", 0)
+    if background is not None and background not in range(len(classes)):
+        problems.append(f"background {background!r} is no class id")
+    if len(classes) >= NODATA:
+        problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}")
+    if problems:
+        raise SettingError(where, "; ".join(problems), "ids run 0, 1, 2 ... and 255 is kept for no data")
+    return Legend(str(content.get("name", "own")), tuple(parsed), background)
+
+
+def _rgb(color: str) -> tuple[int, int, int]:
+    digits = color.removeprefix("#")
+    if len(digits) != 6:
+        raise ValueError(color)
+    return tuple(bytes.fromhex(digits))
+
+
+def find_legend(name_or_path: str) -> Legend:
+    """A legend by name (`jingwei`, `gf2`, `gf3`) or from a JSON file."""
+    if name_or_path in LEGENDS:
+        return LEGENDS[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise SettingError(
+            name_or_path, "no such legend", f"take {', '.join(LEGENDS)} or the path of a legend JSON file"
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise SettingError(path, f"is no JSON ({error})", "see the example at the top of jingwei/legend.py") from error
+    return legend_from_dict(content, where=path)
+
+
+def _legend(name: str, background: int | None, *classes: tuple[str, tuple[int, int, int]]) -> Legend:
+    return Legend(name, tuple(LandClass(i, label, color) for i, (label, color) in enumerate(classes)), background)
+
+
+JINGWEI = _legend(
+    "jingwei",
+    0,
+    ("background", (0, 0, 0)),
+    ("cured tobacco", (230, 159, 0)),
+    ("corn", (240, 228, 66)),
+    ("barley-rice", (0, 158, 115)),
+    ("building", (204, 51, 63)),
+)
+GF2 = _legend(
+    "gf2",
+    0,
+    ("other", (0, 0, 0)),
+    ("building", (0, 0, 255)),
+    ("grass", (0, 255, 0)),
+    ("shrub/tree", (0, 128, 0)),
+    ("water", (0, 255, 255)),
+    ("road", (255, 255, 0)),
+    ("impervious", (255, 255, 255)),
+    ("vehicle", (255, 0, 255)),
+    ("bare soil", (128, 128, 128)),
+)
+GF3 = _legend(
+    "gf3",
+    None,
+    ("water", (0, 255, 255)),
+    ("built-up", (255, 255, 0)),
+    ("industrial", (0, 0, 255)),
+    ("grassland", (0, 255, 0)),
+    ("bare land", (255, 0, 0)),
+    ("other", (255, 255, 255)),
+)
+LEGENDS = {legend.name: legend for legend in (JINGWEI, GF2, GF3)}

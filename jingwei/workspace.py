@@ -1,0 +1,178 @@
+"""The folders that the stages share: each stage reads what the one before it wrote.
+
+DIR/*train*/image_1.png, image_1_label.png     the contest's training scenes
+DIR/*test*/image_3.png                         the contest's test scenes
+DIR/truth/image_3_label.png                    labels of test scenes, where somebody has them
+DIR/train/data/, train/label/, crops.csv       1 cut for training
+DIR/test/image3/image_3.tif                    1 cut for prediction
+DIR/model/<recipe>/<exp>/                      2 checkpoints, log, curves
+DIR/test/mask3/<recipe>_<exp>.tif              3 predictions; then vote.tif, agreement.tif (4), filled.tif (5)
+DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
+"""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jingwei.errors import InputError
+from jingwei.raster import read_tags
+
+SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg")
+STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
+SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene's picture, its label where there is one, and the name that its outputs carry."""
+
+    image: Path
+    label: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """`image_3` for `.../image_3.png`."""
+        return self.image.stem
+
+    @property
+    def number(self) -> str:
+        """`3` for `image_3`; other names stay whole, after an underscore."""
+        match = re.fullmatch(r"image_(\w+)", self.name)
+        return match[1] if match else f"_{self.name}"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Every path of a project folder. Makes nothing: writers make the folders they write to."""
+
+    root: Path
+
+    def train_scenes(self) -> list[Scene]:
+        """The scenes `image_N` of all folders named like `*train*`, each with its label."""
+        scenes = [Scene(p, label_of(p)) for p in self._images("train")]
+        if not scenes:
+            raise self._nothing("train")
+        return scenes
+
+    def test_scenes(self) -> list[Scene]:
+        """The scenes `image_N` of all folders named like `*test*`, with labels where somebody has them."""
+        scenes = [Scene(p, self.truth(p)) for p in self._images("test")]
+        if not scenes:
+            raise self._nothing("test")
+        return scenes
+
+    def truth(self, image: Path) -> Path | None:
+        """The label of a test scene: beside it, or in `truth/`."""
+        return label_of(image) or label_of(self.root / "truth" / image.name)
+
+    def _images(self, word: str) -> list[Path]:
+        found = [
+            path
+            for folder in sorted(self.root.glob(f"*{word}*"))
+            for path in folder.glob("image_*")
+            if path.suffix.lower() in SCENE_TYPES and not path.stem.endswith(("_label", "_predict"))
+        ]
+        by_name: dict[str, Path] = {}
+        for path in sorted(found, key=lambda p: (_natural(p.stem), p)):
+            if path.stem in by_name:
+                problem = f"another {path.stem} is in {by_name[path.stem].parent.name}"
+                raise InputError(
+                    path, problem, "keep each round in a --data_dir of its own, or name scenes with --scene"
+                )
+            by_name[path.stem] = path
+        return list(by_name.values())
+
+    def _nothing(self, word: str) -> InputError:
+        expected = f"*{word}*/image_N.png" + (" with image_N_label.png" if word == "train" else "")
+        return InputError(
+            self.root,
+            f"no {word} scenes found as {self.root / expected}",
+            "unpack the contest's folders there, move it with --data_dir, or name files with --scene",
+        )
+
+    @property
+    def train(self) -> Path:
+        return self.root / "train"
+
+    @property
+    def crops(self) -> Path:
+        return self.train / "crops.csv"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "model"
+
+    def experiment(self, recipe: str, exp: str) -> Path:
+        return self.models / recipe / exp
+
+    def tiled(self, scene: Scene) -> Path:
+        return self.root / "test" / f"image{scene.number}" / f"{scene.name}.tif"
+
+    def masks(self, scene: Scene) -> Path:
+        return self.root / "test" / f"mask{scene.number}"
+
+    def predictions(self, scene: Scene) -> list[Path]:
+        """The label maps of all models for a scene, the best validation score first."""
+        later = {self.vote(scene), self.agreement(scene), self.filled(scene)}
+        maps = sorted(path for path in self.masks(scene).glob("*.tif") if path not in later)
+        return sorted(maps, key=lambda path: -read_score(path))
+
+    def vote(self, scene: Scene) -> Path:
+        return self.masks(scene) / "vote.tif"
+
+    def agreement(self, scene: Scene) -> Path:
+        return self.masks(scene) / "agreement.tif"
+
+    def filled(self, scene: Scene) -> Path:
+        return self.masks(scene) / "filled.tif"
+
+    def vote_or_best(self, scene: Scene) -> Path:
+        """What is to be filled: the vote, or the best prediction where there is no vote."""
+        candidates = [self.vote(scene)] if self.vote(scene).exists() else self.predictions(scene)
+        if not candidates:
+            raise InputError(self.masks(scene), "no maps there", "run predict.py first")
+        return candidates[0]
+
+    def submission(self, scene: Scene) -> Path:
+        return self.root / "submit" / f"{scene.name}_predict.png"
+
+    def fill_picture(self, scene: Scene) -> Path:
+        return self.root / "submit" / f"fill_vis_{scene.number.removeprefix('_')}.png"
+
+    def cut_scenes(self) -> list[Scene]:
+        """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""
+        tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: _natural(p.stem))
+        originals = {p.stem: p for p in self._images("test")}
+        scenes = [Scene(p, self.truth(originals.get(p.stem, p))) for p in tiled]
+        if not scenes:
+            raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")
+        return scenes
+
+
+def label_of(image: Path) -> Path | None:
+    """`image_1_label.png` (or another raster type) beside `image_1.png`, or None."""
+    candidates = [image.with_name(f"{image.stem}_label{suffix}") for suffix in SCENE_TYPES]
+    return next((p for p in candidates if p.exists()), None)
+
+
+def read_score(path: Path) -> float:
+    """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
+    return float(read_tags(path).get(SCORE, -1))
+
+
+def up_to_date(path: Path, mark: str) -> bool:
+    """Whether an output is there and was made from the same inputs with the same settings."""
+    return path.exists() and read_tags(path).get(STAMP) == mark
+
+
+def stamp(*inputs: Path, **settings) -> str:
+    """A hash of input files (name, size, time of change) and settings: outputs that carry it need no second making."""
+    identity = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in map(Path, inputs)]
+    text = json.dumps([identity, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _natural(name: str) -> list:
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

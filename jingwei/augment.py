@@ -52,6 +52,20 @@ def resize(pixels: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarra
     return pixels.reshape(size, size, bands), labels  # OpenCV drops the axis of a single band
 
 
+def random_light(
+    pixels: np.ndarray, mean: np.ndarray, std: np.ndarray, strength: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Another light: gain and offset at random, float32 HWC, safe for any band count and unit.
+
+    `mean` and `std` are the bands' (float, of C). All bands brighten together by up to `strength` standard deviations,
+    each alone by half of that; contrast changes by the same shares.
+    """
+    bands = len(mean)
+    gain = 1 + rng.uniform(-1, 1) * strength + rng.uniform(-0.5, 0.5, bands) * strength
+    offset = (rng.uniform(-1, 1) + rng.uniform(-0.5, 0.5, bands)) * strength * std
+    return pixels * gain.astype(np.float32) + (mean - mean * gain + offset).astype(np.float32)
+
+
 def random_turn(pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """One of the eight turns and mirrorings of a square: seen from above, all are as likely."""
     turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))

@@ -26,6 +26,7 @@ def command(work: Callable) -> Callable:
 
     @functools.wraps(work)
     def guarded(*args, **kwargs):
+        sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch when it ends
         try:
             work(*args, **kwargs)
         except JingweiError as error:
@@ -165,7 +166,8 @@ def train_command(recipe: Recipe) -> None:
     parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
     text = "go on from FILE (default last.pt) even though settings have changed; same settings go on by themselves"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
-    parser.flag("workers", "processes that read and augment", type=int, default=min(8, max(1, _cores() - 1)))
+    text = "processes that read and augment; 0: the training process itself"
+    parser.flag("workers", text, type=int, default=min(8, max(1, _cores() - 1)))
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jingwei import augment, raster
-from jingwei.crops import Crop
+from jingwei.crops import Crop, statistics
 from jingwei.recipes import Recipe
 
 
@@ -48,17 +48,22 @@ class WindowDraws(Sampler):
 
 
 class TrainingWindows(Dataset):
-    """Augmented windows: draw -> (pixels_CHW in the file's type, labels_HW uint8)."""
+    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8)."""
 
     def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe):
         self.folder, self.crops, self.recipe = folder, crops, recipe
+        spread = statistics(crops)
+        self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng(draw.seed)
         pixels, labels = _read(self.folder, self.crops[draw.crop])
         scale = float(np.exp(rng.uniform(np.log(self.recipe.min_scale), np.log(self.recipe.max_scale))))
         pixels, labels = augment.random_window(pixels, labels, draw.size, scale, rng)
-        return _to_tensors(*augment.random_turn(pixels, labels, rng))
+        pixels, labels = augment.random_turn(pixels, labels, rng)
+        if self.recipe.jitter:
+            pixels = augment.random_light(pixels, self.mean, self.std, self.recipe.jitter, rng)
+        return _to_tensors(pixels, labels)
 
 
 class WholeCrops(Dataset):

@@ -36,6 +36,7 @@ class Recipe:
     )
     min_scale: float = _field(0.5, "smallest scale at which a window is taken (log-uniform up to max_scale)")
     max_scale: float = _field(2.0, "largest scale at which a window is taken")
+    jitter: float = _field(0.1, "random gain and offset of the bands, in standard deviations")
     optimizer: str = _field("sgd", "optimizer", choices=("sgd", "adamw"))
     base_lr: float = _field(0.01, "learning rate at its height")
     last_mult: float = _field(1.0, "learning rate of the new layers (decoder, heads) as a multiple of the encoder's")
@@ -62,6 +63,8 @@ class Recipe:
             problems.append(f"crop_size is {', '.join(map(str, self.crop_sizes))}, below 32 px")
         if self.max_scale < self.min_scale:
             problems.append(f"max_scale {self.max_scale} is below min_scale {self.min_scale}")
+        if not 0 <= self.jitter < 1:
+            problems.append(f"jitter is {self.jitter}, not between 0 and 1")
         if not 0 <= self.warmup < 1:
             problems.append(f"warmup is {self.warmup}, not between 0 and 1")
         if problems:

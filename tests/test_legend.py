@@ -1,0 +1,115 @@
+"""Legends: the three built in, and own ones from JSON with all their mistakes told at once."""
+
+import json
+
+import pytest
+
+from jingwei.errors import SettingError
+from jingwei.legend import GF2, GF3, JINGWEI, LEGENDS, NODATA, find_legend, legend_from_dict
+
+OWN = {
+    "name": "dubai",
+    "background": None,
+    "classes": [{"id": 0, "name": "land", "color": "#8429F6"}, {"id": 1, "name": "road", "color": "#6EC1E4"}],
+}
+
+
+def test_the_contest_legends_have_the_published_ids_and_colours():
+    assert JINGWEI.names == ("background", "cured tobacco", "corn", "barley-rice", "building")
+    assert [c.color for c in GF2.classes] == [
+        (0, 0, 0), (0, 0, 255), (0, 255, 0), (0, 128, 0), (0, 255, 255),
+        (255, 255, 0), (255, 255, 255), (255, 0, 255), (128, 128, 128),
+    ]  # fmt: skip
+    assert [c.color for c in GF3.classes] == [
+        (0, 255, 255), (255, 255, 0), (0, 0, 255), (0, 255, 0), (255, 0, 0), (255, 255, 255),
+    ]  # fmt: skip
+    for legend in LEGENDS.values():
+        assert [c.id for c in legend.classes] == list(range(len(legend)))
+
+
+def test_foreground_is_all_but_the_background():
+    assert JINGWEI.foreground == (1, 2, 3, 4)
+    assert GF3.foreground == (0, 1, 2, 3, 4, 5)
+
+
+def test_colormap_has_opaque_classes_and_transparent_nodata():
+    colors = legend_from_dict(OWN).colormap()
+    assert colors == {0: (0x84, 0x29, 0xF6, 255), 1: (0x6E, 0xC1, 0xE4, 255), NODATA: (0, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("legend", LEGENDS.values(), ids=LEGENDS)
+def test_a_legend_survives_its_json(legend, tmp_path):
+    path = tmp_path / "legend.json"
+    path.write_text(json.dumps(legend.to_dict()), encoding="utf-8")
+    assert find_legend(str(path)) == legend
+    assert find_legend(legend.name) == legend
+
+
+def test_a_legend_without_background_key_has_class_0_as_background():
+    content = {k: v for k, v in OWN.items() if k != "background"}
+    assert legend_from_dict(content).background == 0
+
+
+def test_classes_are_found_by_name_and_by_id():
+    assert JINGWEI.id_of("corn") == JINGWEI.id_of("2") == 2
+    with pytest.raises(SettingError, match="no class 'wheat'.*0 background, 1 cured tobacco, 2 corn"):
+        JINGWEI.id_of("wheat")
+
+
+def test_all_problems_of_a_legend_are_told_at_once(tmp_path):
+    content = {
+        "title": "mine",
+        "background": 9,
+        "classes": [
+            {"id": 0, "name": "land", "color": "#8429F6"},
+            {"id": 5, "name": "land", "color": "#000000"},
+            {"id": 2, "name": "sea", "color": "blue"},
+            {"id": 3, "color": "#010203"},
+            "lake",
+        ],
+    }
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(SettingError) as raised:
+        find_legend(str(path))
+    message = str(raised.value)
+    assert message.startswith(str(path))
+    assert "\n" not in message
+    for problem in ["unknown keys title", "'land' has id 5 at place 1", "place 2", "'blue'", "place 3", "'lake'",
+                    "two classes are named 'land'", "background 9 is no class id"]:  # fmt: skip
+        assert problem in message
+
+
+@pytest.mark.parametrize("color", ["8429F", "#8429F60", "#GGGGGG", "", "#12 34 ", 255, None, [1, 2, 3]])
+def test_a_colour_that_is_not_rrggbb_is_refused(color):
+    content = {"classes": [{"id": 0, "name": "land", "color": color}]}
+    with pytest.raises(SettingError, match="class at place 0 is not id, name, color as #RRGGBB"):
+        legend_from_dict(content)
+
+
+@pytest.mark.parametrize("content", [[], {}, {"classes": []}, {"classes": {}}, None, 3, "jingwei"])
+def test_a_legend_needs_a_list_of_classes(content):
+    with pytest.raises(SettingError, match="has no list `classes`"):
+        legend_from_dict(content)
+
+
+def test_more_classes_than_ids_below_nodata_are_refused():
+    classes = [{"id": i, "name": f"c{i}", "color": "#000000"} for i in range(NODATA + 1)]
+    assert len(legend_from_dict({"classes": classes[: NODATA - 1]})) == NODATA - 1
+    assert len(legend_from_dict({"classes": classes[:NODATA]})) == NODATA
+    with pytest.raises(SettingError, match="256 classes, but ids end at 254"):
+        legend_from_dict({"classes": classes})
+
+
+@pytest.mark.parametrize("content", [b"{not json", b"\xff\xfe\x00", b""])
+def test_a_file_that_is_no_json_is_refused_in_one_line(content, tmp_path):
+    path = tmp_path / "legend.json"
+    path.write_bytes(content)
+    with pytest.raises(SettingError, match="is no JSON") as raised:
+        find_legend(str(path))
+    assert "\n" not in str(raised.value)
+
+
+def test_an_unknown_legend_lists_the_known_ones():
+    with pytest.raises(SettingError, match="wheat: no such legend: take jingwei, gf2, gf3 or"):
+        find_legend("wheat")

@@ -13,7 +13,7 @@ from jingwei.errors import CheckpointError
 from jingwei.legend import Legend, legend_from_dict
 from jingwei.models import ModelSpec, Segmenter, build_model
 from jingwei.models.pretrained import read_pickle
-from jingwei.raster import whole_or_nothing
+from jingwei.outputs import whole_or_nothing
 
 FORMAT = "jingwei-1"
 
@@ -69,6 +69,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(path, "is no checkpoint of this library", "give a last.pt or best.pt under model/")
+    try:
+        return _from_content(content, path)
+    except (KeyError, TypeError) as error:
+        problem = f"was written by another version ({error!r})"
+        raise CheckpointError(path, problem, "use the version that wrote it, or train again") from error
+
+
+def _from_content(content: dict, path: Path) -> Checkpoint:
     return Checkpoint(
         spec=ModelSpec(**content["spec"]),
         dtype=content["dtype"],
@@ -80,3 +88,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         scores=content["scores"],
         training=content["training"],
     )
+
+
+def check_fits(checkpoint: Checkpoint, path: Path, legend: Legend, bands: int) -> None:
+    """Raises CheckpointError where a checkpoint is of other classes or another number of bands than the data."""
+    if checkpoint.legend.names != legend.names:
+        theirs, ours = (", ".join(names) for names in (checkpoint.legend.names, legend.names))
+        raise CheckpointError(path, f"was trained on other classes ({theirs})", f"the data has {ours}: train on it")
+    if checkpoint.spec.bands != bands:
+        problem = f"was trained on {checkpoint.spec.bands} bands, but the data has {bands}"
+        raise CheckpointError(path, problem, "take scenes of the same bands, or train again")

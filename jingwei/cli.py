@@ -240,7 +240,7 @@ def predict_command() -> None:
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
     args = parser.parse_args()
     from jingwei import raster
-    from jingwei.checkpoints import load_checkpoint
+    from jingwei.checkpoints import check_fits, load_checkpoint
     from jingwei.prediction import predict_scene
 
     workspace = Workspace(Path(args.data_dir))
@@ -248,6 +248,10 @@ def predict_command() -> None:
     # Best first: the first is the one whose map is submitted.
     loaded = [(name, path, load_checkpoint(path)) for name, path in files.items()]
     loaded.sort(key=lambda entry: -entry[2].score)
+    kept = workspace.train / "legend.json"
+    legend = find_legend(str(kept)) if kept.exists() else loaded[0][2].legend
+    for _, path, checkpoint in loaded:
+        check_fits(checkpoint, path, legend, checkpoint.spec.bands)
     settings = PredictSettings(args.window, args.overlap, args.tta, args.precision).check()
     running = {"device": args.device, "batch_size": getattr(args, "batch_size", 0), "workers": args.workers}
     for scene, source in _tiled_scenes(args, workspace):

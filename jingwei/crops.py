@@ -17,7 +17,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Blocks, Window, strips
-from jingwei.raster import whole_or_nothing
+from jingwei.outputs import whole_or_nothing
 
 SPLIT_GAP = 16  # px between validation pixels and training blocks: more than the blur of a label's edge
 TRAIN, VALIDATION = "train", "validation"
@@ -100,6 +100,11 @@ def _parse(row: dict[str, str]) -> Crop:
         std=tuple(float(v) for k, v in row.items() if k.startswith("std_")),
         split=row["split"],
     )
+
+
+def label_path(folder: Path, crop: Crop) -> Path:
+    """Where a crop's labels are under the training folder."""
+    return folder / "label" / f"{Path(crop.name).stem}.png"
 
 
 def keeps_background(name: str, share: float) -> bool:

@@ -5,6 +5,8 @@ read: the codecs leave Python's lock, so threads are enough and no pixel is copi
 """
 
 import json
+import re
+import shutil
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +25,7 @@ from jingwei.crops import (
     count_classes,
     histogram,
     keeps_background,
+    label_path,
     masked_parts,
     scene_blocks,
     with_labels,
@@ -31,6 +34,8 @@ from jingwei.crops import (
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Blocks, Window, starts, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.outputs import whole_or_nothing
+from jingwei.png import write_png
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
 
@@ -86,9 +91,11 @@ def cut_train(
         names = ", ".join(scene.name for scene in scenes)
         raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
     validation = choose_validation(crops, blocks, settings.val_fraction)
+    for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
+        _delete_strays(folder, crops)
     crops = _split(workspace, crops, blocks, validation)
-    _delete_strays(workspace, crops)
-    with raster.whole_or_nothing(workspace.train / "legend.json") as part:
+    _delete_strays(workspace.train / "label", crops)
+    with whole_or_nothing(workspace.train / "legend.json") as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
     for scene in scenes:
         _draw_split(workspace, scene, blocks[scene.name], validation)
@@ -100,23 +107,26 @@ def _parts(workspace: Workspace, scene: Scene) -> Path:
     return workspace.train / ".parts" / f"{scene.name}.json"
 
 
+def _whole_label(workspace: Workspace, name: str) -> Path:
+    """A crop's labels as they were cut, both sides of the split in them: every new split starts from these."""
+    return workspace.train / ".parts" / "label" / f"{Path(name).stem}.png"
+
+
 def _cut_or_reuse(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int) -> SceneCut:
     if scene.label is None:
         expected = scene.image.with_name(f"{scene.name}_label{scene.image.suffix}")
         raise InputError(scene.image, f"has no label {expected.name}", "put it beside the scene")
     parts = _parts(workspace, scene)
-    # val_fraction is part of it: the split writes into the label crops, so another one starts from fresh ones.
-    mark = stamp(scene.image, scene.label, **asdict(settings), legend=legend.to_dict())
+    how = asdict(replace(settings, val_fraction=0))  # a new split needs no new cut
+    mark = stamp(scene.image, scene.label, **how, legend=legend.to_dict())
     if parts.exists():
         content = json.loads(parts.read_text(encoding="utf-8"))
         if content.pop("stamp") == mark:
             crops = [Crop(**{**crop, "window": Window(*crop["window"])}) for crop in content.pop("crops")]
             return SceneCut(crops=crops, **content)
-    workspace.crops.unlink(missing_ok=True)  # from here on the old table speaks of files that change
-    parts.unlink(missing_ok=True)
     cut, preview = _cut_scene(workspace, scene, settings, legend, workers)
-    raster.write_png(parts.with_suffix(".png"), preview)
-    with raster.whole_or_nothing(parts) as part:
+    write_png(parts.with_suffix(".png"), preview)
+    with whole_or_nothing(parts) as part:
         part.write_text(json.dumps({"stamp": mark, **asdict(cut)}), encoding="utf-8")
     return cut
 
@@ -125,6 +135,9 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
     """Streams one scene into crop files. Returns its SceneCut and its preview (HWC RGB)."""
     with raster.open_image(scene.image) as image, raster.open_labels(scene.label) as label:
         raster.check_same_size(label, image)
+        # From here on, what an earlier cut said of these files is no longer true.
+        workspace.crops.unlink(missing_ok=True)
+        _parts(workspace, scene).unlink(missing_ok=True)
         cutter = _Cutter(workspace, scene, image, legend, settings)
         size = settings.crop_size
         cols = starts(image.width, size, settings.stride)
@@ -133,9 +146,8 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         bar = _progress(image, f"cut {scene.name}")
         with bar, ThreadPoolExecutor(workers) as pool:
             try:
-                for first, pixels, valid, labels in ahead(
-                    _bands(image, label, starts(image.height, size, settings.stride), size)
-                ):
+                bands = _bands(image, label, starts(image.height, size, settings.stride), size)
+                for first, pixels, valid, labels in ahead(bands):
                     cutter.count_unknown(first, labels)
                     for col in cols:
                         window = Window(first, col, len(labels), min(size, image.width))
@@ -197,10 +209,10 @@ class _Cutter:
         mask = valid.view(np.uint8)
         moments = np.array([cv2.meanStdDev(plane, mask=mask) for plane in clean])[:, :, 0, 0]
         picture = self.workspace.train / "data" / f"{name}{self.suffix}"
-        label = self.workspace.train / "label" / f"{name}.png"
+        label = _whole_label(self.workspace, name)
         self._written += [picture, label]
         raster.write_crop(picture, clean)
-        raster.write_png(label, labels)
+        write_png(label, labels)
         mean, std = (tuple(column.tolist()) for column in moments.T)
         return Crop(picture.name, self.scene.name, window, sum(counts), counts, mean, std)
 
@@ -244,36 +256,35 @@ class _Cutter:
 def _split(
     workspace: Workspace, crops: list[Crop], blocks: dict[str, Blocks], validation: set[tuple[str, int]]
 ) -> list[Crop]:
-    """Gives every crop its side, and makes NODATA of the label pixels that belong to the other one."""
+    """Gives every crop its side, and writes its labels, NODATA where a pixel belongs to the other side."""
     result = []
     for crop in crops:
         if (crop.scene, blocks[crop.scene].of(crop.window)) in validation:
             crop = replace(crop, split=VALIDATION)
+        whole, target = _whole_label(workspace, crop.name), label_path(workspace.train, crop)
         parts = masked_parts(crop, blocks[crop.scene], validation)
         if parts:
-            path = label_path(workspace, crop)
-            labels = raster.read_label_crop(path)
+            labels = raster.read_label_crop(whole)
             for part in parts:
                 labels[part.slices] = NODATA
             crop = with_labels(crop, labels)
-            raster.write_png(path, labels)
-        if crop.valid:
-            result.append(crop)
+        if not crop.valid:
+            continue
+        if parts:
+            write_png(target, labels)
+        else:
+            with whole_or_nothing(target) as part:
+                shutil.copyfile(whole, part)
+        result.append(crop)
     return result
 
 
-def label_path(workspace: Workspace, crop: Crop) -> Path:
-    """Where a crop's labels are."""
-    return workspace.train / "label" / f"{Path(crop.name).stem}.png"
-
-
-def _delete_strays(workspace: Workspace, crops: list[Crop]) -> None:
-    """Deletes crops of earlier cuts that the new table doesn't name."""
+def _delete_strays(folder: Path, crops: list[Crop]) -> None:
+    """Deletes the crop files in a folder, left by earlier cuts, that are of none of these crops."""
     stems = {Path(crop.name).stem for crop in crops}
-    for folder in ("data", "label"):
-        for path in (workspace.train / folder).iterdir():
-            if path.stem not in stems:
-                path.unlink()
+    for path in folder.iterdir():
+        if re.fullmatch(r".+_\d{6}_\d{6}", path.stem) and path.stem not in stems:
+            path.unlink()
 
 
 def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: set[tuple[str, int]]) -> None:
@@ -287,7 +298,7 @@ def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: 
             rows, cols = (slice(corners[0][k], corners[1][k]) for k in (1, 0))
             preview[rows, cols] = preview[rows, cols] // 2 + np.array((127, 70, 0), np.uint8)
             cv2.rectangle(preview, corners[0], corners[1], (255, 140, 0), 2)
-    raster.write_png(workspace.train / f"split_{scene.name}.png", preview)
+    write_png(workspace.train / f"split_{scene.name}.png", preview)
 
 
 def tile_scene(source: Path, target: Path, workers: int) -> bool:

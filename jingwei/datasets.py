@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from jingwei import augment, raster
-from jingwei.crops import Crop, statistics
+from jingwei.crops import Crop, label_path, statistics
 from jingwei.recipes import Recipe
 
 
@@ -97,7 +97,7 @@ def _loading(workers: int) -> dict:
 
 
 def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-    labels = raster.read_label_crop(folder / "label" / f"{Path(crop.name).stem}.png")
+    labels = raster.read_label_crop(label_path(folder, crop))
     return raster.read_crop(folder / "data" / crop.name), labels
 
 

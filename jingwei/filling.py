@@ -10,6 +10,7 @@ from tqdm import tqdm
 from jingwei import grid, raster
 from jingwei.errors import SettingError
 from jingwei.legend import NODATA, Legend
+from jingwei.png import PngWriter, write_png
 from jingwei.regions import Filled
 
 PICTURE_SIDE = 1500  # pixels: about 3 % of a contest scene
@@ -80,18 +81,18 @@ def fill_map(
         colormap = legend.colormap()
         tiled = raster.TiledWriter(target, height, width, like=labels, nodata=NODATA, colormap=colormap)
         writer = stack.enter_context(tiled)
-        png = stack.enter_context(raster.PngWriter(submit_png, height, width)) if submit_png else None
+        png = stack.enter_context(PngWriter(submit_png, height, width)) if submit_png else None
         small = _Picture(height, width, legend)
         top = 0
         for before, after in filled:
             writer.write(grid.Window(top, 0, len(after), width), after)
             if png:
-                png.write(after * (after != NODATA))
+                png.write(raster.without_nodata(after))
             if picture:
                 small.add(top, before, after)
             top += len(after)
         if picture:
-            raster.write_png(picture, small.pixels_HWC())
+            write_png(picture, small.pixels_HWC())
     return filled.changed
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from jingwei.legend import Legend
 from jingwei.metrics import ConfusionMatrix, scores
-from jingwei.raster import whole_or_nothing
+from jingwei.outputs import whole_or_nothing
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -26,7 +26,7 @@ class Journal:
     def __init__(self, folder: Path, finished: int, legend: Legend):
         self.folder, self.legend = folder, legend
         self.rows = read_log(folder / "log.csv")[:finished]
-        self.events = SummaryWriter(folder, purge_step=finished)
+        self.events = SummaryWriter(folder, purge_step=finished + 1)
         self._begun = time.perf_counter()
 
     def __enter__(self):

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from jingwei import journal
-from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
 from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, read_crops, statistics
 from jingwei.datasets import training_loader, validation_loader
 from jingwei.devices import autocast, find_device, find_precision
@@ -25,7 +25,8 @@ from jingwei.losses import parse_loss
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ModelSpec, build_model
 from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_weights
-from jingwei.raster import read_crop, whole_or_nothing
+from jingwei.outputs import whole_or_nothing
+from jingwei.raster import read_crop
 from jingwei.recipes import Recipe, read_recipe
 from jingwei.schedules import find_schedule, learning_rate
 from jingwei.workspace import Workspace
@@ -85,6 +86,9 @@ def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -
     log = journal.Journal(folder, finished, data.legend)
     with log:
         for epoch in range(finished, recipe.epochs):
+            if recipe.early_stop and epoch - 1 - run.best_epoch >= recipe.early_stop:
+                tqdm.write(f"no better validation mIoU for {recipe.early_stop} epochs: stopped after {epoch}")
+                break
             begun = time.perf_counter()
             losses, lr = run.train_epoch(epoch)
             seconds = time.perf_counter() - begun
@@ -95,9 +99,6 @@ def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -
             if improved:
                 save_checkpoint(folder / "best.pt", run.checkpoint(matrix))
             save_checkpoint(folder / "last.pt", run.checkpoint(matrix, epoch))
-            if recipe.early_stop and epoch - run.best_epoch >= recipe.early_stop:
-                tqdm.write(f"no better validation mIoU for {recipe.early_stop} epochs: stopped after {epoch + 1}")
-                break
     return folder
 
 
@@ -261,16 +262,6 @@ class _Run:
             scores=scores(matrix, self.data.legend) if self.data.validation else {},
             training=training,
         )
-
-
-def check_fits(checkpoint: Checkpoint, path: Path, legend: Legend, bands: int) -> None:
-    """Raises CheckpointError where a checkpoint is of other classes or another number of bands than the data."""
-    if checkpoint.legend.names != legend.names:
-        theirs, ours = (", ".join(names) for names in (checkpoint.legend.names, legend.names))
-        raise CheckpointError(path, f"was trained on other classes ({theirs})", f"the data has {ours}: train on it")
-    if checkpoint.spec.bands != bands:
-        problem = f"was trained on {checkpoint.spec.bands} bands, but the data has {bands}"
-        raise CheckpointError(path, problem, "take scenes of the same bands, or train again")
 
 
 def confusion(

@@ -12,6 +12,7 @@ from jingwei import raster
 from jingwei.errors import SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.png import PngWriter
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, stamp
 
@@ -103,7 +104,7 @@ def vote(
         writer = raster.TiledWriter(target, height, width, colormap=legend.colormap(), **common)
         writer = stack.enter_context(writer)
         agreeing = stack.enter_context(raster.TiledWriter(agreement_target, height, width, **common))
-        png = stack.enter_context(raster.PngWriter(submission, height, width)) if submission else None
+        png = stack.enter_context(PngWriter(submission, height, width)) if submission else None
         bar = tqdm(total=height * width, unit="px", unit_scale=True, desc=f"vote of {len(inputs)}", disable=None)
         with bar:
             for first, ballots in ahead(_ballots(maps)):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from jingwei.raster import write_png
+from jingwei.png import write_png
 
 settings.register_profile("jingwei", deadline=None, derandomize=True)
 settings.load_profile("jingwei")

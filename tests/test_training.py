@@ -1,0 +1,483 @@
+"""Training: learns, remembers its best, and goes on after any interruption as if it had not been."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from jingwei import training
+from jingwei.checkpoints import load_checkpoint, save_checkpoint
+from jingwei.crops import read_crops
+from jingwei.cutting import CutSettings, cut_train
+from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
+from jingwei.journal import Journal, read_log
+from jingwei.legend import GF3, JINGWEI, NODATA, Legend
+from jingwei.metrics import ConfusionMatrix, scores
+from jingwei.models import ModelSpec, build_model
+from jingwei.models.pretrained import load_weights
+from jingwei.raster import read_crop, read_label_crop, write_png
+from jingwei.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_recipe
+from jingwei.training import RunOptions, score_experiment
+from jingwei.workspace import Scene, Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+HERE = RunOptions(device="cpu", workers=0)
+# A small encoder in fp32; dropout and an auxiliary head, so that every source of chance is in play.
+SMALL = replace(
+    CROSS_ENTROPY,
+    backbone="mobilenetv3_small_050",
+    output_stride=16,
+    pretrained=False,
+    epochs=4,
+    steps_per_epoch=3,
+    batch_size=2,
+    crop_sizes=(48, 64),
+    precision="fp32",
+    optimizer="adamw",
+    base_lr=0.003,
+    last_mult=2.0,
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
+
+
+@pytest.fixture(scope="module")
+def cut(county, tmp_path_factory) -> Path:
+    """A project folder with 64-px training crops. Only to be read."""
+    root = tmp_path_factory.mktemp("cut")
+    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
+    return root
+
+
+@pytest.fixture
+def project(cut, tmp_path) -> Workspace:
+    """A project folder of one's own."""
+    shutil.copytree(cut / "train", tmp_path / "train")
+    return Workspace(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def whole_run(cut) -> Path:
+    """The folder of an uninterrupted run of SMALL. Only to be read."""
+    torch.set_num_threads(1)
+    return training.train(Workspace(cut), SMALL, "whole", HERE)
+
+
+def same(one, two) -> bool:
+    """Whether two nested contents are equal, tensors bit for bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    if isinstance(one, dict):
+        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(two) and all(map(same, one, two))
+    return one == two
+
+
+def rows_of(folder: Path) -> list[dict]:
+    """The log without what depends on the clock."""
+    return [
+        {k: v for k, v in row.items() if k not in ("windows_per_s", "seconds")} for row in read_log(folder / "log.csv")
+    ]
+
+
+def assert_same_result(folder: Path, other: Path) -> None:
+    """Both runs ended with the same weights, optimizer, scores and log."""
+    assert rows_of(folder) == rows_of(other)
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = load_checkpoint(folder / name), load_checkpoint(other / name)
+        assert same(dict(ours.weights), dict(theirs.weights)), f"the weights of {name} differ"
+        assert same(ours.training, theirs.training), f"the optimizer state of {name} differs"
+        assert ours.scores == theirs.scores
+
+
+def kept_files(folder: Path) -> dict[str, bytes]:
+    """The files that mean something: all but TensorBoard's."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("events")}
+
+
+# ---- interrupted, and gone on ----
+
+
+def command(root: Path, exp: str, recipe=SMALL) -> list[str]:
+    """The command line that trains SMALL."""
+    flags = {
+        "data_dir": root, "exp": exp, "backbone": recipe.backbone, "output_stride": recipe.output_stride,
+        "epochs": recipe.epochs, "steps_per_epoch": recipe.steps_per_epoch, "batch_size": recipe.batch_size,
+        "precision": recipe.precision, "optimizer": recipe.optimizer, "base_lr": recipe.base_lr,
+        "last_mult": recipe.last_mult, "workers": 1, "device": "cpu",
+    }  # fmt: skip
+    given = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
+    sizes = ["--crop_size", *map(str, recipe.crop_sizes)]
+    return [sys.executable, str(ROOT / "train.py"), "--train", "--scratch", *given, *sizes]
+
+
+def test_a_run_killed_after_an_epoch_ends_as_if_it_had_not_been(project, whole_run):
+    folder = project.experiment(SMALL.name, "killed")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen(command(project.root, "killed"), env=environment, stdout=subprocess.DEVNULL)
+    last, log = folder / "last.pt", folder / "log.csv"
+    deadline = time.monotonic() + 120
+    # An epoch writes its line of the log, then last.pt.
+    while not (len(read_log(log)) >= 2 and last.exists() and last.stat().st_mtime_ns >= log.stat().st_mtime_ns):
+        assert running.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    running.send_signal(signal.SIGKILL)
+    assert running.wait() == -signal.SIGKILL
+    assert load_checkpoint(last).training["epoch"] in (1, 2)
+    again = subprocess.run(
+        command(project.root, "killed"), env=environment, capture_output=True, text=True, timeout=150
+    )
+    assert again.returncode == 0, again.stderr
+    assert_same_result(folder, whole_run)
+    assert not list(folder.glob(".*.part"))
+
+
+PLACES = {
+    "while the log is written": (Journal, "add", 3),
+    "between log and checkpoint": (training, "save_checkpoint", 4),
+    "between best.pt and last.pt": (training, "save_checkpoint", 2),
+    "in the middle of an epoch": (training._Run, "_step", 8),
+    "in the validation": (training, "confusion", 3),
+}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("place", PLACES)
+def test_a_run_interrupted_anywhere_goes_on_to_the_same_end(project, whole_run, monkeypatch, place, workers):
+    owner, name, nth = PLACES[place]
+    work, calls = getattr(owner, name), []
+
+    def interrupted(*args, **how):
+        calls.append(1)
+        if len(calls) == nth:
+            raise KeyboardInterrupt
+        return work(*args, **how)
+
+    options = replace(HERE, workers=workers)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            training.train(project, SMALL, "stopped", options)
+    folder = training.train(project, SMALL, "stopped", options)
+    assert_same_result(folder, whole_run)
+
+
+def test_loader_processes_change_nothing(project, whole_run):
+    assert_same_result(training.train(project, SMALL, "two", replace(HERE, workers=2)), whole_run)
+
+
+def test_another_seed_learns_something_else(project, whole_run):
+    folder = training.train(project, replace(SMALL, seed=1, epochs=1), "other", HERE)
+    assert rows_of(folder)[0]["loss"] != rows_of(whole_run)[0]["loss"]
+
+
+def test_running_a_finished_experiment_again_changes_nothing(project, whole_run):
+    folder = project.experiment(SMALL.name, "whole")
+    shutil.copytree(whole_run, folder)
+    before = kept_files(folder)
+    training.train(project, SMALL, "whole", HERE)
+    assert kept_files(folder) == before
+
+
+def test_other_settings_under_the_same_name_are_refused_and_nothing_is_lost(project, whole_run):
+    folder = project.experiment(SMALL.name, "whole")
+    shutil.copytree(whole_run, folder)
+    before = kept_files(folder)
+    for other in (
+        replace(SMALL, base_lr=0.5, loss="focal"),
+        replace(SMALL, epochs=9),
+        replace(SMALL, model="attention_unet"),
+    ):
+        changed = [key for key, value in other.to_dict().items() if SMALL.to_dict()[key] != value]
+        with pytest.raises(SettingError, match="other settings.*--exp.*--resume") as caught:
+            training.train(project, other, "whole", HERE)
+        assert all(f"{key} {SMALL.to_dict()[key]} -> {other.to_dict()[key]}" in str(caught.value) for key in changed)
+        assert kept_files(folder) == before
+
+
+def test_resume_goes_on_with_more_epochs(project, whole_run):
+    folder = project.experiment(SMALL.name, "whole")
+    shutil.copytree(whole_run, folder)
+    longer = replace(SMALL, epochs=6)
+    training.train(project, longer, "whole", replace(HERE, resume=folder / "last.pt"))
+    assert rows_of(folder)[:4] == rows_of(whole_run)
+    assert [row["epoch"] for row in rows_of(folder)] == [1, 2, 3, 4, 5, 6]
+    assert load_checkpoint(folder / "last.pt").training["epoch"] == 5
+    assert read_recipe(folder / "recipe.json") == longer
+
+
+def test_an_experiment_that_goes_on_from_anothers_checkpoint_has_a_best_of_its_own(project, whole_run):
+    flat = replace(SMALL, epochs=5, base_lr=1e-12, warmup=0.0)  # learns nothing, so no epoch beats the old best
+    folder = training.train(project, flat, "new", replace(HERE, resume=whole_run / "last.pt"))
+    assert (folder / "best.pt").exists()
+
+
+def test_tensorboard_shows_every_epoch_of_a_run_that_went_on(project):
+    training.train(project, replace(SMALL, epochs=2), "two", HERE)
+    folder = project.experiment(SMALL.name, "two")
+    training.train(project, replace(SMALL, epochs=4), "two", replace(HERE, resume=folder / "last.pt"))
+    events = EventAccumulator(str(folder)).Reload()
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    assert [round(e.value, 4) for e in events.Scalars("miou")] == [round(r["miou"], 4) for r in rows_of(folder)]
+
+
+@pytest.mark.parametrize("name", ["best.pt", "nowhere.pt"])
+def test_resume_from_a_file_without_training_state_is_refused(project, whole_run, name):
+    with pytest.raises(CheckpointError, match=name):
+        training.train(project, SMALL, "new", replace(HERE, resume=whole_run / name))
+    assert not project.experiment(SMALL.name, "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"legend": Legend("own", JINGWEI.classes[:4])}, "was trained on other classes"),
+        ({"legend": GF3}, "was trained on other classes"),
+        ({"bands": 4}, "was trained on 4 bands, but the data has 3"),
+        ({"model": "attention_unet"}, "is of another network"),
+    ],
+    ids=str,
+)
+def test_resume_from_a_checkpoint_that_does_not_fit_is_refused(project, whole_run, tmp_path, changes, problem):
+    checkpoint = load_checkpoint(whole_run / "last.pt")
+    spec = replace(checkpoint.spec, bands=changes.get("bands", 3), family=changes.get("model", "deeplabv3"))
+    save_checkpoint(tmp_path / "x.pt", replace(checkpoint, spec=spec, legend=changes.get("legend", JINGWEI)))
+    with pytest.raises(CheckpointError, match=f"x.pt: {problem}"):
+        training.train(project, SMALL, "new", replace(HERE, resume=tmp_path / "x.pt"))
+
+
+# ---- what a run leaves ----
+
+
+def test_best_pt_is_the_epoch_of_the_best_miou(whole_run):
+    rows = rows_of(whole_run)
+    best = max(rows, key=lambda row: row["miou"])
+    checkpoint = load_checkpoint(whole_run / "best.pt")
+    assert checkpoint.scores["miou"] == best["miou"] == checkpoint.score
+    assert checkpoint.training is None
+    assert load_checkpoint(whole_run / "last.pt").training["best_epoch"] == best["epoch"] - 1
+
+
+def test_an_experiment_leaves_what_the_readme_promises(whole_run):
+    names = {path.name for path in whole_run.iterdir()}
+    assert {"last.pt", "best.pt", "recipe.json", "log.csv", "curves.png"} < names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert read_crop(whole_run / "curves.png").shape[2] in (3, 4)
+    rows = rows_of(whole_run)
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert {"lr", "loss", "cross_entropy", "auxiliary", "miou", "miou_with_background", "iou corn"} <= rows[0].keys()
+
+
+def test_recipe_json_reads_back_to_the_recipe(whole_run, project):
+    assert read_recipe(whole_run / "recipe.json") == SMALL
+    counted = replace(SMALL, steps_per_epoch=0, epochs=1, crop_sizes=(64,))
+    folder = training.train(project, counted, "counted", HERE)
+    kept = read_recipe(folder / "recipe.json")
+    assert kept == replace(counted, steps_per_epoch=kept.steps_per_epoch)
+    pixels = sum(crop.valid for crop in read_crops(project.crops) if crop.split == "train")
+    assert kept.steps_per_epoch == round(pixels / (64 * 64 * 2))
+
+
+def test_scoring_gives_the_best_row_of_the_log(cut, whole_run):
+    matrix, legend, path = score_experiment(Workspace(cut), SMALL.name, "whole", HERE)
+    best = max(rows_of(whole_run), key=lambda row: row["miou"])
+    content = scores(matrix, legend)
+    assert path == whole_run / "best.pt"
+    assert [content[name] for name in ("miou", "fwiou", "kappa")] == [best[name] for name in ("miou", "fwiou", "kappa")]
+    assert {name: content["classes"][name]["iou"] for name in legend.names} == {
+        name: best[f"iou {name}"] for name in legend.names
+    }
+
+
+def test_validation_counts_whole_crops_pixel_by_pixel(cut, whole_run):
+    workspace = Workspace(cut)
+    model = load_checkpoint(whole_run / "best.pt").build()
+    expected = ConfusionMatrix(len(JINGWEI))
+    for crop in read_crops(workspace.crops):
+        if crop.split == "validation":
+            pixels = read_crop(workspace.train / "data" / crop.name)
+            labels = read_label_crop(workspace.train / "label" / crop.name)
+            with torch.inference_mode():
+                logits = model(torch.from_numpy(pixels.transpose(2, 0, 1)[None].astype(np.float32)))
+            for label, guess in zip(labels.flat, logits[0].argmax(0).numpy().flat, strict=True):
+                if label != NODATA:
+                    expected.counts[label, guess] += 1
+    matrix, _, _ = score_experiment(workspace, SMALL.name, "whole", HERE)
+    differing = np.abs(matrix.counts - expected.counts).sum() / 2
+    assert differing <= 1e-4 * expected.counts.sum()  # another memory layout may round a tie to the other side
+
+
+def test_an_unknown_experiment_lists_the_known(cut, whole_run):
+    with pytest.raises(SettingError, match="no experiment cross_entropy/wohle.*known are: cross_entropy/whole"):
+        score_experiment(Workspace(cut), SMALL.name, "wohle", HERE)
+
+
+# ---- learning ----
+
+
+def two_crops(root: Path) -> Workspace:
+    """A training and a validation scene of three classes, each a brightness: a toy that can be learned by heart."""
+    rng = np.random.default_rng(0)
+    scenes = []
+    for number in (1, 2):
+        labels = np.repeat(np.repeat(rng.permutation((0, 1, 2, 2)).reshape(2, 2), 32, 0), 32, 1).astype(np.uint8)
+        pixels = (60 + 70 * labels[..., None] + rng.integers(-10, 10, (64, 64, 3))).astype(np.uint8)
+        write_png(root / f"image_{number}.png", pixels)
+        write_png(root / f"image_{number}_label.png", labels)
+        scenes.append(Scene(root / f"image_{number}.png", root / f"image_{number}_label.png"))
+    workspace = Workspace(root)
+    cut_train(workspace, scenes, CutSettings(64, 64, 0.5, 1.0), JINGWEI, workers=1)
+    return workspace
+
+
+@pytest.mark.parametrize("base", [FOCAL_LOVASZ, ATTENTION_UNET], ids=lambda recipe: recipe.name)
+def test_a_toy_is_learned(tmp_path, base):
+    recipe = replace(
+        base, backbone="resnet18", output_stride=8, pretrained=False, epochs=3, steps_per_epoch=25, batch_size=4,
+        crop_sizes=(64,), min_scale=0.8, max_scale=1.25, optimizer="adamw", base_lr=0.002, precision="fp32",
+    )  # fmt: skip
+    folder = training.train(two_crops(tmp_path), recipe, "toy", HERE)
+    rows = rows_of(folder)
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+    assert rows[-1]["miou"] > 0.8
+
+
+def test_a_run_without_progress_stops_early_and_stays_stopped(project):
+    flat = replace(SMALL, epochs=9, base_lr=1e-12, warmup=0.0, early_stop=2, steps_per_epoch=1)
+    folder = training.train(project, flat, "flat", HERE)
+    rows = rows_of(folder)
+    best = max(rows, key=lambda row: row["miou"])["epoch"]
+    assert len(rows) < 9
+    assert len(rows) == best + 2
+    before = kept_files(folder)
+    training.train(project, flat, "flat", HERE)
+    assert kept_files(folder) == before
+
+
+def test_a_diverging_loss_ends_the_run_and_last_pt_stays(project):
+    folder = training.train(project, replace(SMALL, epochs=1), "wild", HERE)
+    before = kept_files(folder)
+    wild = replace(SMALL, base_lr=1e20, warmup=0.0)
+    with pytest.raises(TrainingError, match="the loss is (nan|inf) in epoch 2, step .*--base_lr"):
+        training.train(project, wild, "wild", replace(HERE, resume=folder / "last.pt"))
+    after = kept_files(folder)
+    assert all(after[name] == before[name] for name in ("last.pt", "best.pt", "log.csv"))
+    training.train(project, replace(SMALL, epochs=1), "wild", HERE)  # the old settings still go on from it
+
+
+def test_without_validation_the_last_epoch_is_the_best(county, tmp_path):
+    workspace = Workspace(tmp_path)
+    cut_train(workspace, Workspace(county).train_scenes(), CutSettings(64, 64, val_fraction=0), JINGWEI, workers=2)
+    folder = training.train(workspace, replace(SMALL, epochs=2), "blind", HERE)
+    best, last = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "last.pt")
+    assert same(dict(best.weights), dict(last.weights))
+    assert best.score == -1
+    assert all("miou" not in row for row in rows_of(folder))
+    with pytest.raises(InputError, match="no crop is for validation.*--val_fraction"):
+        score_experiment(workspace, SMALL.name, "blind", HERE)
+
+
+def test_weights_from_a_file_are_the_start_in_place_of_imagenets(project, whole_run):
+    frozen = replace(SMALL, pretrained=True, freeze_bn=True, epochs=1, base_lr=1e-12, warmup=0.0)
+    folder = training.train(project, frozen, "tuned", replace(HERE, weights=whole_run / "best.pt"))
+    start, end = (load_checkpoint(path).weights for path in (whole_run / "best.pt", folder / "last.pt"))
+    encoder = [name for name in start if ".encoder." in name]
+    assert all(torch.allclose(start[name], end[name], atol=1e-6) for name in encoder)
+    statistics = [name for name in encoder if "running_" in name]
+    assert statistics
+    assert all(torch.equal(start[name], end[name]) for name in statistics)  # --freeze_bn
+
+
+def test_offline_nothing_is_left_behind(project, monkeypatch):
+    def unreachable(*args, **how):
+        raise OSError("no network")
+
+    monkeypatch.setattr("jingwei.models.pretrained.smp.encoders.get_encoder", unreachable)
+    with pytest.raises(SettingError, match="--weights FILE.*--scratch"):
+        training.train(project, replace(SMALL, pretrained=True), "online", HERE)
+    assert not project.experiment(SMALL.name, "online").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"loss": "nonsense"}, "--loss nonsense.*known are cross_entropy, focal, lovasz"),
+        ({"schedule": "nonsense"}, "--schedule nonsense.*known are poly, cosine"),
+        ({"model": "nonsense"}, "--model nonsense.*known are deeplabv3, attention_unet"),
+        ({"backbone": "nonsense"}, "--backbone nonsense.*known are resnet18"),
+        ({"batch_size": 1}, "batch_size is 1"),
+        ({"crop_sizes": (16,), "epochs": 0}, "epochs is 0.*crop_size is 16"),
+        ({"precision": "fp16"}, "--precision fp16.*CPU"),
+    ],
+    ids=str,
+)
+def test_settings_that_make_no_sense_are_refused_before_anything_is_written(project, changes, message):
+    with pytest.raises(SettingError, match=message):
+        training.train(project, replace(SMALL, **changes), "x", HERE)
+    assert not project.models.exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_not_there_is_refused(project):
+    with pytest.raises(SettingError, match="--device cuda: not usable"):
+        training.train(project, SMALL, "x", replace(HERE, device="cuda"))
+
+
+def test_missing_crops_say_what_to_run(tmp_path, project):
+    with pytest.raises(InputError, match=r"crops.csv: no such file: run generate_train_data.py"):
+        training.train(Workspace(tmp_path / "empty"), SMALL, "x", HERE)
+    first = next(iter(read_crops(project.crops)))
+    (project.train / "data" / first.name).unlink()
+    with pytest.raises(InputError, match=f"{Path(first.name).stem}.*cut the scenes again"):
+        training.train(project, replace(SMALL, epochs=30), "x", HERE)
+
+
+@pytest.mark.parametrize(("dtype", "bands"), [("uint16", 4), ("int16", 1), ("float32", 7)])
+def test_any_bands_and_types_train_with_their_own_statistics(tmp_path, dtype, bands):
+    rng = np.random.default_rng(1)
+    labels = np.repeat(np.repeat(rng.integers(0, 4, (6, 6)), 22, 0), 22, 1).astype(np.uint8)
+    pixels = (1000.0 * labels + rng.normal(0, 100, (bands, 132, 132)) + 2000).astype(dtype)
+    profile = {"driver": "GTiff", "height": 132, "width": 132, "count": bands, "dtype": dtype}
+    with rasterio.open(tmp_path / "scene.tif", "w", **profile) as scene:
+        scene.write(pixels)
+    write_png(tmp_path / "scene_label.png", labels)
+    workspace = Workspace(tmp_path)
+    pair = Scene(tmp_path / "scene.tif", tmp_path / "scene_label.png")
+    cut_train(workspace, [pair], CutSettings(64, 64), JINGWEI, workers=1)
+    folder = training.train(workspace, replace(SMALL, epochs=1), "x", HERE)
+    checkpoint = load_checkpoint(folder / "best.pt")
+    assert (checkpoint.spec.bands, checkpoint.dtype) == (bands, dtype)
+    np.testing.assert_allclose(checkpoint.mean, pixels.mean(axis=(1, 2)), rtol=0.2)
+    assert json.loads((folder / "recipe.json").read_text())["backbone"] == SMALL.backbone
+
+
+def test_the_encoder_and_the_rest_have_their_own_learning_rates(project):
+    spec = ModelSpec(SMALL.model, SMALL.backbone, 3, len(JINGWEI), 16, auxiliary=True)
+    torch.manual_seed(0)
+    start = build_model(spec, (0.0,) * 3, (1.0,) * 3)
+    still = replace(SMALL, last_mult=1e-12, epochs=1, steps_per_epoch=1, weight_decay=0.0, momentum=0.0)
+    folder = training.train(project, still, "still", HERE)
+    moved = build_model(spec, (0.0,) * 3, (1.0,) * 3)
+    load_weights(moved, folder / "last.pt")
+    changed = {
+        name: not torch.allclose(a, b, atol=1e-9)
+        for (name, a), (_, b) in zip(start.named_parameters(), moved.named_parameters(), strict=True)
+    }
+    assert any(changed[name] for name in changed if ".encoder." in name)
+    assert not any(changed[name] for name in changed if ".encoder." not in name)

@@ -52,6 +52,22 @@ def resize(pixels: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarra
     return pixels.reshape(size, size, bands), labels  # OpenCV drops the axis of a single band
 
 
+def fill_unseen(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.ndarray:
+    """Pixels outside the flight and padding (0 in all bands and unlabelled) become `fill`, a value per band: HWC.
+
+    The black of nodata would be the strongest signal in the picture. With the mean that the network subtracts it is none.
+    """
+    unseen = (labels == NODATA) & ~pixels.any(axis=2)
+    if not unseen.any():
+        return pixels
+    return np.where(unseen[..., None], as_type(fill, pixels.dtype), pixels)
+
+
+def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Values in a file's type, rounded where that has whole numbers only."""
+    return (values if np.issubdtype(dtype, np.floating) else np.round(values)).astype(dtype)
+
+
 def random_light(
     pixels: np.ndarray, mean: np.ndarray, std: np.ndarray, strength: float, rng: np.random.Generator
 ) -> np.ndarray:

@@ -84,7 +84,11 @@ def read_crops(path: Path) -> list[Crop]:
         raise InputError(path, "no such file", "run generate_train_data.py first")
     try:
         with open(path, newline="", encoding="utf-8") as file:
-            return [_parse(row) for row in csv.DictReader(file)]
+            table = csv.DictReader(file)
+            missing = set(_FIXED) - set(table.fieldnames or ())
+            if missing:
+                raise KeyError(*sorted(missing))
+            return [_parse(row) for row in table]
     except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
         raise InputError(path, f"is no table of crops ({error!r})", "run generate_train_data.py again") from error
 
@@ -120,9 +124,9 @@ def scene_blocks(height: int, width: int, crop_size: int) -> Blocks:
 def choose_validation(crops: list[Crop], blocks: dict[str, Blocks], fraction: float) -> set[tuple[str, int]]:
     """Blocks (scene, number) for validation, so that each class has about `fraction` of its pixels there.
 
-    Greedy: the block is added that brings the shares of all classes nearest to `fraction`, while any does. A class
-    that lives in one block stays in training. With `fraction` above 0, either side gets one block at least, where there
-    are two with labels.
+    First, the rarest first, every class that lives in two blocks or more gets one, the one with the fewest pixels in
+    all; then blocks are added as long as one brings the shares of all classes nearer to `fraction`. No class loses its
+    last training block, so a class that lives in one block stays in training.
     """
     counts: dict[tuple[str, int], np.ndarray] = {}
     for crop in crops:
@@ -131,23 +135,31 @@ def choose_validation(crops: list[Crop], blocks: dict[str, Blocks], fraction: fl
     if fraction <= 0 or len(counts) < 2:
         return set()
     keys = sorted(counts, key=lambda key: hashlib.sha256(f"{key}".encode()).digest())  # no side of a scene comes first
-    totals = sum(counts.values())
-    present = totals > 0
-    shares = np.stack([counts[key][present] / totals[present] for key in keys])
-    # The share of all pixels counts too, or many blocks of the commonest class alone could be added for nothing.
-    pixels = np.array([counts[key].sum() for key in keys]) / totals.sum()
-    shares = np.column_stack([shares, pixels])
-    chosen: list[int] = []
-    reached = np.zeros(shares.shape[1])
-    while len(chosen) < len(keys) - 1:
-        distances = np.abs(reached + shares - fraction).sum(axis=1)
-        distances[chosen] = np.inf
+    pixels = np.stack([counts[key] for key in keys])  # (blocks, classes)
+    pixels = pixels[:, pixels.any(axis=0)]
+    # The share of all pixels counts as one more class, or blocks of the commonest alone could be added for nothing.
+    shares = np.column_stack([pixels, pixels.sum(axis=1)]) / np.append(pixels.sum(axis=0), pixels.sum())
+    lives = pixels > 0
+    chosen = np.zeros(len(keys), bool)
+
+    def candidates() -> np.ndarray:
+        """Blocks that may still be added: none of their classes would lose its last training block."""
+        last = lives[~chosen].sum(axis=0) == 1
+        return ~chosen & ~(lives & last).any(axis=1)
+
+    for land_class in pixels.sum(axis=0).argsort(kind="stable"):
+        here = lives[:, land_class]
+        if here.sum() >= 2 and not (chosen & here).any() and (candidates() & here).any():
+            possible = np.flatnonzero(candidates() & here)
+            chosen[possible[pixels[possible].sum(axis=1).argmin()]] = True
+    while candidates().any():
+        reached = shares[chosen].sum(axis=0)
+        distances = np.where(candidates(), np.abs(reached + shares - fraction).sum(axis=1), np.inf)
         best = int(distances.argmin())
-        if chosen and distances[best] >= np.abs(reached - fraction).sum():
+        if chosen.any() and distances[best] >= np.abs(reached - fraction).sum():
             break
-        chosen.append(best)
-        reached += shares[best]
-    return {keys[i] for i in chosen}
+        chosen[best] = True
+    return {keys[i] for i in np.flatnonzero(chosen)}
 
 
 def masked_parts(crop: Crop, blocks: Blocks, validation: set[tuple[str, int]]) -> list[Window]:

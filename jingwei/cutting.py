@@ -122,13 +122,17 @@ def _cut_or_reuse(workspace: Workspace, scene: Scene, settings: CutSettings, leg
     if parts.exists():
         content = json.loads(parts.read_text(encoding="utf-8"))
         if content.pop("stamp") == mark:
-            crops = [Crop(**{**crop, "window": Window(*crop["window"])}) for crop in content.pop("crops")]
-            return SceneCut(crops=crops, **content)
+            return SceneCut(crops=[_crop_from_json(crop) for crop in content.pop("crops")], **content)
     cut, preview = _cut_scene(workspace, scene, settings, legend, workers)
     write_png(parts.with_suffix(".png"), preview)
     with whole_or_nothing(parts) as part:
         part.write_text(json.dumps({"stamp": mark, **asdict(cut)}), encoding="utf-8")
     return cut
+
+
+def _crop_from_json(content: dict) -> Crop:
+    tuples = {key: tuple(content[key]) for key in ("pixels", "mean", "std")}
+    return Crop(**content | tuples | {"window": Window(*content["window"])})
 
 
 def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int):

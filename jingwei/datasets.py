@@ -48,10 +48,10 @@ class WindowDraws(Sampler):
 
 
 class TrainingWindows(Dataset):
-    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8)."""
+    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8). `fill`: see WholeCrops."""
 
-    def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe):
-        self.folder, self.crops, self.recipe = folder, crops, recipe
+    def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...]):
+        self.folder, self.crops, self.recipe, self.fill = folder, crops, recipe, np.array(fill)
         spread = statistics(crops)
         self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
@@ -61,34 +61,41 @@ class TrainingWindows(Dataset):
         scale = float(np.exp(rng.uniform(np.log(self.recipe.min_scale), np.log(self.recipe.max_scale))))
         pixels, labels = augment.random_window(pixels, labels, draw.size, scale, rng)
         pixels, labels = augment.random_turn(pixels, labels, rng)
+        pixels = augment.fill_unseen(pixels, labels, self.fill)
         if self.recipe.jitter:
             pixels = augment.random_light(pixels, self.mean, self.std, self.recipe.jitter, rng)
         return _to_tensors(pixels, labels)
 
 
 class WholeCrops(Dataset):
-    """Crops as they are, for validation: index -> (pixels_CHW, labels_HW)."""
+    """Crops as they are, for validation: index -> (pixels_CHW, labels_HW).
 
-    def __init__(self, folder: Path, crops: list[Crop]):
-        self.folder, self.crops = folder, crops
+    `fill` stands where nothing was seen: the mean that the network subtracts, so that it sees 0 there.
+    """
+
+    def __init__(self, folder: Path, crops: list[Crop], fill: tuple[float, ...]):
+        self.folder, self.crops, self.fill = folder, crops, np.array(fill)
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        return _to_tensors(*_read(self.folder, self.crops[index]))
+        pixels, labels = _read(self.folder, self.crops[index])
+        return _to_tensors(augment.fill_unseen(pixels, labels, self.fill), labels)
 
 
-def training_loader(folder: Path, crops: list[Crop], recipe: Recipe, steps: int, workers: int) -> DataLoader:
+def training_loader(
+    folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], steps: int, workers: int
+) -> DataLoader:
     """Batches of augmented windows; set `loader.batch_sampler.epoch` before each epoch."""
-    dataset = TrainingWindows(folder, crops, recipe)
+    dataset = TrainingWindows(folder, crops, recipe, fill)
     draws = WindowDraws(len(crops), recipe, steps)
     return DataLoader(dataset, batch_sampler=draws, **_loading(workers))
 
 
-def validation_loader(folder: Path, crops: list[Crop], workers: int) -> DataLoader:
+def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], workers: int) -> DataLoader:
     """Whole crops one by one: they may differ in size."""
-    return DataLoader(WholeCrops(folder, crops), batch_size=1, **_loading(workers))
+    return DataLoader(WholeCrops(folder, crops, fill), batch_size=1, **_loading(workers))
 
 
 def _loading(workers: int) -> dict:

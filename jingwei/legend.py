@@ -7,6 +7,7 @@ A legend file looks like this (`background: null` says that no class is backgrou
 """
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ def legend_from_dict(content, where="legend") -> Legend:
     background = content.get("background", 0)
     if background is not None and background not in range(len(classes)):
         problems.append(f"background {background!r} is no class id")
-    if len(classes) >= NODATA:
+    if len(classes) > NODATA:
         problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}")
     if problems:
         raise SettingError(where, "; ".join(problems), "ids run 0, 1, 2 ... and 255 is kept for no data")
@@ -93,10 +94,9 @@ def legend_from_dict(content, where="legend") -> Legend:
 
 
 def _rgb(color: str) -> tuple[int, int, int]:
-    digits = color.removeprefix("#")
-    if len(digits) != 6:
+    if not re.fullmatch("#?[0-9A-Fa-f]{6}", color):
         raise ValueError(color)
-    return tuple(bytes.fromhex(digits))
+    return tuple(bytes.fromhex(color.removeprefix("#")))
 
 
 def find_legend(name_or_path: str) -> Legend:

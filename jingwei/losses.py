@@ -4,6 +4,7 @@ Every loss takes logits_BCHW (float) and labels_BHW (integer ids, NODATA where t
 scalar. NODATA pixels change neither its value nor its gradient; a batch of nothing but NODATA gives 0.
 """
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -39,7 +40,7 @@ def lovasz(logits: Tensor, labels: Tensor) -> Tensor:
     labels = labels[known].long()
     probabilities = functional.softmax(logits.float(), dim=1).movedim(1, -1)[known]  # (pixels, classes)
     if not len(labels):
-        return logits.float().sum() * 0
+        return probabilities.sum()  # of nothing: 0, with a gradient of 0
     present = torch.unique(labels)
     truth = (labels[:, None] == present).float()
     errors, order = (truth - probabilities[:, present]).abs().sort(dim=0, descending=True)
@@ -60,12 +61,10 @@ def parse_loss(text: str) -> dict[str, tuple[float, Loss]]:
     """`focal+0.5*lovasz` -> {"focal": (1.0, focal), "lovasz": (0.5, lovasz)}. SettingError lists the known losses."""
     terms = {}
     for part in text.replace(" ", "").split("+"):
-        weight, _, name = part.rpartition("*")
-        try:
-            terms[name] = (float(weight or 1), LOSSES[name])
-        except (KeyError, ValueError) as error:
-            known = ", ".join(LOSSES)
-            raise SettingError(
-                f"--loss {text}", f"{part!r} is no loss", f"known are {known}; sums as in focal+0.5*lovasz"
-            ) from error
+        match = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\*)?(\w+)", part)
+        name = match[2] if match else None
+        if name not in LOSSES or name in terms:
+            problem = f"{name} is in it twice" if name in terms else f"{part!r} is no loss"
+            raise SettingError(f"--loss {text}", problem, f"known are {', '.join(LOSSES)}; sums as in focal+0.5*lovasz")
+        terms[name] = (float(match[1] or 1), LOSSES[name])
     return terms

@@ -1,11 +1,14 @@
 """Files that are written whole or not at all."""
 
+import errno
 import os
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from jingwei.errors import OutputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -21,9 +24,11 @@ def whole_or_nothing(path):
         yield part
         os.replace(part, path)
     except OSError as error:
-        raise OutputError(path, f"can't be written ({error.strerror or error})", room_at(path)) from error
+        remedy = room_at(path) if error.errno in FULL else "check the folder and its permissions, or write elsewhere"
+        raise OutputError(path, f"can't be written ({error.strerror or error})", remedy) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # where the folder itself can't be, there is nothing to delete
+            part.unlink()
 
 
 def room_at(path: Path) -> str:

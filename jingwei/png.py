@@ -228,14 +228,18 @@ class PngWriter:
             self._file.write(_png_chunk(b"IDAT", data))
 
     def __exit__(self, kind, error, trace):
+        failure = None
         try:
             if error is None:
                 assert self._rows == self.height, f"{self._rows} rows written of {self.height}"
                 self._file.write(_png_chunk(b"IDAT", self._deflate.flush()) + _png_chunk(b"IEND", b""))
             self._file.close()
-        except BaseException as failure:
-            kind, error = type(failure), failure
-        return self._whole.__exit__(kind, error, trace)
+        except BaseException as problem:
+            failure = problem
+            kind, error = type(problem), problem
+        self._whole.__exit__(kind, error, trace)
+        if failure is not None:
+            raise failure
 
 
 def write_png(path, pixels: np.ndarray) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from jingwei import raster
+from jingwei.augment import as_type
 from jingwei.checkpoints import Checkpoint
 from jingwei.devices import autocast, find_device, find_precision
 from jingwei.errors import CheckpointError, SettingError
@@ -98,6 +99,7 @@ class _Network:
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: torch.dtype, tta: str):
         self.classes = checkpoint.spec.classes
+        self.fill = np.array(checkpoint.mean)[:, None, None]  # of invalid pixels: what the network sees as 0
         self.device, self.precision, self.turns = device, precision, TTA[tta]
         self.model = checkpoint.build().to(device, memory_format=torch.channels_last)
 
@@ -172,6 +174,8 @@ def _band(
         for col in cols:
             window = Window(first, col, min(size, height), min(size, width))
             pixels, valid = image.read(_turn(window, turned))
+            if not valid.all():
+                pixels = np.where(valid, pixels, as_type(network.fill, pixels.dtype))
             yield col, pixels, valid
 
     def run(batch: list[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[_Piece]:

@@ -8,8 +8,10 @@ Giant PNGs can only be read top to bottom: a step back starts again at the first
 
 import logging
 import os
+import re
 import threading
 import warnings
+import zlib
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,8 +38,9 @@ cv2.setNumThreads(1)
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # the contests' PNGs have no georeference
-_GDAL_LOG = logging.getLogger("rasterio._env")
-_GDAL_LOG.addHandler(logging.NullHandler())  # GDAL's complaints reach the user through our own errors
+# What GDAL signals while a file is closed raises nothing; rasterio only notes it, and at this level.
+_GDAL_LOG = logging.getLogger("rasterio")
+_GDAL_LOG.setLevel(logging.INFO)
 
 
 class Raster:
@@ -68,7 +71,8 @@ class Raster:
             MaskFlags.per_dataset in flags for flags in self._dataset.mask_flag_enums
         )
         # Going down a plain PNG, our own reader is twice as fast as GDAL's.
-        self._png = PngReader.opens(self.path) if self._dataset.driver == "PNG" and self.nodata is None else None
+        plain = self._dataset.driver == "PNG" and not self._has_mask and self.nodata is None
+        self._png = PngReader.opens(self.path) if plain else None
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
 
     def __enter__(self):
@@ -105,17 +109,18 @@ class Raster:
         numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
         planes = self._read(numbers, window)
         pixels = planes[: self.bands]
+        valid = self._validity(pixels, window)
         if self._alpha:
-            return pixels, planes[-1] != 0
-        return pixels, self._validity(pixels, window)
+            valid &= planes[-1] != 0
+        return pixels, valid
 
     def read_validity(self, window: Window) -> np.ndarray:
         """The validity of a window, bool HW, without its pixels where the file allows that."""
+        if np.issubdtype(self.dtype, np.floating) or self.nodata is not None:
+            return self.read(window)[1]
         if self._alpha:
             return self._read([self._alpha], window)[0] != 0
-        if self._has_mask and not np.issubdtype(self.dtype, np.floating):
-            return self._validity(np.empty((0, window.height, window.width), self.dtype), window)
-        return self.read(window)[1]
+        return self._validity(np.empty((0, window.height, window.width), self.dtype), window)
 
     def read_rows(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """`read` of full rows, for callers that go down the scene: rows that the last call gave are not read again."""
@@ -142,13 +147,12 @@ class Raster:
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
         """`read_rows` of a label raster, uint8, NODATA where the file says so. Raises InputError for ids beyond 255."""
         pixels, valid = self.read_rows(first, end)
-        labels = pixels[0]
+        labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
         if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
             strange = np.unique(labels[(labels < 0) | (labels > 255)])[:8]
             problem = f"ids {', '.join(map(str, strange))} in rows {first} to {end}"
             raise InputError(self.path, problem, "class ids run 0, 1, 2 ..., and 255 is no data")
-        # A copy, because rows that overlap the next call's are kept.
-        return np.where(valid, labels, NODATA).astype(np.uint8, copy=False)
+        return labels.astype(np.uint8, copy=False)
 
     def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
         """Fills pixels_CHW and valid_HW with the next rows of a PNG."""
@@ -231,11 +235,13 @@ def gdal_errors(of_this_thread: bool = False):
     """
     collected: list[str] = []
     thread = threading.get_ident()
-    handler = logging.Handler(logging.ERROR)
+    handler = logging.Handler(logging.INFO)
 
     def emit(record: logging.LogRecord) -> None:
-        if not of_this_thread or record.thread == thread:
-            collected.append(record.getMessage())
+        message = record.getMessage()
+        signalled = re.fullmatch(r"GDAL signalled an error: err_no=\d+, msg=['\"](.*)['\"]", message, re.DOTALL)
+        if (signalled or record.levelno >= logging.ERROR) and (not of_this_thread or record.thread == thread):
+            collected.append(signalled[1] if signalled else message)
 
     handler.emit = emit
     _GDAL_LOG.addHandler(handler)
@@ -271,6 +277,7 @@ class TiledWriter:
         self.path = Path(path)
         self._overviews = overviews
         self._mask = mask
+        self._validities = []  # (place, its validity as deflated bits): some kilobytes a strip
         self._tags = tags or {}
         self._colormap = colormap
         floating = np.issubdtype(np.dtype(dtype), np.floating)
@@ -279,13 +286,14 @@ class TiledWriter:
             crs=like.crs if like else None, transform=like.transform if like else None,
             tiled=True, blockxsize=TILE, blockysize=TILE, interleave="pixel",
             compress="zstd", zstd_level=1, predictor=3 if floating else 2,
-            sparse_ok=True, bigtiff="yes", num_threads=workers,
+            sparse_ok=True, bigtiff="yes",
+            # With more bands than a picture has, GDAL's threads can't agree on what the extra ones are.
+            num_threads=workers if bands in (1, 3) else 1,
         )  # fmt: skip
         if bands == 3 and dtype == "uint8":
             self._profile["photometric"] = "rgb"
         elif bands > 1:
             self._profile["photometric"] = "minisblack"
-            self._profile["alpha"] = "unspecified"
 
     def __enter__(self):
         self._whole = whole_or_nothing(self.path)
@@ -309,16 +317,20 @@ class TiledWriter:
         place = RasterioWindow(window.col, window.row, window.width, window.height)
         try:
             self._dataset.write(pixels if pixels.ndim == 3 else pixels[None], window=place)
-            if self._mask:
-                self._dataset.write_mask(valid, window=place)
         except RasterioError as error:
             raise self._failure(error) from error
+        if self._mask:
+            self._validities.append((place, zlib.compress(np.packbits(valid), 1)))
 
     def __exit__(self, kind, error, trace):
         try:
             self._dataset.close()
-            if error is None and not self._errors and self._overviews:
-                self._build_overviews()
+            if error is None and not self._errors and (self._mask or self._overviews):
+                with rasterio.open(self._part, "r+") as self._dataset:
+                    self._write_mask()
+                    self._build_overviews()
+            if error is None and not self._errors:
+                self._check_whole()
         except RasterioError as failure:
             error = error or failure
         if error is None and self._errors:
@@ -344,17 +356,41 @@ class TiledWriter:
         reason = self._errors[0] if self._errors else error
         return OutputError(self.path, f"can't be written ({reason})", room_at(self.path))
 
+    def _write_mask(self) -> None:
+        # Written when the pixels are done: between them, the file's layout would depend on the number of threads.
+        for place, packed in self._validities:
+            bits = np.frombuffer(zlib.decompress(packed), np.uint8)
+            valid = np.unpackbits(bits, count=place.height * place.width).reshape(place.height, place.width)
+            self._dataset.write_mask(valid.astype(bool), window=place)
+
+    def _check_whole(self) -> None:
+        """Raises RasterioIOError where blocks are missing: what GDAL can't write on closing, it drops in silence."""
+        size = self._part.stat().st_size
+        with rasterio.open(self._part) as done:
+            for row, _ in enumerate(range(0, done.height, TILE)):
+                for col, _ in enumerate(range(0, done.width, TILE)):
+                    offset, length = (
+                        int(done.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", bidx=1) or 0)
+                        for what in ("OFFSET", "SIZE")
+                    )
+                    if offset + length > size:
+                        raise RasterioIOError(f"the file ends at {size} bytes, before its last block")
+            # The coarsest overview and its mask are the last that was written.
+            factor = max(done.overviews(1), default=1)
+            small = (max(1, done.height // factor), max(1, done.width // factor)) if factor > 1 else (1, 1)
+            done.read(1, out_shape=small)
+            done.dataset_mask(out_shape=small)
+
     def _build_overviews(self) -> None:
         shorter = min(self._profile["height"], self._profile["width"])
         factors = [2**k for k in range(1, 12) if shorter >> k >= TILE]
-        if not factors:
+        if not factors or not self._overviews:
             return
         resampling = Resampling.nearest if self._colormap else Resampling.average
         options = dict(COMPRESS_OVERVIEW="ZSTD", ZSTD_LEVEL_OVERVIEW=1, PREDICTOR_OVERVIEW=2, BIGTIFF_OVERVIEW="YES")
         threads = self._profile["num_threads"]
         with rasterio.Env(**options, SPARSE_OK_OVERVIEW=True, GDAL_TIFF_OVR_BLOCKSIZE=TILE, GDAL_NUM_THREADS=threads):
-            with rasterio.open(self._part, "r+") as dataset:
-                dataset.build_overviews(factors, resampling)
+            self._dataset.build_overviews(factors, resampling)
 
 
 def without_nodata(labels: np.ndarray) -> np.ndarray:

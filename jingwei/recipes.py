@@ -78,6 +78,8 @@ class Recipe:
 
 def recipe_from_dict(content: dict, where="recipe") -> Recipe:
     """A recipe from its JSON content. Raises SettingError for unknown keys, listing the known ones."""
+    if not isinstance(content, dict):
+        raise SettingError(where, "is no recipe", 'write {"name": ..., "model": ..., ...}')
     known = [f.name for f in fields(Recipe)]
     unknown = [key for key in content if key not in known]
     if unknown:
@@ -89,7 +91,7 @@ def read_recipe(path: Path) -> Recipe:
     """The recipe that an experiment's `recipe.json` keeps."""
     try:
         return recipe_from_dict(json.loads(Path(path).read_text(encoding="utf-8")), where=path)
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SettingError(path, f"can't be read ({error})", "train the experiment again") from error
 
 

@@ -142,12 +142,15 @@ class _Run:
         spec = ModelSpec(
             recipe.model, recipe.backbone, data.bands, len(data.legend), recipe.output_stride, recipe.aux_weight > 0
         )
-        self.model = build_model(spec, *self._normalisation()).to(self.device, memory_format=torch.channels_last)
+        mean, std = self._normalisation()
+        self.model = build_model(spec, mean, std).to(self.device, memory_format=torch.channels_last)
         self.network = torch.compile(self.model) if options.compile else self.model
         self.optimizer = self._optimizer()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
-        self.training = training_loader(data.folder, data.training, recipe, recipe.steps_per_epoch, options.workers)
-        self.validation = validation_loader(data.folder, data.validation, options.workers)
+        self.training = training_loader(
+            data.folder, data.training, recipe, mean, recipe.steps_per_epoch, options.workers
+        )
+        self.validation = validation_loader(data.folder, data.validation, mean, options.workers)
         self.best_score, self.best_epoch = -1.0, 0
 
     def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -290,7 +293,7 @@ def score_experiment(workspace: Workspace, recipe_name: str, exp: str, options: 
     device = find_device(options.device)
     model = checkpoint.build().to(device, memory_format=torch.channels_last)
     precision = find_precision(read_recipe(folder / "recipe.json").precision, device)
-    loader = validation_loader(data.folder, data.validation, options.workers)
+    loader = validation_loader(data.folder, data.validation, checkpoint.mean, options.workers)
     return confusion(model, loader, len(data.legend), device, precision), data.legend, path
 
 

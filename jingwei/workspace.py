@@ -164,7 +164,10 @@ def read_score(path: Path) -> float:
 
 def up_to_date(path: Path, mark: str) -> bool:
     """Whether an output is there and was made from the same inputs with the same settings."""
-    return path.exists() and read_tags(path).get(STAMP) == mark
+    try:
+        return path.exists() and read_tags(path).get(STAMP) == mark
+    except InputError:  # somebody else broke it: it is made again
+        return False
 
 
 def stamp(*inputs: Path, **settings) -> str:

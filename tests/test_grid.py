@@ -45,7 +45,7 @@ def test_starts_cover_every_pixel_inside_with_the_last_window_pulled_back(sizes)
     assert found[-1] == max(0, length - size)
     assert found[:-1] == [k * stride for k in range(len(found) - 1)]
     steps = np.diff(found)
-    assert ((0 < steps) & (steps <= stride)).all()
+    assert ((steps > 0) & (steps <= stride)).all()
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def test_windows_cover_the_scene_left_to_right_then_top_to_bottom(height, width,
     covered = np.zeros((height, width), bool)
     for window in found:
         assert (window.height, window.width) == (min(size, height), min(size, width))
-        assert 0 <= window.row
-        assert 0 <= window.col
+        assert window.row >= 0
+        assert window.col >= 0
         assert window.row_end <= height
         assert window.col_end <= width
         covered[window.slices] = True

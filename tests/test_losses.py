@@ -57,7 +57,7 @@ def test_cross_entropy_is_that_of_torch(seed):
 
 
 def plain_lovasz(logits, labels) -> float:
-    """Berman et al. 2018, eq. 9 and 11, as loops: the Jaccard loss of growing sets of wrong pixels, by descending error."""
+    """Berman et al. 2018, eq. 9 and 11, as loops: Jaccard losses of growing sets of pixels, the worst first."""
     probabilities = [
         [exp(v) / sum(exp(w) for w in pixel) for v in pixel]
         for pixel, label in zip(logits.movedim(1, -1).reshape(-1, logits.shape[1]).tolist(), labels.flatten().tolist(),
@@ -76,9 +76,7 @@ def plain_lovasz(logits, labels) -> float:
             extra = sum(not inside[i] for i in wrong)
             return 1 - (sum(inside) - missed) / (sum(inside) + extra)
 
-        per_class.append(
-            sum(errors[i] * (jaccard(order[: k + 1]) - jaccard(order[:k])) for k, i in enumerate(order))
-        )
+        per_class.append(sum(errors[i] * (jaccard(order[: k + 1]) - jaccard(order[:k])) for k, i in enumerate(order)))
     return sum(per_class) / len(per_class)
 
 

@@ -1,0 +1,683 @@
+"""The command line: every flag is there and explained, and every mistake gets one line, status 2, and loses nothing."""
+
+import json
+import pickle
+import re
+import resource
+import runpy
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import torch
+
+from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jingwei.legend import GF3, JINGWEI, NODATA
+from jingwei.models import ModelSpec, build_model
+from jingwei.raster import write_png
+from jingwei.recipes import CROSS_ENTROPY
+
+ROOT = Path(__file__).resolve().parents[1]
+TRAIN = "jingwei_round1_train_20190619"
+TEST = "jingwei_round1_test_a_20190619"
+SCRIPTS = (
+    "generate_train_data.py", "generate_test_data.py", "train.py", "train_focalloss.py", "Unet_resnet34/train.py",
+    "predict.py", "Unet_resnet34/predict.py", "vote.py", "fill_hole.py", "evaluate.py",
+)  # fmt: skip
+TRAIN_FLAGS = (
+    "train exp epochs base_lr batch_size crop_size model backbone scratch weights freeze_bn last_mult loss schedule "
+    "optimizer weight_decay workers precision compile seed resume early_stop steps_per_epoch device data_dir"
+)
+PREDICT_FLAGS = "exp checkpoint scene window overlap tta batch_size precision device output data_dir workers"
+FLAGS = {
+    "generate_train_data.py": "data_dir scene crop_size stride val_fraction keep_background workers legend",
+    "generate_test_data.py": "data_dir scene workers",
+    "train.py": TRAIN_FLAGS,
+    "train_focalloss.py": TRAIN_FLAGS,
+    "Unet_resnet34/train.py": TRAIN_FLAGS,
+    "predict.py": PREDICT_FLAGS,
+    "Unet_resnet34/predict.py": PREDICT_FLAGS,
+    "vote.py": "inputs output weights ties data_dir legend",
+    "fill_hole.py": "input output max_size min_area connectivity classes data_dir legend",
+    "evaluate.py": "prediction label json data_dir legend",
+}
+QUICK = [
+    "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "48",
+    "--batch_size", "2", "--epochs", "1", "--steps_per_epoch", "1", "--workers", "0", "--device", "cpu",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Runs a root script in this process: (script, arguments...) -> (status, stdout, stderr)."""
+
+    def run(script: str, *arguments) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [script, *map(str, arguments)])
+            try:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+                status = 0
+            except SystemExit as stopped:
+                status = stopped.code or 0
+        return status, *capfd.readouterr()
+
+    return run
+
+
+def assert_one_line(outcome: tuple[int, str, str], *parts: str) -> None:
+    """A mistake's outcome: status 2, one line on stderr that names these parts (regular expressions)."""
+    status, _, err = outcome
+    assert status == 2, err
+    assert re.fullmatch(r"error: [^\n]+\n", err), err
+    for part in parts:
+        assert re.search(part, err), f"{part!r} is not in: {err}"
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+@contextmanager
+def full_disk(after: int):
+    """No file may grow beyond `after` bytes: what a full disk does, seen from here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (after, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# ---- -h ----
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_explains_every_flag_of_the_design(call, script):
+    status, out, err = call(script, "-h")
+    assert (status, err) == (0, "")
+    for flag in FLAGS[script].split():
+        assert re.search(rf"--{flag}\b", out), f"--{flag} is missing"
+        assert "_" not in flag or f"--{flag.replace('_', '-')}" in out
+    undocumented = re.findall(r"^  (--\S+(?:, --\S+)*(?: [A-Z{]\S*)*)$\n(?!\s{10,}\S)", out, re.MULTILINE)
+    assert not undocumented
+
+
+@pytest.mark.parametrize("script", ["generate_train_data.py", "train.py", "predict.py"])
+def test_help_tells_the_defaults(call, script):
+    out = " ".join(call(script, "-h")[1].split())
+    expected = {
+        "generate_train_data.py": ("1024)", "0.2)", "0.1)", "jingwei)", "data)"),
+        "train.py": ("deeplabv3)", "resnet50)", "0.01)", "16)", "poly)", "sgd)", "cross_entropy)", "auto)"),
+        "predict.py": ("1024)", "256)", "none)", "auto)"),
+    }
+    for value in expected[script]:
+        assert f"(default: {value}" in out
+
+
+def test_every_script_of_the_root_is_known_here():
+    found = {
+        path.relative_to(ROOT).as_posix() for folder in (ROOT, ROOT / "Unet_resnet34") for path in folder.glob("*.py")
+    }
+    assert found == set(SCRIPTS)
+
+
+def test_a_script_answers_from_another_folder_as_a_process(tmp_path):
+    command = [sys.executable, str(ROOT / "vote.py"), "-h"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "--inputs" in done.stdout
+
+
+# ---- a project to make mistakes in ----
+
+
+@pytest.fixture(scope="module")
+def finished(county, tmp_path_factory) -> Path:
+    """The county after cutting, with two checkpoints of random weights and their maps. Only to be read."""
+    root = tmp_path_factory.mktemp("finished") / "data"
+    shutil.copytree(county, root)
+    torch.manual_seed(0)
+    for exp, score in (("first", 0.4), ("second", 0.3)):
+        model = build_model(ModelSpec("attention_unet", "mobilenetv3_small_050", 3, 5), (90,) * 3, (50,) * 3)
+        recipe = replace(CROSS_ENTROPY, model="attention_unet", backbone="mobilenetv3_small_050").to_dict()
+        checkpoint = Checkpoint(
+            model.spec, "uint8", (90.0,) * 3, (50.0,) * 3, JINGWEI, recipe, model.state_dict(), {"miou": score}
+        )
+        save_checkpoint(root / "model" / "cross_entropy" / exp / "best.pt", checkpoint)
+        (root / "model" / "cross_entropy" / exp / "recipe.json").write_text(json.dumps(recipe))
+    for command in (["generate_train_data.py", "--crop_size", "64"], ["generate_test_data.py"],
+                    ["predict.py", "--window", "64", "--overlap", "16", "--device", "cpu"]):  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", [*command, "--data_dir", str(root)])
+            runpy.run_path(str(ROOT / command[0]), run_name="__main__")
+    return root
+
+
+@pytest.fixture
+def data(finished, tmp_path) -> Path:
+    """A finished project of one's own."""
+    return Path(shutil.copytree(finished, tmp_path / "data"))
+
+
+@pytest.fixture
+def bare(county, tmp_path) -> Path:
+    """The county's scenes, nothing done yet."""
+    return Path(shutil.copytree(county, tmp_path / "data"))
+
+
+# ---- flags ----
+
+BAD_FLAGS = [
+    ("vote.py", "--colour red", "--colour"),
+    ("train.py", "--epoch 3", "--epoch"),  # no abbreviations
+    ("train.py", "--base 3", "--base"),
+    ("generate_train_data.py", "--crop 64", "--crop"),
+    ("train.py", "--epochs many", "--epochs.*many"),
+    ("train.py", "--precision fp8", "--precision.*fp8.*fp32"),
+    ("train.py", "--optimizer adam", "--optimizer.*adam.*sgd"),
+    ("train.py QUICK", "--loss nonsense", "--loss nonsense.*cross_entropy"),
+    ("train.py QUICK", "--schedule nonsense", "--schedule nonsense.*poly"),
+    ("train.py QUICK", "--model nonsense", "--model nonsense.*deeplabv3"),
+    ("train.py QUICK", "--backbone nonsense", "--backbone nonsense.*resnet18"),
+    ("train.py QUICK", "--device cuda:99", "--device cuda:99: not usable"),
+    ("train.py QUICK", "--device gpu", "--device gpu: not usable"),
+    ("train.py QUICK", "--batch_size 0 --epochs -1", "epochs is -1.*batch_size is 0"),
+    ("train.py QUICK", "--steps_per_epoch -1", "steps_per_epoch is -1"),
+    ("train.py QUICK", "--early_stop -1", "early_stop is -1"),
+    ("train.py QUICK", "--weight_decay -1", "weight_decay is -1"),
+    ("train.py QUICK", "--seed -1", "seed is -1"),
+    ("train.py QUICK", "--momentum 2", "momentum is 2"),
+    ("train.py QUICK", "--workers -1", "--workers"),
+    ("train.py QUICK", "--weights nowhere.pt", "nowhere.pt: no such file"),
+    ("train.py QUICK", "--resume nowhere.pt", "nowhere.pt: no such file"),
+    ("train.py", "--exp nothing", "no experiment cross_entropy/nothing.*cross_entropy/first, cross_entropy/second"),
+    ("train.py QUICK", "--exp ../up", "--exp"),
+    ("generate_train_data.py", "--crop_size 0", "crop_size 0"),
+    ("generate_train_data.py", "--crop_size 64 --stride 65", "stride 65"),
+    ("generate_train_data.py", "--stride 0", "stride 0"),
+    ("generate_train_data.py", "--val_fraction 2", "--val_fraction.*is 2"),
+    ("generate_train_data.py", "--keep_background -1", "--keep_background.*is -1"),
+    ("generate_train_data.py", "--workers 0", "0 is below 1"),
+    ("generate_train_data.py", "--legend nonsense", "nonsense: no such legend.*jingwei, gf2, gf3"),
+    ("generate_train_data.py", "--scene nowhere.png nowhere_label.png", "nowhere.*no such file"),
+    ("generate_test_data.py", "--scene nowhere.png", "nowhere.png: no such file"),
+    ("predict.py", "--exp nothing", "no experiment.*nothing.*cross_entropy/first, cross_entropy/second"),
+    ("predict.py", "--exp swa/nothing", "no experiment swa/nothing.*cross_entropy/first"),
+    ("predict.py", "--checkpoint nowhere.pt", "nowhere.pt: no such file"),
+    ("predict.py", "--window 8", "--window.*window 8"),
+    ("predict.py", "--window 64 --overlap 64", "overlap 64"),
+    ("predict.py", "--tta many", "--tta.*many.*flips"),
+    ("predict.py", "--batch_size 0", "0 is below 1"),
+    ("predict.py", "--precision fp16 --device cpu", "--precision fp16"),
+    ("predict.py", "--scene nowhere.tif", "nowhere.tif: no such file"),
+    ("vote.py", "--weights 1 2 3", "3 weights for 2 maps"),
+    ("vote.py", "--weights 0 0", "--weights"),
+    ("vote.py", "--weights nan 1", "--weights"),
+    ("vote.py", "--ties nobody", "nobody.*corn"),
+    ("vote.py", "--inputs a.tif b.tif", "--inputs and --output go together"),
+    ("vote.py", "--output a.tif", "--inputs and --output go together"),
+    ("vote.py", "--inputs a.tif b.tif --output c.tif", "a.tif: no such file"),
+    ("fill_hole.py", "--max_size 0", "0 is below 1"),
+    ("fill_hole.py", "--min_area -1", "--min_area.*is -1"),
+    ("fill_hole.py", "--connectivity 6", "--connectivity.*6.*4, 8"),
+    ("fill_hole.py", "--classes wheat", "wheat.*corn"),
+    ("fill_hole.py", "--input a.tif", "--input and --output go together"),
+    ("fill_hole.py", "--input a.tif --output b.tif", "a.tif: no such file"),
+    ("fill_hole.py", "--legend nowhere.json", "nowhere.json: no such legend"),
+    ("evaluate.py", "--prediction a.tif", "--prediction and --label go together"),
+    ("evaluate.py", "--prediction a.tif --label b.png", "a.tif: no such file"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "flags", "message"), BAD_FLAGS, ids=lambda value: value)
+def test_a_bad_flag_gets_one_line_and_changes_nothing(call, data, script, flags, message):
+    before = contents(data)
+    script, *quick = script.split()
+    assert_one_line(call(script, "--data_dir", data, *(QUICK if quick else ()), *flags.split()), message)
+    assert contents(data) == before
+
+
+def test_flags_may_be_spelled_with_dashes(call, data):
+    status, out, err = call("fill_hole.py", "--data-dir", data, "--max-size", 40, "--min-area", 3)
+    assert (status, err) == (0, "")
+    assert (data / "test" / "mask3" / "filled.tif").exists()
+
+
+# ---- missing and unusable scenes ----
+
+
+@pytest.mark.parametrize("script", ["generate_train_data.py", "generate_test_data.py"])
+def test_no_scenes_says_where_and_which_names(call, tmp_path, script):
+    word = "train" if "train" in script else "test"
+    for folder in (tmp_path, tmp_path / "nowhere"):
+        outcome = call(script, "--data_dir", folder)
+        assert_one_line(
+            outcome, f"error: {folder}: no {word} scenes", rf"\*{word}\*/image_N.png", "--data_dir", "--scene"
+        )
+        assert not list(tmp_path.iterdir())
+
+
+def nothing_looks_cut(root: Path) -> bool:
+    """Nothing that the next stage would take for finished, and no temporary file."""
+    return not (root / "train" / "crops.csv").exists() and not list(root.rglob("*.part"))
+
+
+def write_tif(path: Path, pixels: np.ndarray, **profile) -> None:
+    bands, height, width = pixels.shape
+    profile |= {"driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": pixels.dtype.name}
+    with rasterio.open(path, "w", **profile) as scene:
+        scene.write(pixels)
+
+
+def break_scene(root: Path, how: str) -> Path:
+    """Makes image_2 or its label unusable. Returns the file that is wrong."""
+    image, label = (root / TRAIN / f"image_2{end}.png" for end in ("", "_label"))
+    if how == "no label":
+        label.unlink()
+        return image
+    if how == "label of another size":
+        write_png(label, np.zeros((150, 269), np.uint8))
+    elif how == "colours for a label":
+        write_png(label, np.zeros((150, 270, 3), np.uint8))
+    elif how == "unknown ids":
+        labels = np.zeros((150, 270), np.uint8)
+        labels[3:8, 3:8], labels[100, 200:203] = 7, 9
+        write_png(label, labels)
+    elif how == "label of numbers beyond 255":
+        label.unlink()
+        label = label.with_suffix(".tif")
+        write_tif(label, np.full((1, 150, 270), 300, np.uint16))
+    elif how == "label of fractions":
+        label.unlink()
+        label = label.with_suffix(".tif")
+        write_tif(label, np.zeros((1, 150, 270), np.float32))
+    elif how == "empty file":
+        image.write_bytes(b"")
+        return image
+    elif how == "text":
+        image.write_text("no picture")
+        return image
+    elif how == "truncated label":
+        label.write_bytes(label.read_bytes()[:-60])
+    elif how in ("truncated", "corrupt"):
+        content = bytearray(image.read_bytes())
+        middle = len(content) // 2
+        if how == "corrupt":
+            content[middle : middle + 50] = bytes(50)
+        image.write_bytes(content[: len(content) if how == "corrupt" else middle])
+        return image
+    elif how == "transparent":
+        write_png(image, np.zeros((150, 270, 4), np.uint8))
+        return image
+    elif how == "unlabelled":
+        write_png(label, np.full((150, 270), NODATA, np.uint8))
+        (root / TRAIN / "image_1.png").unlink()
+        return root
+    elif how == "other bands":
+        image.unlink()
+        write_tif(image.with_suffix(".tif"), np.ones((5, 150, 270), np.uint16))
+        return root / "train"
+    elif how == "unknown type":
+        image.unlink()
+        image = image.with_suffix(".tif")
+        write_tif(image, np.ones((3, 150, 270), np.float64))
+        return image
+    return label
+
+
+BROKEN = {
+    "no label": ("has no label image_2_label.png",),
+    "label of another size": ("269 x 150 px, but image_2.png is 270 x 150",),
+    "colours for a label": ("has 3 bands",),
+    "unknown ids": (r"7 \(25 px\), 9 \(3 px\)", "known are 0 background, 1 cured tobacco", "--legend"),
+    "label of numbers beyond 255": ("300",),
+    "label of fractions": ("float32",),
+    "empty file": ("no raster",),
+    "text": ("no raster",),
+    "truncated": ("broken or truncated at rows .* of 150",),
+    "truncated label": ("broken or truncated at rows .* of 150",),
+    "corrupt": ("broken or truncated at rows .* of 150",),
+    "transparent": ("has no valid pixel",),
+    "unlabelled": ("no labelled pixel in image_2",),
+    "other bands": ("image_1: 3 bands of uint8; image_2: 5 bands of uint16",),
+    "unknown type": ("float64.*uint8, uint16",),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_training_scene_that_cannot_be_used_is_named(call, bare, how):
+    place = break_scene(bare, how)
+    scenes = contents(bare / TRAIN)
+    outcome = call("generate_train_data.py", "--data_dir", bare, "--crop_size", 64)
+    assert_one_line(outcome, f"error: {place}: ", *BROKEN[how])
+    assert nothing_looks_cut(bare)
+    assert contents(bare / TRAIN) == scenes
+
+
+def test_two_scenes_of_one_name_are_refused(call, bare):
+    pair = (bare / TRAIN / "image_1.png", bare / TRAIN / "image_1_label.png")
+    outcome = call("generate_train_data.py", "--data_dir", bare, "--scene", *pair, "--scene", *pair)
+    assert_one_line(outcome, "two scenes are named image_1")
+    shutil.copytree(bare / TEST, bare / "jingwei_round2_test_20190801")
+    assert_one_line(call("generate_test_data.py", "--data_dir", bare), "image_3.png: another image_3 is in", "--scene")
+    assert not (bare / "test").exists()
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("truncated", "broken or truncated at rows .* of 170"),
+        ("corrupt", "broken or truncated at rows .* of 170"),
+        ("transparent", "has no valid pixel"),
+        ("text", "no raster"),
+    ],
+)
+def test_a_test_scene_that_cannot_be_used_is_named(call, bare, how, message):
+    image = bare / TEST / "image_3.png"
+    content = bytearray(image.read_bytes())
+    if how == "truncated":
+        content = content[: len(content) // 2]
+    elif how == "corrupt":
+        content[len(content) // 2 :][:50] = bytes(50)
+        content[len(content) // 2 : len(content) // 2 + 50] = bytes(50)
+    elif how == "text":
+        content = b"no picture"
+    image.write_bytes(content)
+    if how == "transparent":
+        write_png(image, np.zeros((170, 140, 4), np.uint8))
+    assert_one_line(call("generate_test_data.py", "--data_dir", bare), f"error: {image}: {message}")
+    assert not [path for path in (bare / "test").rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("{", "is no JSON"),
+        ("[]", "has no list"),
+        ('{"classes": [{"id": 0, "name": "a"}]}', "class at place 0"),
+        ('{"classes": [{"id": 1, "name": "a", "color": "#000000"}], "colour": 1}', "unknown keys colour.*has id 1"),
+    ],
+)
+def test_a_legend_file_that_makes_no_sense_is_refused(call, bare, tmp_path, content, problem):
+    (tmp_path / "own.json").write_text(content)
+    outcome = call("generate_train_data.py", "--data_dir", bare, "--legend", tmp_path / "own.json")
+    assert_one_line(outcome, f"error: {tmp_path / 'own.json'}: .*{problem}")
+    assert nothing_looks_cut(bare)
+
+
+# ---- stages out of order ----
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("train.py --train --scratch", "crops.csv: no such file: run generate_train_data.py first"),
+        ("train.py", "no experiment .*known are: none yet"),
+        ("predict.py", "model: no trained experiment there: run train.py"),
+        ("vote.py", "no cut scenes there: run generate_test_data.py first"),
+        ("fill_hole.py", "no cut scenes there: run generate_test_data.py first"),
+        ("evaluate.py", "no cut scenes there: run generate_test_data.py first"),
+    ],
+)
+def test_a_stage_without_the_one_before_says_what_to_run(call, bare, script, message):
+    before = contents(bare)
+    script, *flags = script.split()
+    assert_one_line(call(script, "--data_dir", bare, *flags), message)
+    assert contents(bare) == before
+
+
+@pytest.mark.parametrize("script", ["vote.py", "fill_hole.py", "evaluate.py"])
+def test_scenes_without_maps_say_what_to_run(call, data, script):
+    shutil.rmtree(data / "test" / "mask3")
+    assert_one_line(call(script, "--data_dir", data), "mask3: no .*there: run predict.py first")
+
+
+def test_without_labels_there_is_no_score(call, data):
+    shutil.rmtree(data / "truth")
+    assert_one_line(call("evaluate.py", "--data_dir", data), "no test scene has a label: put image_N_label.png")
+
+
+def test_a_missing_crop_is_named(call, data):
+    for crop in (data / "train" / "data").iterdir():
+        crop.unlink()
+    assert_one_line(call("train.py", "--data_dir", data, *QUICK), "cut the scenes again")
+    (data / "train" / "crops.csv").write_text("name,split\nimage_1,train\n")
+    assert_one_line(call("train.py", "--data_dir", data, *QUICK), "crops.csv: is no table of crops")
+
+
+# ---- maps and checkpoints that don't fit ----
+
+
+def test_maps_of_different_sizes_are_not_voted_on(call, data, tmp_path):
+    one = data / "test" / "mask3" / "cross_entropy_first.tif"
+    write_tif(tmp_path / "other.tif", np.zeros((1, 170, 141), np.uint8))
+    outcome = call(
+        "vote.py", "--data_dir", data, "--inputs", one, tmp_path / "other.tif", "--output", tmp_path / "v.tif"
+    )
+    assert_one_line(outcome, f"error: {tmp_path / 'other.tif'}: 141 x 170 px, but {one.name} is 140 x 170")
+    assert [path.name for path in tmp_path.glob("*.*")] == ["other.tif"]
+
+
+def test_a_prediction_and_a_label_of_different_sizes_are_not_compared(call, data, tmp_path):
+    write_png(tmp_path / "label.png", np.zeros((10, 10), np.uint8))
+    one = data / "test" / "mask3" / "cross_entropy_first.tif"
+    outcome = call("evaluate.py", "--data_dir", data, "--prediction", one, "--label", tmp_path / "label.png")
+    assert_one_line(outcome, "140 x 170", "10 x 10")
+
+
+def test_ids_beyond_the_legend_are_named_not_scored(call, data, tmp_path):
+    write_png(tmp_path / "label.png", np.full((170, 140), 8, np.uint8))
+    one = data / "test" / "mask3" / "cross_entropy_first.tif"
+    outcome = call("evaluate.py", "--data_dir", data, "--prediction", one, "--label", tmp_path / "label.png")
+    assert_one_line(outcome, r"label.png.*\[8\]", "--legend")
+
+
+def test_a_map_is_never_filled_onto_itself(call, data):
+    one = data / "test" / "mask3" / "cross_entropy_first.tif"
+    before = one.read_bytes()
+    assert_one_line(call("fill_hole.py", "--data_dir", data, "--input", one, "--output", one), "input and an output")
+    assert one.read_bytes() == before
+
+
+def test_a_map_is_never_voted_onto_itself(call, data):
+    one = data / "test" / "mask3" / "cross_entropy_first.tif"
+    before = one.read_bytes()
+    assert_one_line(call("vote.py", "--data_dir", data, "--inputs", one, one, "--output", one), one.name)
+    assert one.read_bytes() == before
+
+
+def change_checkpoint(path: Path, **changes) -> None:
+    save_checkpoint(path, replace(load_checkpoint(path), **changes))
+
+
+@pytest.mark.parametrize("script", ["predict.py", "train.py"])
+def test_a_checkpoint_of_another_legend_is_refused(call, data, script):
+    change_checkpoint(data / "model" / "cross_entropy" / "first" / "best.pt", legend=GF3)
+    before = contents(data / "test")
+    flags = ["--exp", "cross_entropy/first" if script == "predict.py" else "first", "--device", "cpu"]
+    outcome = call(script, "--data_dir", data, *flags)
+    assert_one_line(outcome, "first/best.pt: was trained on other classes.*industrial.*corn")
+    assert contents(data / "test") == before
+
+
+@pytest.mark.parametrize("script", ["predict.py", "train.py"])
+def test_a_checkpoint_of_other_bands_is_refused(call, data, script):
+    path = data / "model" / "cross_entropy" / "first" / "best.pt"
+    change_checkpoint(path, spec=replace(load_checkpoint(path).spec, bands=7))
+    before = contents(data / "test")
+    flags = ["--exp", "cross_entropy/first" if script == "predict.py" else "first", "--device", "cpu"]
+    assert_one_line(call(script, "--data_dir", data, *flags), "first/best.pt: was trained on 7 bands.* has 3")
+    assert contents(data / "test") == before
+
+
+@pytest.mark.parametrize("way", [["--exp", "cross_entropy/first"], ["--checkpoint", "{}"], []], ids=str)
+def test_a_checkpoint_with_code_is_not_opened(call, data, way):
+    victim = data / "touched"
+
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (victim,)
+
+    path = data / "model" / "cross_entropy" / "first" / "best.pt"
+    path.write_bytes(pickle.dumps(Bomb(), protocol=2))
+    outcome = call("predict.py", "--data_dir", data, *(part.format(path) for part in way))
+    assert_one_line(outcome, f"error: {path}: carries code")
+    assert_one_line(call("train.py", "--data_dir", data, *QUICK, "--weights", path), f"error: {path}: carries code")
+    assert not victim.exists()
+
+
+def test_a_broken_scene_stops_the_prediction_without_a_map(call, data):
+    tiled = data / "test" / "image3" / "image_3.tif"
+    content = tiled.read_bytes()
+    tiled.write_bytes(content[: len(content) * 2 // 3])
+    before = contents(data / "test")
+    outcome = call("predict.py", "--data_dir", data, "--window", 64, "--overlap", 8, "--device", "cpu")
+    assert_one_line(outcome, "image_3.tif")
+    assert contents(data / "test") == before
+
+
+# ---- a full disk ----
+
+FULL = {
+    "generate_train_data.py": (["--crop_size", "128", "--val_fraction", "0.3"], 8_000),
+    "generate_test_data.py": ([], 8_000),
+    "predict.py": (["--window", "64", "--overlap", "20", "--device", "cpu"], 400),
+    "vote.py": ([], 400),
+    "fill_hole.py": ([], 400),
+    "train.py": (QUICK, 1_000_000),
+}
+
+
+@pytest.mark.parametrize("script", FULL)
+def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(call, data, script):
+    flags, limit = FULL[script]
+    if script == "generate_test_data.py":
+        shutil.rmtree(data / "test")
+    before = contents(data)
+    with full_disk(limit):
+        outcome = call(script, "--data_dir", data, *flags)
+    assert_one_line(outcome, "can't be written", "free some space")
+    after = contents(data)
+    assert not [name for name in after if name.endswith(".part")]
+    finished = {name: content for name, content in before.items() if not name.startswith("train/")}
+    assert {name: after.get(name) for name in finished} == finished
+    made = {name for name in set(after) - set(before) if name.endswith((".tif", "predict.png", ".pt"))}
+    assert not {name for name in made if not name.startswith("train/")}
+    if script == "generate_train_data.py":
+        assert nothing_looks_cut(data)
+    status, _, err = call(script, "--data_dir", data, *flags)  # with room again, the same command ends well
+    assert (status, err) == (0, "")
+
+
+AS_PROCESS = """
+import resource, runpy, sys
+limit = int(sys.argv.pop(1))
+if limit:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "limit", "message"),
+    [("generate_train_data.py", 8_000, "can't be written"), ("predict.py", 0, "no trained experiment")],
+)
+def test_a_process_says_one_line_too(bare, script, limit, message):
+    command = [sys.executable, "-c", AS_PROCESS, str(limit), str(ROOT / script), "--data_dir", str(bare)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert_one_line((done.returncode, done.stdout, done.stderr), message)
+    assert nothing_looks_cut(bare)
+
+
+def test_a_read_only_place_gets_one_line(call, data, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    outcome = call("predict.py", "--data_dir", data, "--device", "cpu", "--output", tmp_path / "file")
+    assert_one_line(outcome, "can't be written")
+
+
+# ---- a bug is no mistake of the user's ----
+
+
+def test_a_bug_keeps_its_traceback(call, data, monkeypatch):
+    def broken(*args, **how):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("jingwei.voting.vote", broken)
+    with pytest.raises(ZeroDivisionError):
+        call("vote.py", "--data_dir", data)
+
+
+def test_ctrl_c_says_that_nothing_is_lost(call, data, monkeypatch):
+    def stopped(*args, **how):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jingwei.voting.vote", stopped)
+    status, _, err = call("vote.py", "--data_dir", data)
+    assert status == 130
+    assert "goes on" in err
+
+
+# ---- what goes well ----
+
+
+def test_training_and_scoring_from_the_command_line(call, data):
+    status, out, err = call("train.py", "--data_dir", data, *QUICK, "--exp", "mine", "--base-lr", "0.005")
+    assert (status, err) == (0, "")
+    folder = data / "model" / "cross_entropy" / "mine"
+    assert json.loads((folder / "recipe.json").read_text())["base_lr"] == 0.005
+    status, out, err = call("train.py", "--data_dir", data, "--exp", "mine", "--workers", 0, "--device", "cpu")
+    assert (status, err) == (0, "")
+    miou = load_checkpoint(folder / "best.pt").scores["miou"]
+    assert re.search(rf"^mIoU +{miou:.4f}$", out, re.MULTILINE), out
+
+
+def test_the_best_experiments_map_is_submitted(data):
+    with rasterio.open(data / "test" / "mask3" / "cross_entropy_first.tif") as best:
+        labels = best.read(1)
+    with rasterio.open(data / "submit" / "image_3_predict.png") as png:
+        np.testing.assert_array_equal(png.read(1), np.where(labels == NODATA, 0, labels))
+
+
+def test_predicting_again_keeps_the_maps(call, data):
+    maps = sorted((data / "test" / "mask3").glob("*.tif"))
+    before = [path.stat().st_mtime_ns for path in maps]
+    flags = ["--window", 64, "--overlap", 16, "--device", "cpu"]
+    status, out, err = call("predict.py", "--data_dir", data, *flags)
+    assert (status, err, out.count("kept, it is up to date")) == (0, "", 2)
+    assert [path.stat().st_mtime_ns for path in maps] == before
+
+
+def test_named_files_go_where_they_are_told(call, data, tmp_path):
+    maps = sorted((data / "test" / "mask3").glob("*.tif"))
+    voted, filled = tmp_path / "out" / "v.tif", tmp_path / "out" / "f.tif"
+    assert call("vote.py", "--data_dir", data, "--inputs", *maps, "--output", voted)[0] == 0
+    assert call("fill_hole.py", "--data_dir", data, "--input", voted, "--output", filled)[0] == 0
+    label = data / "truth" / "image_3_label.png"
+    status, out, _ = call("evaluate.py", "--data_dir", data, "--prediction", filled, "--label", label, "--json")
+    assert status == 0
+    assert json.loads(out)["pixels"] == 170 * 140
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"v.tif", "v_agreement.tif", "f.tif", "f_vis.png"}
+
+
+def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
+    scene = tmp_path / "village.tif"
+    write_tif(scene, np.full((3, 90, 70), 100, np.uint8), crs="EPSG:32650", tiled=False)
+    flags = ["--scene", scene, "--exp", "first", "--output", tmp_path / "maps", "--device", "cpu", "--window", 64]
+    status, _, err = call("predict.py", "--data_dir", data, *flags, "--overlap", 16)
+    assert (status, err) == (0, "")
+    made = {path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.*")}
+    assert made == {"village/cross_entropy_first.tif", "village/village_predict.png"}

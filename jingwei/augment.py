@@ -47,15 +47,18 @@ def resize(pixels: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarra
         return pixels, labels
     shrinking = labels.shape[0] > size
     bands = pixels.shape[2]
-    pixels = cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR)
+    how = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
+    # OpenCV resizes four bands at a time, and drops the axis of a single one.
+    parts = [cv2.resize(pixels[..., b : b + 4], (size, size), interpolation=how) for b in range(0, bands, 4)]
+    pixels = np.concatenate([part.reshape(size, size, -1) for part in parts], axis=2)
     labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
-    return pixels.reshape(size, size, bands), labels  # OpenCV drops the axis of a single band
+    return pixels, labels
 
 
 def fill_unseen(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.ndarray:
     """Pixels outside the flight and padding (0 in all bands and unlabelled) become `fill`, a value per band: HWC.
 
-    The black of nodata would be the strongest signal in the picture. With the mean that the network subtracts it is none.
+    The black of nodata would be the strongest signal in a picture. The mean that the network subtracts is none.
     """
     unseen = (labels == NODATA) & ~pixels.any(axis=2)
     if not unseen.any():

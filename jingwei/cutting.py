@@ -245,7 +245,7 @@ class _Cutter:
     def _add_to_preview(self, window: Window, pixels: np.ndarray, valid: np.ndarray) -> None:
         step = self._step
         rows, cols = (slice(-start % step, None, step) for start in (window.row, window.col))
-        small = pixels[:3, rows, cols] * valid[rows, cols]
+        small = np.where(valid[rows, cols], pixels[:3, rows, cols], 0)
         small = small if len(small) == 3 else np.repeat(small[:1], 3, axis=0)
         row, col = -(-window.row // step), -(-window.col // step)
         self._preview[row : row + small.shape[1], col : col + small.shape[2]] = small.transpose(1, 2, 0)

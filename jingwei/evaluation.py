@@ -1,5 +1,6 @@
 """Scores of label maps on disk against their truth."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,15 @@ def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None
 
 
 def _both(known: raster.Raster, guessed: raster.Raster, scene: Path | None):
-    image = raster.open_image(scene) if scene else None
-    for first, end in strips(known.height, raster.TILE):
-        truth = known.read_label_rows(first, end)
-        if image is not None:
-            valid = image.read_validity(Window(first, 0, end - first, known.width))
-            truth = np.where(valid, truth, np.uint8(NODATA))
-        yield truth, guessed.read_label_rows(first, end)
+    with raster.open_image(scene) if scene else nullcontext() as image:
+        if image:
+            raster.check_same_size(known, image)
+        for first, end in strips(known.height, raster.TILE):
+            truth = known.read_label_rows(first, end)
+            if image:
+                valid = image.read_validity(Window(first, 0, end - first, known.width))
+                truth = np.where(valid, truth, np.uint8(NODATA))
+            yield truth, guessed.read_label_rows(first, end)
 
 
 def score_stages(workspace: Workspace, legend: Legend) -> dict[str, ConfusionMatrix]:

@@ -45,8 +45,8 @@ def vote_weights(weights: list[float] | None, voters: int) -> np.ndarray:
     if len(weights) != voters:
         problem = f"{len(weights)} weights for {voters} maps"
         raise SettingError("--weights", problem, "give one weight per map, in the order of --inputs")
-    if min(weights) < 0 or not max(weights) > 0 or max(weights) > 1e6:
-        raise SettingError("--weights", f"{weights}", "weights are 0 to 1e6, one at least above 0")
+    if not all(0 <= weight <= 1e6 for weight in weights) or max(weights) * WEIGHT_UNIT < 1:
+        raise SettingError("--weights", f"{weights}", "weights are 0 to 1,000,000, one at least a millionth")
     return np.round(np.array(weights) * WEIGHT_UNIT).astype(np.int64)
 
 

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jingwei import raster
+from jingwei import augment, raster
 from jingwei.augment import random_light, random_turn, random_window, resize
 from jingwei.crops import TRAIN, Crop
 from jingwei.cutting import CutSettings, cut_train
@@ -21,6 +21,7 @@ from jingwei.recipes import CROSS_ENTROPY
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+FILL = (120.0, 110.0, 100.0)
 RECIPE = replace(CROSS_ENTROPY, batch_size=4, crop_sizes=(32,), jitter=0.0)
 
 
@@ -218,7 +219,7 @@ def test_two_loader_processes_give_the_same_batches_as_none(cut_county):
     folder, crops = cut_county
     epochs = {}
     for workers in (0, 2):
-        loader = training_loader(folder, crops, RECIPE, 3, workers)
+        loader = training_loader(folder, crops, RECIPE, FILL, 3, workers)
         for loader.batch_sampler.epoch in (0, 1):
             epochs[workers, loader.batch_sampler.epoch] = list(loader)
     for epoch in (0, 1):
@@ -230,7 +231,7 @@ def test_two_loader_processes_give_the_same_batches_as_none(cut_county):
 
 
 def test_batches_are_pixels_bchw_and_labels_bhw_in_the_type_of_the_file(cut_county):
-    pixels, labels = next(iter(training_loader(*cut_county, RECIPE, 1, 0)))
+    pixels, labels = next(iter(training_loader(*cut_county, RECIPE, FILL, 1, 0)))
     assert pixels.shape == (4, 3, 32, 32)
     assert pixels.dtype == torch.uint8
     assert labels.shape == (4, 32, 32)
@@ -238,8 +239,8 @@ def test_batches_are_pixels_bchw_and_labels_bhw_in_the_type_of_the_file(cut_coun
 
 
 def test_the_light_of_training_windows_changes_with_the_seed_and_leaves_labels_alone(cut_county):
-    plain = next(iter(training_loader(*cut_county, RECIPE, 1, 0)))
-    lit = next(iter(training_loader(*cut_county, replace(RECIPE, jitter=0.2), 1, 0)))
+    plain = next(iter(training_loader(*cut_county, RECIPE, FILL, 1, 0)))
+    lit = next(iter(training_loader(*cut_county, replace(RECIPE, jitter=0.2), FILL, 1, 0)))
     assert torch.equal(plain[1], lit[1])
     assert lit[0].dtype == torch.float32
     difference = (lit[0] - plain[0].float()).flatten(1).abs().mean(dim=1)
@@ -249,11 +250,13 @@ def test_the_light_of_training_windows_changes_with_the_seed_and_leaves_labels_a
 
 def test_whole_crops_are_the_files(cut_county):
     folder, crops = cut_county
-    assert len(WholeCrops(folder, crops)) == len(crops)
-    for crop, (pixels, labels) in zip(crops, validation_loader(folder, crops, 0), strict=True):
-        expected = raster.read_crop(folder / "data" / crop.name).transpose(2, 0, 1)
-        np.testing.assert_array_equal(pixels[0].numpy(), expected)
-        assert labels.shape[1:] == expected.shape[1:]
+    assert len(WholeCrops(folder, crops, FILL)) == len(crops)
+    for crop, (pixels, labels) in zip(crops, validation_loader(folder, crops, FILL, 0), strict=True):
+        expected = raster.read_crop(folder / "data" / crop.name)
+        unseen = (labels[0].numpy() == NODATA) & (expected == 0).all(axis=2)
+        expected[unseen] = FILL
+        np.testing.assert_array_equal(pixels[0].numpy(), expected.transpose(2, 0, 1))
+        assert labels.shape[1:] == expected.shape[:2]
         assert int((labels != NODATA).sum()) == crop.valid
 
 
@@ -264,7 +267,7 @@ def test_other_types_reach_torch_with_their_values(dtype, expected, tmp_path):
     raster.write_crop(tmp_path / "data" / "a.tif", pixels)
     write_png(tmp_path / "label" / "a.png", np.zeros((2, 2), np.uint8))
     crop = Crop("a.tif", "a", Window(0, 0, 2, 2), 4, (4,), (1.0,), (1.0,), TRAIN)
-    found, _ = WholeCrops(tmp_path, [crop])[0]
+    found, _ = WholeCrops(tmp_path, [crop], (0.0,) * 9)[0]
     assert found.dtype == expected
     np.testing.assert_array_equal(found.numpy(), pixels)
 
@@ -276,7 +279,7 @@ def test_scales_are_spread_evenly_between_the_halves_and_the_doubles(tmp_path):
     raster.write_crop(tmp_path / "data" / "a.png", ramp[None])
     write_png(tmp_path / "label" / "a.png", np.zeros((height, width), np.uint8))
     crop = Crop("a.png", "a", Window(0, 0, height, width), 1, (1,), (1.0,), (1.0,), TRAIN)
-    windows = TrainingWindows(tmp_path, [crop], replace(RECIPE, batch_size=100))
+    windows = TrainingWindows(tmp_path, [crop], replace(RECIPE, batch_size=100), (0.0,))
     (draws,) = WindowDraws(1, replace(RECIPE, batch_size=100), steps=1)
     spans = []
     for draw in draws:
@@ -285,3 +288,14 @@ def test_scales_are_spread_evenly_between_the_halves_and_the_doubles(tmp_path):
     assert 0.45 < min(spans) < 0.6
     assert 1.7 < max(spans) < 2.1
     assert 30 < sum(span > 1 for span in spans) < 70
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float32"])
+def test_only_what_is_both_black_and_unlabelled_is_filled(dtype):
+    pixels = np.array([[[0, 0], [0, 0], [0, 3]], [[5, 6], [0, 0], [7, 0]]], dtype)
+    labels = np.array([[NODATA, 1, NODATA], [NODATA, NODATA, 0]], np.uint8)
+    filled = augment.fill_unseen(pixels, labels, np.array([9.6, 4.2]))
+    new = [9.6, 4.2] if dtype == "float32" else [10, 4]
+    expected = np.array([[new, [0, 0], [0, 3]], [[5, 6], new, [7, 0]]], dtype)
+    assert filled.dtype == pixels.dtype
+    np.testing.assert_array_equal(filled, expected)

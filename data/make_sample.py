@@ -25,7 +25,8 @@ from tqdm import tqdm
 
 from jingwei import landscape
 from jingwei.errors import JingweiError, OutputError, SettingError
-from jingwei.raster import PngWriter, whole_or_nothing
+from jingwei.outputs import whole_or_nothing
+from jingwei.png import PngWriter
 from jingwei.workspace import SCENE_TYPES
 
 DEFAULT_DIR = Path("data/sample")

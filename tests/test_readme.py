@@ -121,10 +121,10 @@ def experiments() -> list[tuple[str, str]]:
 def test_cutting_leaves_crops_of_the_same_name_and_their_table(replayed):
     train = replayed["data"] / "train"
     pictures, labels = ({path.name for path in (train / kind).iterdir()} for kind in ("data", "label"))
-    assert pictures == labels
+    assert labels <= pictures  # a picture without labels on its side of this split waits for another split
     assert "image_1_000128_000064.png" in pictures
     rows = (train / "crops.csv").read_text().splitlines()
-    assert len(rows) == len(pictures) + 1
+    assert len(rows) == len(labels) + 1
     assert {"name", "scene", "row", "col", "split"} < set(rows[0].split(","))
     assert (train / "split_image_1.png").exists()
 

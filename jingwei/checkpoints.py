@@ -30,6 +30,7 @@ class Checkpoint:
     recipe: dict
     weights: dict[str, torch.Tensor]
     scores: dict = field(default_factory=dict)
+    path: Path | None = None  # where it was read from
     training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
 
     @property
@@ -41,7 +42,11 @@ class Checkpoint:
     def build(self) -> Segmenter:
         """The network with its weights, in evaluation mode, on the CPU."""
         model = build_model(self.spec, self.mean, self.std)
-        model.load_state_dict(self.weights)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            problem = f"its weights don't fit its network ({' '.join(str(error).split())[:160]})"
+            raise CheckpointError(self.path or "checkpoint", problem, "copy it again or train again") from error
         return model.eval()
 
 
@@ -59,9 +64,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scores": checkpoint.scores,
         "training": checkpoint.training,
     }
-    # torch.save reports a full disk as a RuntimeError of its zip writer; through a file it stays an OSError.
     with whole_or_nothing(path) as part, open(part, "wb") as file:
-        torch.save(content, file)
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # A full disk, behind a complaint of torch's zip writer.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -86,6 +96,7 @@ def _from_content(content: dict, path: Path) -> Checkpoint:
         recipe=content["recipe"],
         weights=content["weights"],
         scores=content["scores"],
+        path=path,
         training=content["training"],
     )
 

@@ -8,6 +8,7 @@ import argparse
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields, replace
@@ -82,6 +83,19 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
+
+
+def _not_negative(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _experiment_name(text: str) -> str:
+    if not re.fullmatch(r"[^/\\\s]+", text) or text.strip(".") == "":
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
+    return text
 
 
 def _legend(args: argparse.Namespace, workspace: Workspace) -> Legend:
@@ -161,13 +175,14 @@ def train_command(recipe: Recipe) -> None:
     parser = Parser(f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation.")
     _workspace_flags(parser, workers=False)
     parser.flag("train", "train; without it, score best.pt and print the table", action="store_true")
-    parser.flag("exp", "name of the experiment: a folder under DIR/model/<recipe>/", default="default", metavar="NAME")
+    text = "name of the experiment: a folder under DIR/model/<recipe>/"
+    parser.flag("exp", text, type=_experiment_name, default="default", metavar="NAME")
     _recipe_flags(parser, recipe)
     parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
     text = "go on from FILE (default last.pt) even though settings have changed; same settings go on by themselves"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
     text = "processes that read and augment; 0: the training process itself"
-    parser.flag("workers", text, type=int, default=min(8, max(1, _cores() - 1)))
+    parser.flag("workers", text, type=_not_negative, default=min(8, max(1, _cores() - 1)))
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()

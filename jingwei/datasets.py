@@ -99,8 +99,10 @@ def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], 
 
 
 def _loading(workers: int) -> dict:
+    # A generator of its own: from torch's common one a loader draws a seed, at other times with other workers.
+    own = torch.Generator()
     pinned = torch.cuda.is_available()
-    return {"num_workers": workers, "pin_memory": pinned, "persistent_workers": workers > 0}
+    return {"num_workers": workers, "pin_memory": pinned, "persistent_workers": workers > 0, "generator": own}
 
 
 def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,9 @@ from pathlib import Path
 # Rows are read in slices whose blocks fit this cache, in megabytes; more brings nothing (GDAL's own default is 5 % of
 # the machine). Set before GDAL starts, and only where the user has not.
 os.environ.setdefault("GDAL_CACHEMAX", "96")
+os.environ.setdefault(
+    "CPL_LOG", os.devnull
+)  # what GDAL says comes back to us as errors; this is its copy for a terminal
 
 import cv2
 import numpy as np
@@ -423,7 +426,7 @@ def write_crop(path, pixels_CHW: np.ndarray) -> None:
 def read_crop(path) -> np.ndarray:
     """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
     if str(path).endswith(".png"):
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if Path(path).exists() else None
         if pixels is None:
             raise InputError(path, "missing or broken", "cut the scenes again")
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]

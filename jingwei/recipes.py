@@ -55,6 +55,11 @@ class Recipe:
         for name in ("epochs", "batch_size", "output_stride", "base_lr", "last_mult", "min_scale"):
             if getattr(self, name) <= 0:
                 problems.append(f"{name} is {getattr(self, name)}, not above 0")
+        for name in ("steps_per_epoch", "weight_decay", "seed", "early_stop", "aux_weight"):
+            if getattr(self, name) < 0:
+                problems.append(f"{name} is {getattr(self, name)}, below 0")
+        if not 0 <= self.momentum < 1:
+            problems.append(f"momentum is {self.momentum}, not between 0 and 1")
         if self.batch_size == 1:
             problems.append("batch_size is 1, but batch norm needs 2 windows or more")
         if self.output_stride not in (8, 16, 32):

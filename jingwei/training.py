@@ -126,6 +126,8 @@ def _resume(run: "_Run", folder: Path, chosen: Path | None) -> int:
         problem = f"holds an experiment with other settings ({', '.join(changed)})"
         raise SettingError(folder, problem, "name another --exp, or go on with the new settings by --resume")
     run.load_checkpoint(checkpoint, path)
+    if not (folder / "best.pt").exists():
+        run.best_score, run.best_epoch = -1.0, checkpoint.training["epoch"]  # another experiment's best is not ours
     return checkpoint.training["epoch"] + 1
 
 

@@ -94,6 +94,9 @@ def vote(
     Raises InputError where the maps differ in size, SettingError for weights and ties that make no sense.
     """
     ranks, counts = tie_ranks(ties, legend), vote_weights(weights, len(inputs))
+    for path in (target, agreement_target, submission):
+        if path is not None and path.resolve() in [other.resolve() for other in inputs]:
+            raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
     mark = stamp(*inputs, weights=counts.tolist(), ties=ties)
     with ExitStack() as stack:
         maps = [stack.enter_context(raster.open_labels(path)) for path in inputs]

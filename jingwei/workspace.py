@@ -172,6 +172,9 @@ def up_to_date(path: Path, mark: str) -> bool:
 
 def stamp(*inputs: Path, **settings) -> str:
     """A hash of input files (name, size, time of change) and settings: outputs that carry it need no second making."""
+    for path in map(Path, inputs):
+        if not path.exists():
+            raise InputError(path, "no such file", "check the path")
     identity = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in map(Path, inputs)]
     text = json.dumps([identity, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

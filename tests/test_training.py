@@ -117,10 +117,10 @@ def kept_files(folder: Path) -> dict[str, bytes]:
 def command(root: Path, exp: str, recipe=SMALL) -> list[str]:
     """The command line that trains SMALL."""
     flags = {
-        "data_dir": root, "exp": exp, "model": recipe.model, "backbone": recipe.backbone, "output_stride": recipe.output_stride,
-        "epochs": recipe.epochs, "steps_per_epoch": recipe.steps_per_epoch, "batch_size": recipe.batch_size,
-        "precision": recipe.precision, "optimizer": recipe.optimizer, "base_lr": recipe.base_lr,
-        "last_mult": recipe.last_mult, "workers": 1, "device": "cpu",
+        "data_dir": root, "exp": exp, "model": recipe.model, "backbone": recipe.backbone,
+        "output_stride": recipe.output_stride, "epochs": recipe.epochs, "steps_per_epoch": recipe.steps_per_epoch,
+        "batch_size": recipe.batch_size, "precision": recipe.precision, "optimizer": recipe.optimizer,
+        "base_lr": recipe.base_lr, "last_mult": recipe.last_mult, "workers": 1, "device": "cpu",
     }  # fmt: skip
     given = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     sizes = ["--crop_size", *map(str, recipe.crop_sizes)]

@@ -48,13 +48,15 @@ def _deeplabv3(spec: ModelSpec) -> nn.Module:
 
 def _attention_unet(spec: ModelSpec) -> nn.Module:
     """U-Net (Ronneberger et al. 2015) with scSE attention in the decoder (Roy et al. 2018)."""
-    return smp.Unet(
+    unet = smp.Unet(
         spec.backbone,
         encoder_weights=None,
         decoder_attention_type="scse",
         in_channels=spec.bands,
         classes=spec.classes,
     )
+    unet.decoder.blocks[-1].attention1 = nn.Identity()  # for a skip that the last block doesn't have: never used
+    return unet
 
 
 MODELS = {"deeplabv3": _deeplabv3, "attention_unet": _attention_unet}
@@ -113,7 +115,15 @@ def build_model(spec: ModelSpec, mean: tuple[float, ...], std: tuple[float, ...]
     """The network of a spec, with random weights. SettingError for an unknown family or encoder."""
     if spec.family not in MODELS:
         raise SettingError(f"--model {spec.family}", "no such network", f"known are {', '.join(MODELS)}")
-    return Segmenter(replace(spec, backbone=find_backbone(spec.backbone)), mean, std)
+    try:
+        return Segmenter(replace(spec, backbone=find_backbone(spec.backbone)), mean, std)
+    except TypeError as error:
+        if "output_stride" not in str(error):
+            raise
+        problem = f"can't be run at an output stride, which {spec.family} needs"
+        raise SettingError(
+            f"--backbone {spec.backbone}", problem, "take a ResNet, or --model attention_unet"
+        ) from error
 
 
 def find_backbone(name: str) -> str:

@@ -79,7 +79,8 @@ def read_pickle(path: Path):
             problem = "carries code, not only tensors, and was not opened"
             remedy = "save its state_dict() alone where you trust it"
         else:
-            problem, remedy = f"is no checkpoint ({str(error).splitlines()[0][:100]})", "copy it again or train again"
+            reason = (str(error) or type(error).__name__).splitlines()[0][:100]
+            problem, remedy = f"is no checkpoint ({reason})", "copy it again or train again"
         raise CheckpointError(path, problem, remedy) from error
 
 

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-RECIPE = "--scratch --model attention_unet --backbone resnet18 --crop_size 256 --batch_size 8 --optimizer adamw"
+RECIPE = "--scratch --backbone resnet18 --crop_size 256 --batch_size 8 --optimizer adamw"
 RATES = "--base_lr 0.001 --weight_decay 0.01 --jitter 0.2 --steps_per_epoch 200"
 
 
@@ -55,7 +55,7 @@ def main() -> None:
     seconds = {
         "cut train": run("generate_train_data.py", *place, *legend),
         "cut test": run("generate_test_data.py", *place),
-        "train": run("train_focalloss.py", "--train", "--exp", "real", *place, *training),
+        "train": run("Unet_resnet34/train.py", "--train", "--exp", "real", *place, *training),
         "predict": run("predict.py", "--tta", "flips", *place),
         "evaluate": run("evaluate.py", *place),
     }

@@ -25,7 +25,7 @@ class Recipe:
     backbone: str = _field("resnet50", "encoder of the network, any of segmentation-models-pytorch or timm (tu-NAME)")
     output_stride: int = _field(8, "pixels of the picture to one of the encoder's last map: 8, 16 or 32")
     loss: str = _field("cross_entropy", "loss, or a weighted sum such as focal+0.5*lovasz")
-    aux_weight: float = _field(0.2, "weight of the auxiliary head's loss; 0 leaves the head out")
+    aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of --loss; 0: no such head")
     pretrained: bool = _field(True, "start from ImageNet weights")
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
     epochs: int = _field(20, "epochs")

@@ -224,8 +224,9 @@ class _Run:
         logits, *auxiliary = output if isinstance(output, tuple) else (output,)
         losses = {name: weight * loss(logits, labels) for name, (weight, loss) in self.loss_terms.items()}
         if auxiliary:
-            terms = [weight * loss(auxiliary[0], labels) for weight, loss in self.loss_terms.values()]
-            losses["auxiliary"] = self.recipe.aux_weight * sum(terms)
+            # The first term alone: this head is there for the gradient's reach, and sorting for Lovász twice is dear.
+            weight, first_loss = next(iter(self.loss_terms.values()))
+            losses["auxiliary"] = self.recipe.aux_weight * weight * first_loss(auxiliary[0], labels)
         loss = sum(losses.values())
         self.optimizer.zero_grad(set_to_none=True)
         self.scaler.scale(loss).backward()

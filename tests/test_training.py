@@ -266,14 +266,23 @@ def test_resume_from_a_checkpoint_that_does_not_fit_is_refused(project, whole_ru
 # ---- what a run leaves ----
 
 
-def test_best_pt_is_the_epoch_of_the_best_miou(whole_run):
-    rows = rows_of(whole_run)
-    best = max(rows, key=lambda row: row["miou"])
-    assert best is not rows[-1], "make the case a real one: the last epoch must not be the best"
-    checkpoint = load_checkpoint(whole_run / "best.pt")
-    assert checkpoint.scores["miou"] == best["miou"] == checkpoint.score
-    assert checkpoint.training is None
-    assert load_checkpoint(whole_run / "last.pt").training["best_epoch"] == best["epoch"] - 1
+def test_best_pt_is_the_epoch_of_the_best_miou_not_the_last(project, monkeypatch):
+    right_pixels = iter((20, 60, 40))  # of 100, epoch by epoch
+
+    def validate(run) -> ConfusionMatrix:
+        labels = np.ones(100, np.uint8)
+        matrix = ConfusionMatrix(len(JINGWEI))
+        matrix.update(labels, np.where(np.arange(100) < next(right_pixels), 1, 0).astype(np.uint8))
+        return matrix
+
+    monkeypatch.setattr(training._Run, "validate", validate)
+    folder = training.train(project, replace(SMALL, epochs=3, steps_per_epoch=1), "best", HERE)
+    assert [row["miou"] for row in rows_of(folder)] == [0.2, 0.6, 0.4]
+    best, last = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "last.pt")
+    assert best.scores["miou"] == best.score == 0.6
+    assert best.training is None
+    assert (last.training["best_epoch"], last.training["best_score"], last.training["epoch"]) == (1, 0.6, 2)
+    assert not same(dict(best.weights), dict(last.weights))
 
 
 def test_an_experiment_leaves_what_the_readme_promises(whole_run):

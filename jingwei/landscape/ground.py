@@ -22,6 +22,7 @@ from jingwei.landscape.noise import clamp, draw, hash_bits, jit, mix, noise, sca
 # Pixels between villages, lots (a house and its yard), ponds, roads and trees.
 VILLAGE, LOT, POND, ROAD, TREE = 780.0, 36.0, 520.0, 1150.0, 15.0
 # Added to a world's key: a world of chance of its own for each of these.
+LONE = 0.06  # the share of places for a tree that have one, in a field of crops
 FLIGHT, BLOCKS, WANDERING, PATCHES, GROVES, VILLAGES, PONDS, ROADS_ALONG, ROADS_ACROSS, TREES = range(1, 11)
 
 
@@ -177,6 +178,8 @@ def _stand(world, field, ours, theirs, edge, ridge, x, y):
         density = 0.9
     elif field.kind == MEADOW or field.kind == WASTE:
         density = max(density, 2.2 * (grove - 0.62))
+    elif 0 < field.kind < BUILDING and edge >= 12:
+        density = LONE
     settled, roof, yard, roof_height = _village(world, x, y)
     if settled:
         kind, color, height = (BUILDING if roof else OTHER), yard, roof_height
@@ -195,7 +198,9 @@ def _stand(world, field, ours, theirs, edge, ridge, x, y):
     if density > 0 and not roof:
         crown, tree = _tree(world, x, y, density)
         if crown > 0:
-            kind, height = OTHER, int(3 + 7 * sqrt(min(crown * 1.2, 1.0)))
+            height = int(3 + 7 * sqrt(min(crown * 1.2, 1.0)))
+            if density > LONE:  # surveyors draw around a field, not around the odd tree in it
+                kind = OTHER
             leaves, _ = noise(tree, x / 2.0, y / 2.0)
             color = mix((48.0, 74.0, 40.0), (96.0, 116.0, 62.0), share(tree, 4))
             color = scaled(color, 0.65 + 0.3 * crown + 0.4 * leaves)

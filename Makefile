@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SAMPLE := --data_dir data/sample
-# The demo's networks are small and see fields at about their own scale: minutes on two cores, not hours on a GPU.
+# The demo's networks are small and see fields at about their own scale: minutes on two cores, not hours on a GPU. Two of
+# the three are U-Nets: of a strong voter and two weak ones of a kind, the weak ones would win.
 SMALL := --train --scratch --backbone resnet18 --crop_size 256 --batch_size 8 --min_scale 0.8 --max_scale 1.25 \
          --optimizer adamw --base_lr 0.002 --weight_decay 0.01
 
@@ -22,7 +23,7 @@ demo: setup
 	$(BIN)/python data/make_sample.py
 	$(BIN)/python generate_train_data.py $(SAMPLE) --crop_size 512
 	$(BIN)/python generate_test_data.py $(SAMPLE)
-	$(BIN)/python train.py $(SAMPLE) $(SMALL) --exp demo --output_stride 16 --epochs 4 --steps_per_epoch 80
+	$(BIN)/python train.py $(SAMPLE) $(SMALL) --exp demo --model attention_unet --epochs 4 --steps_per_epoch 80
 	$(BIN)/python train_focalloss.py $(SAMPLE) $(SMALL) --exp demo --output_stride 16 --epochs 4 --steps_per_epoch 80
 	$(BIN)/python Unet_resnet34/train.py $(SAMPLE) $(SMALL) --exp demo --epochs 4 --steps_per_epoch 80
 	$(BIN)/python predict.py $(SAMPLE) --window 512 --overlap 128

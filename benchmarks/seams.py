@@ -4,7 +4,8 @@
 
 Predicts each test scene twice with the best trained network, on two different grids of windows, and compares the two
 maps: pixels within 8 px of a border line of the first grid, against all others. 1.0 means that borders can't be
-told from anywhere else. For scale, the same with windows that don't overlap and so aren't blended.
+told from anywhere else. Then label changes across border lines, over those across all other lines: a seam is a line of
+them. For scale, both with windows that don't overlap and so aren't blended.
 """
 
 import argparse
@@ -59,6 +60,25 @@ def ratio(maps: dict[str, np.ndarray], others: dict[str, np.ndarray], overlap: i
     return shares[0] / shares[1], counts[:, 0].sum() / counts[:, 1].sum()
 
 
+def steps(maps: dict[str, np.ndarray], overlap: int) -> float:
+    """Label changes across lines where a window begins or ends, over those across all other lines, per pair of pixels.
+
+    Above 1 where seams are drawn into the map.
+    """
+    counts = np.zeros((2, 2))
+    for labels in maps.values():
+        for across in (labels, labels.T):
+            firsts = even_starts(len(across), WINDOW, overlap)
+            lines = {line for first in firsts for line in (first, first + WINDOW)} - {0, len(across)}
+            known = (across[1:] != NODATA) & (across[:-1] != NODATA)
+            changes = (known & (across[1:] != across[:-1])).sum(axis=1)
+            border = np.isin(np.arange(1, len(across)), sorted(lines))
+            for side, chosen in enumerate((border, ~border)):
+                counts[side] += (changes[chosen].sum(), known.sum(axis=1)[chosen].sum())
+    shares = counts[:, 0] / counts[:, 1]
+    return shares[0] / shares[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data_dir", type=Path, default=ROOT / "data" / "sample")
@@ -70,8 +90,12 @@ def main() -> None:
     others = predict(args.data_dir, best, OTHER, 256)
     print(f"{best}: windows of {WINDOW}, against windows of {OTHER} that share 256 px")
     for overlap in (128, 0):
-        near, share = ratio(predict(args.data_dir, best, WINDOW, overlap), others, overlap)
-        print(f"overlap {overlap:3d}: border over elsewhere {near:.2f} ({share:.2%} of all pixels differ)")
+        maps = predict(args.data_dir, best, WINDOW, overlap)
+        near, share = ratio(maps, others, overlap)
+        print(
+            f"overlap {overlap:3d}: disagreement at borders over elsewhere {near:.2f} ({share:.2%} of all pixels differ),"
+        )
+        print(f"             label changes across border lines over other lines {steps(maps, overlap):.2f}")
 
 
 if __name__ == "__main__":

@@ -92,9 +92,7 @@ def main() -> None:
     for overlap in (128, 0):
         maps = predict(args.data_dir, best, WINDOW, overlap)
         near, share = ratio(maps, others, overlap)
-        print(
-            f"overlap {overlap:3d}: disagreement at borders over elsewhere {near:.2f} ({share:.2%} of all pixels differ),"
-        )
+        print(f"overlap {overlap:3d}: {share:.2%} of all pixels differ; at borders over elsewhere {near:.2f};")
         print(f"             label changes across border lines over other lines {steps(maps, overlap):.2f}")
 
 

@@ -18,18 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 from jingwei.errors import InputError, JingweiError
 from jingwei.grid import strips
 from jingwei.legend import JINGWEI, NODATA, Legend
-from jingwei.metrics import ConfusionMatrix, scores, table
+from jingwei.metrics import ConfusionMatrix, table
 from jingwei.raster import check_same_size, open_image, open_labels
 from jingwei.workspace import Scene, Workspace
 
 STRIP_ROWS = 256
 TRAIN_PIXELS = 200_000
 TEST_PIXELS = 1_000_000  # a sample of single pixels is as good as all of them: the third digit of an IoU stands
-
-
-def colour_floor(data_dir, legend: Legend = JINGWEI) -> dict:
-    """Scores of the colour classifier on the test scenes of a project folder, as `metrics.scores` gives them."""
-    return scores(colour_confusion(data_dir, legend), legend)
 
 
 def colour_confusion(data_dir, legend: Legend = JINGWEI) -> ConfusionMatrix:

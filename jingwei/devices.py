@@ -1,7 +1,5 @@
 """Which device computes, and in which arithmetic."""
 
-import os
-
 import torch
 
 from jingwei.errors import SettingError
@@ -40,8 +38,3 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """The context in which a network runs in `precision`."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -438,16 +438,3 @@ def read_crop(path) -> np.ndarray:
 def read_label_crop(path) -> np.ndarray:
     """A crop's labels, HW uint8."""
     return read_crop(path)[..., 0]
-
-
-def read_small(path, max_side: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Every k-th pixel of every k-th row, k the smallest step that fits `max_side`: (pixels_CHW, valid_HW, k)."""
-    with Raster(path) as raster:
-        step = -(-max(raster.shape) // max_side)
-        kept = [[], []]
-        for first, end in strips(raster.height, READ_ROWS * 4):
-            pixels, valid = raster.read(Window(first, 0, end - first, raster.width))
-            rows = slice(-first % step, None, step)
-            kept[0].append(pixels[:, rows, ::step])
-            kept[1].append(valid[rows, ::step])
-    return np.concatenate(kept[0], axis=1), np.concatenate(kept[1]), step

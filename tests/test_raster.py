@@ -229,15 +229,6 @@ def test_rows_going_down_equal_the_whole_array_at_any_strip_heights_and_overlaps
             np.testing.assert_array_equal(rows_valid, valid[first:end])
 
 
-def test_a_small_version_is_every_kth_pixel(kind):
-    path, pixels, valid = kind
-    for max_side in (150, 149, 40, 7):
-        small, small_valid, step = raster.read_small(path, max_side)
-        assert step == -(-150 // max_side)
-        np.testing.assert_array_equal(small, pixels[:, ::step, ::step])
-        np.testing.assert_array_equal(small_valid, valid[::step, ::step])
-
-
 def test_rows_may_be_changed_by_their_reader_without_changing_the_label_rows_read_later(tmp_path):
     labels = noise(1, 40, 30)[0] % 5
     write_png(tmp_path / "label.png", labels)

@@ -25,18 +25,36 @@ class Recipe:
     backbone: str = _field("resnet50", "encoder of the network, any of segmentation-models-pytorch or timm (tu-NAME)")
     output_stride: int = _field(8, "pixels of the picture to one of the encoder's last map: 8, 16 or 32")
     loss: str = _field("cross_entropy", "loss, or a weighted sum such as focal+0.5*lovasz")
+    class_weights: str = _field(
+        "equal", "weight of each class in cross_entropy and focal: equal, balanced, or numbers such as 1,2,1,1,4"
+    )
+    label_smoothing: float = _field(0.0, "share of cross_entropy's target that is spread over all classes")
+    edge_smoothing: float = _field(
+        0.0,
+        "the same at the very edge of a class, fading over 5 px to both sides: there labels are least sure",
+    )
+    focal_gamma: float = _field(2.0, "gamma of focal: how far easy pixels are played down")
+    lovasz_per_image: bool = _field(False, "lovasz for each window by itself, not for the batch")
     aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of --loss; 0: no such head")
     pretrained: bool = _field(True, "start from ImageNet weights")
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
+    sync_bn: bool = _field(False, "batch norm over the windows of all processes (torchrun), not of each alone")
     epochs: int = _field(20, "epochs")
     steps_per_epoch: int = _field(0, "batches per epoch; 0: as many as see every training crop's pixels once")
-    batch_size: int = _field(16, "windows per batch")
+    batch_size: int = _field(16, "windows per batch; all processes of torchrun share them")
+    accumulate: int = _field(1, "batches whose gradients make one step: a larger batch than memory holds")
     crop_sizes: tuple[int, ...] = _field(
-        (512,), "side of the training windows, px; several are taken in turn", flag="crop_size"
+        (512,), "side of the training windows, px; several take turns, smaller ones in larger batches", flag="crop_size"
     )
     min_scale: float = _field(0.5, "smallest scale at which a window is taken (log-uniform up to max_scale)")
     max_scale: float = _field(2.0, "largest scale at which a window is taken")
+    balance: float = _field(0.0, "how far rare classes are drawn more often: 0 as the pixels are, 1 all classes alike")
     jitter: float = _field(0.1, "random gain and offset of the bands, in standard deviations")
+    hue: float = _field(0.0, "random turn of the hue and change of the saturation, 8-bit RGB only; 0.1 is much")
+    rotate: float = _field(0.0, "largest random rotation beside the turns by 90 degrees, degrees")
+    blur: float = _field(0.0, "share of the windows that are blurred")
+    dropout: float = _field(0.0, "share of the windows in which a few rectangles are hidden; their labels stay")
+    class_mix: float = _field(0.0, "share of the windows into which classes of another window are copied")
     optimizer: str = _field("sgd", "optimizer", choices=("sgd", "adamw"))
     base_lr: float = _field(0.01, "learning rate at its height")
     last_mult: float = _field(1.0, "learning rate of the new layers (decoder, heads) as a multiple of the encoder's")
@@ -44,7 +62,13 @@ class Recipe:
     weight_decay: float = _field(1e-4, "weight decay")
     schedule: str = _field("poly", "learning-rate schedule")
     power: float = _field(0.9, "power of the poly schedule")
+    cycles: int = _field(4, "cosine cycles in the second half of the cosine_cycles schedule")
     warmup: float = _field(0.05, "share of all steps in which the learning rate rises from 0")
+    clip_grad: float = _field(0.0, "longest gradient of a step, longer ones are shortened to it; 0: any")
+    ema: float = _field(0.0, "decay of a moving average of the weights, scored and kept in their place; 0: none")
+    average_cycles: bool = _field(
+        False, "average the weights at the cycles' ends (SWA), kept as swa.pt, and as best.pt where it scores best"
+    )
     early_stop: int = _field(0, "stop after so many epochs without a better validation mIoU; 0: never")
     precision: str = _field("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
     seed: int = _field(0, "seed of weights, sampling and augmentation")
@@ -52,14 +76,39 @@ class Recipe:
     def check(self) -> "Recipe":
         """The recipe itself, or one SettingError that names every field with an impossible value."""
         problems = []
-        for name in ("epochs", "batch_size", "output_stride", "base_lr", "last_mult", "min_scale"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "accumulate",
+            "cycles",
+            "output_stride",
+            "base_lr",
+            "last_mult",
+            "min_scale",
+        ):
             if getattr(self, name) <= 0:
                 problems.append(f"{name} is {getattr(self, name)}, not above 0")
-        for name in ("steps_per_epoch", "weight_decay", "seed", "early_stop", "aux_weight"):
+        for name in ("steps_per_epoch", "weight_decay", "seed", "early_stop", "aux_weight", "focal_gamma", "clip_grad"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} is {getattr(self, name)}, below 0")
-        if not 0 <= self.momentum < 1:
-            problems.append(f"momentum is {self.momentum}, not between 0 and 1")
+        for name in ("momentum", "ema", "label_smoothing", "edge_smoothing", "jitter", "warmup"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} is {getattr(self, name)}, not from 0 to below 1")
+        for name in ("balance", "blur", "dropout", "class_mix"):
+            if not 0 <= getattr(self, name) <= 1:
+                problems.append(f"{name} is {getattr(self, name)}, not between 0 and 1")
+        if not 0 <= self.hue <= 0.5:
+            problems.append(f"hue is {self.hue}, not between 0 and 0.5")
+        if not 0 <= self.rotate <= 180:
+            problems.append(f"rotate is {self.rotate}, not between 0 and 180")
+        smoothed = self.label_smoothing or self.edge_smoothing
+        for name, value in (("cross_entropy", smoothed), ("lovasz", self.lovasz_per_image)):
+            if value and name not in self.loss:
+                problems.append(f"a setting of {name} is given, but the loss is {self.loss}")
+        if self.average_cycles and self.schedule != "cosine_cycles":
+            problems.append(f"average_cycles is on, but the schedule {self.schedule} has no cycles")
+        if self.ema and self.average_cycles:
+            problems.append("ema and average_cycles are both on, but one average is kept")
         if self.batch_size == 1:
             problems.append("batch_size is 1, but batch norm needs 2 windows or more")
         if self.output_stride not in (8, 16, 32):
@@ -68,10 +117,6 @@ class Recipe:
             problems.append(f"crop_size is {', '.join(map(str, self.crop_sizes))}, below 32 px")
         if self.max_scale < self.min_scale:
             problems.append(f"max_scale {self.max_scale} is below min_scale {self.min_scale}")
-        if not 0 <= self.jitter < 1:
-            problems.append(f"jitter is {self.jitter}, not between 0 and 1")
-        if not 0 <= self.warmup < 1:
-            problems.append(f"warmup is {self.warmup}, not between 0 and 1")
         if problems:
             raise SettingError(f"recipe {self.name}", "; ".join(problems), "see -h for what each flag takes")
         return self
@@ -95,9 +140,12 @@ def recipe_from_dict(content: dict, where="recipe") -> Recipe:
 def read_recipe(path: Path) -> Recipe:
     """The recipe that an experiment's `recipe.json` keeps."""
     try:
-        return recipe_from_dict(json.loads(Path(path).read_text(encoding="utf-8")), where=path)
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise SettingError(path, f"can't be read ({error})", "train the experiment again") from error
+    if isinstance(content, dict):
+        content.pop("statistics", None)  # there for people to see; checkpoints have their own
+    return recipe_from_dict(content, where=path)
 
 
 CROSS_ENTROPY = Recipe()
@@ -108,6 +156,18 @@ FOCAL_LOVASZ = replace(
     aux_weight=0.1,
     batch_size=12,
 )
+SWA = replace(
+    FOCAL_LOVASZ,
+    name="swa",
+    schedule="cosine_cycles",
+    average_cycles=True,
+)
+MULTISCALE = replace(
+    FOCAL_LOVASZ,
+    name="multiscale",
+    crop_sizes=(512, 448),
+    batch_size=16,
+)
 ATTENTION_UNET = replace(
     FOCAL_LOVASZ,
     name="attention_unet",
@@ -115,4 +175,4 @@ ATTENTION_UNET = replace(
     backbone="resnet34",
     aux_weight=0.0,  # the decoder's skips bring the loss to every depth by themselves
 )
-RECIPES = {recipe.name: recipe for recipe in (CROSS_ENTROPY, FOCAL_LOVASZ, ATTENTION_UNET)}
+RECIPES = {recipe.name: recipe for recipe in (CROSS_ENTROPY, FOCAL_LOVASZ, SWA, MULTISCALE, ATTENTION_UNET)}

@@ -22,15 +22,43 @@ def constant(done: float, recipe: Recipe) -> float:
     return 1.0
 
 
-SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {"poly": poly, "cosine": cosine, "constant": constant}
+def cosine_cycles(done: float, recipe: Recipe) -> float:
+    """A half of the run for one descent from 1 to 0, then `recipe.cycles` descents from 0.5 to 0.
+
+    The weights at the ends of the descents are what SWA averages (Izmailov et al. 2018): each cycle starts high enough
+    to leave the last one's minimum, and low enough to stay near it.
+    """
+    if done < 0.5:
+        return cosine(2 * done, recipe)
+    cycles_done = (2 * done - 1) * recipe.cycles + 1e-9  # a cycle's first step must not round into the last one's end
+    return cosine(cycles_done % 1, recipe) / 2
+
+
+SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {
+    "poly": poly,
+    "cosine": cosine,
+    "cosine_cycles": cosine_cycles,
+    "constant": constant,
+}
 
 
 def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
     """The learning rate of step 0 .. `total_steps` - 1: a straight rise over the warm-up, then the schedule."""
-    warmup = round(recipe.warmup * total_steps)
+    warmup = _warmup_steps(total_steps, recipe)
     if step < warmup:
         return recipe.base_lr * (step + 1) / warmup
     return recipe.base_lr * find_schedule(recipe.schedule)((step - warmup) / max(1, total_steps - warmup), recipe)
+
+
+def cycle_ends(total_steps: int, recipe: Recipe) -> list[int]:
+    """How many steps are done at the end of each descent of cosine_cycles, the last being all."""
+    warmup = _warmup_steps(total_steps, recipe)
+    halves = 2 * recipe.cycles
+    return [warmup + -(-(total_steps - warmup) * done // halves) for done in range(recipe.cycles, halves + 1)]
+
+
+def _warmup_steps(total_steps: int, recipe: Recipe) -> int:
+    return round(recipe.warmup * total_steps)
 
 
 def find_schedule(name: str) -> Callable[[float, Recipe], float]:

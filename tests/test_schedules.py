@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from jingwei.errors import SettingError
 from jingwei.recipes import CROSS_ENTROPY
-from jingwei.schedules import SCHEDULES, find_schedule, learning_rate
+from jingwei.schedules import SCHEDULES, cycle_ends, find_schedule, learning_rate
 
 PLAIN = replace(CROSS_ENTROPY, base_lr=0.02, warmup=0.0)
 
@@ -38,7 +38,28 @@ def test_warm_up_rises_in_a_straight_line_to_the_full_rate_and_then_the_schedule
     assert rates[10:] == pytest.approx([0.02 * (1 - k / 90) for k in range(90)])
 
 
-@given(st.sampled_from(sorted(SCHEDULES)), st.integers(1, 400), st.floats(0, 0.99))
+def test_cosine_cycles_descend_once_from_the_full_rate_and_then_from_half_of_it():
+    recipe = replace(PLAIN, schedule="cosine_cycles", cycles=2)
+    rates = [learning_rate(step, 400, recipe) for step in range(400)]
+    assert rates[:200] == pytest.approx([0.01 * (1 + cos(pi * k / 200)) for k in range(200)])
+    for first in (200, 300):
+        assert rates[first : first + 100] == pytest.approx([0.005 * (1 + cos(pi * k / 100)) for k in range(100)])
+    assert cycle_ends(400, recipe) == [200, 300, 400]
+
+
+@given(st.integers(1000, 5000), st.integers(1, 8), st.floats(0, 0.5))
+def test_cycles_end_where_the_rate_is_lowest_and_jumps_up(total, cycles, warmup):
+    recipe = replace(PLAIN, schedule="cosine_cycles", cycles=cycles, warmup=warmup)
+    *ends, last = cycle_ends(total, recipe)
+    assert last == total and len(ends) == cycles
+    for end in ends:
+        assert learning_rate(end - 1, total, recipe) < 0.004 and learning_rate(end, total, recipe) > 0.0099
+
+
+ONE_DESCENT = sorted(set(SCHEDULES) - {"cosine_cycles"})
+
+
+@given(st.sampled_from(ONE_DESCENT), st.integers(1, 400), st.floats(0, 0.99))
 def test_rates_stay_between_0_and_the_base_rate_and_never_rise_after_the_warm_up(name, total, warmup):
     recipe = replace(PLAIN, schedule=name, warmup=warmup)
     rates = [learning_rate(step, total, recipe) for step in range(total)]
@@ -48,5 +69,5 @@ def test_rates_stay_between_0_and_the_base_rate_and_never_rise_after_the_warm_up
 
 
 def test_an_unknown_schedule_lists_the_known_ones():
-    with pytest.raises(SettingError, match="no such schedule: known are poly, cosine, constant"):
+    with pytest.raises(SettingError, match="no such schedule: known are poly, cosine, cosine_cycles, constant"):
         find_schedule("step")

@@ -1,70 +1,100 @@
-"""Torch datasets over crop files, and the sampler that says what each epoch draws.
+"""Torch datasets over crop files: augmented windows to train on, whole crops to validate on."""
 
-Every draw carries its own seed, made from the run's seed, the epoch and its place in the epoch. So a run gives the same
-windows with any number of loader processes, and a resumed run goes on with the windows it would have had.
-"""
-
-from collections.abc import Iterator
+import signal
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from jingwei import augment, raster
 from jingwei.crops import Crop, label_path, statistics
 from jingwei.recipes import Recipe
+from jingwei.sampling import Draw, WindowDraws
+
+CACHE_BYTES = 512 << 20  # decoded crops that a loader process keeps: to decode one takes longer than all augmentation
 
 
-class Draw(NamedTuple):
-    """One training window to make: which crop, at which size in px, with which seed."""
+class CropCache:
+    """Crops, decoded, up to `limit` bytes of them. Its arrays can't be written to.
 
-    crop: int
-    size: int
-    seed: tuple[int, int, int]
+    What fits first stays: an epoch takes every crop once, so those read last are the ones needed last.
+    """
 
+    def __init__(self, folder: Path, limit: int = CACHE_BYTES):
+        self.folder, self.limit = folder, limit
+        self.used = 0  # bytes
+        self._crops: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-class WindowDraws(Sampler):
-    """Batches of draws for one epoch: every crop comes up before any comes up again. Sizes take turns by batch."""
-
-    def __init__(self, num_crops: int, recipe: Recipe, steps: int):
-        self.num_crops, self.recipe, self.steps = num_crops, recipe, steps
-        self.epoch = 0
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        recipe = self.recipe
-        rng = np.random.default_rng((recipe.seed, self.epoch))
-        count = self.steps * recipe.batch_size
-        rounds = -(-count // self.num_crops)
-        order = np.concatenate([rng.permutation(self.num_crops) for _ in range(rounds)])[:count]
-        for step in range(self.steps):
-            size = recipe.crop_sizes[step % len(recipe.crop_sizes)]
-            places = range(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-            yield [Draw(int(order[place]), size, (recipe.seed, self.epoch, place)) for place in places]
+    def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels_HWC in the file's type, labels_HW uint8)"""
+        if crop.name in self._crops:
+            return self._crops[crop.name]
+        arrays = _read(self.folder, crop)
+        for array in arrays:
+            array.flags.writeable = False
+        size = sum(array.nbytes for array in arrays)
+        if self.used + size <= self.limit:
+            self._crops[crop.name] = arrays
+            self.used += size
+        return arrays
 
 
 class TrainingWindows(Dataset):
-    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8). `fill`: see WholeCrops."""
+    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8). `fill`: see WholeCrops.
+
+    Each augmentation draws random numbers only where the recipe has it, so that all others stay as they were without.
+    """
 
     def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...]):
-        self.folder, self.crops, self.recipe, self.fill = folder, crops, recipe, np.array(fill)
+        self.crops, self.recipe, self.fill = crops, recipe, np.array(fill)
+        self.cache = CropCache(folder)
         spread = statistics(crops)
         self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng(draw.seed)
-        pixels, labels = _read(self.folder, self.crops[draw.crop])
-        scale = float(np.exp(rng.uniform(np.log(self.recipe.min_scale), np.log(self.recipe.max_scale))))
-        pixels, labels = augment.random_window(pixels, labels, draw.size, scale, rng)
+        pixels, labels = self._window(draw.crop, draw.size, draw.target, rng)
+        if _chance(self.recipe.class_mix, rng):
+            other = self._window(int(rng.integers(len(self.crops))), draw.size, -1, rng)
+            pixels, labels = augment.class_mix(pixels, labels, *other, rng)
+        return _to_tensors(pixels, labels)
+
+    def _window(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels_HWC, labels_HW), with all that is done to a window by itself."""
+        recipe = self.recipe
+        pixels, labels = self._cut(crop, size, target, rng)
         pixels, labels = augment.random_turn(pixels, labels, rng)
         pixels = augment.fill_unseen(pixels, labels, self.fill)
-        if self.recipe.jitter:
-            pixels = augment.random_light(pixels, self.mean, self.std, self.recipe.jitter, rng)
-        return _to_tensors(pixels, labels)
+        if recipe.hue and pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+            pixels = augment.random_hue(pixels, recipe.hue, rng)
+        if _chance(recipe.blur, rng):
+            pixels = augment.random_blur(pixels, rng)
+        if recipe.jitter:
+            pixels = augment.random_light(pixels, self.mean, self.std, recipe.jitter, rng)
+        if _chance(recipe.dropout, rng):
+            pixels = augment.coarse_dropout(pixels, self.fill, rng)
+        return pixels, labels
+
+    def _cut(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A window of a crop, at a random place and scale, and rotated where the recipe says so."""
+        recipe = self.recipe
+        pixels, labels = self.cache.read(self.crops[crop])
+        scale = float(np.exp(rng.uniform(np.log(recipe.min_scale), np.log(recipe.max_scale))))
+        if not recipe.rotate:
+            return augment.random_window(pixels, labels, size, scale, rng, target)
+        degrees = rng.uniform(-recipe.rotate, recipe.rotate)
+        side = augment.rotated_side(size, degrees)
+        for _ in range(augment.TRIES):  # what the window has to show may lie in a corner that the rotation cuts off
+            window = augment.rotate(*augment.random_window(pixels, labels, side, scale, rng, target), size, degrees)
+            if target < 0 or (window[1] == target).any():
+                break
+        return window
+
+
+def _chance(share: float, rng: np.random.Generator) -> bool:
+    """True in `share` of all cases. Draws nothing where that is none."""
+    return share > 0 and rng.random() < share
 
 
 class WholeCrops(Dataset):
@@ -85,12 +115,18 @@ class WholeCrops(Dataset):
 
 
 def training_loader(
-    folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], steps: int, workers: int
+    folder: Path,
+    crops: list[Crop],
+    recipe: Recipe,
+    fill: tuple[float, ...],
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader:
-    """Batches of augmented windows; set `loader.batch_sampler.epoch` before each epoch."""
+    """Batches of augmented windows, those of one process of a team; see WindowDraws, the `batch_sampler`."""
     dataset = TrainingWindows(folder, crops, recipe, fill)
-    draws = WindowDraws(len(crops), recipe, steps)
-    return DataLoader(dataset, batch_sampler=draws, **_loading(workers))
+    return DataLoader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
 
 
 def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], workers: int) -> DataLoader:
@@ -102,7 +138,23 @@ def _loading(workers: int) -> dict:
     # A generator of its own: from torch's common one a loader draws a seed, at other times with other workers.
     own = torch.Generator()
     pinned = torch.cuda.is_available()
-    return {"num_workers": workers, "pin_memory": pinned, "persistent_workers": workers > 0, "generator": own}
+    return {
+        "num_workers": workers,
+        "pin_memory": pinned,
+        "persistent_workers": workers > 0,
+        "generator": own,
+        "worker_init_fn": _leave_stopping_to_training,
+    }
+
+
+def _leave_stopping_to_training(worker: int) -> None:
+    """Makes a loader process go on at Ctrl-C and at the first SIGTERM.
+
+    A terminal or a scheduler sends them to all processes, but the training process goes on to its next good place to
+    stop, and stops its loader processes itself: by SIGTERM if need be, so a second one ends them.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
 
 
 def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +163,8 @@ def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _to_tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    pixels = np.ascontiguousarray(pixels.transpose(2, 0, 1))
     if pixels.dtype == np.uint16:
         pixels = pixels.astype(np.int32)  # torch's uint16 knows few operations
-    return torch.from_numpy(pixels), torch.from_numpy(np.ascontiguousarray(labels))
+    # Copied where it is a part of a kept crop as it stands: torch wants arrays that can be written to.
+    pixels, labels = np.require(pixels.transpose(2, 0, 1), requirements="CW"), np.require(labels, requirements="CW")
+    return torch.from_numpy(pixels), torch.from_numpy(labels)

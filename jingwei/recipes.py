@@ -40,7 +40,7 @@ class Recipe:
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
     sync_bn: bool = _field(False, "batch norm over the windows of all processes (torchrun), not of each alone")
     epochs: int = _field(20, "epochs")
-    steps_per_epoch: int = _field(0, "batches per epoch; 0: as many as see every training crop's pixels once")
+    steps_per_epoch: int = _field(0, "steps per epoch; 0: as many as see every training crop's pixels once")
     batch_size: int = _field(16, "windows per batch; all processes of torchrun share them")
     accumulate: int = _field(1, "batches whose gradients make one step: a larger batch than memory holds")
     crop_sizes: tuple[int, ...] = _field(

@@ -35,6 +35,7 @@ from jingwei.errors import InputError, SettingError
 from jingwei.grid import Blocks, Window, starts, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.outputs import whole_or_nothing
+from jingwei.pictures import natural
 from jingwei.png import write_png
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
@@ -252,9 +253,7 @@ class _Cutter:
 
     def preview(self) -> np.ndarray:
         """The scene at a small size, HWC RGB uint8, its brightest and darkest percent cut off."""
-        seen = self._preview[self._preview.any(axis=2)]
-        low, high = np.percentile(seen, (1, 99)) if seen.size else (0, 1)
-        return np.clip((self._preview - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+        return natural(self._preview)
 
 
 def _split(

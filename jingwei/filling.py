@@ -10,11 +10,11 @@ from tqdm import tqdm
 from jingwei import grid, raster
 from jingwei.errors import SettingError
 from jingwei.legend import NODATA, Legend
+from jingwei.pictures import painted
 from jingwei.png import PngWriter, write_png
 from jingwei.regions import Filled
 
 PICTURE_SIDE = 1500  # pixels: about 3 % of a contest scene
-NODATA_COLOR = (225, 225, 225)
 HIGHLIGHTS = ((255, 0, 255), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 255, 255))
 
 
@@ -137,11 +137,7 @@ class _Picture:
 
     def pixels_HWC(self) -> np.ndarray:
         """The picture, uint8 RGB."""
-        colors = np.zeros((256, 3), np.uint8)
-        for land_class in self._legend.classes:
-            colors[land_class.id] = land_class.color
-        colors[NODATA] = NODATA_COLOR
         taken = {land_class.color for land_class in self._legend.classes}
-        pixels = colors[self._labels]
+        pixels = painted(self._labels, self._legend)
         pixels[self._changed] = next((color for color in HIGHLIGHTS if color not in taken), HIGHLIGHTS[0])
         return pixels

@@ -33,9 +33,9 @@ def command(work: Callable) -> Callable:
         except JingweiError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        except KeyboardInterrupt:
-            print("stopped; the same command goes on from what is done", file=sys.stderr)
-            sys.exit(130)
+        except KeyboardInterrupt as stop:
+            print(str(stop) or "stopped; the same command goes on from what is done", file=sys.stderr)
+            sys.exit(128 + getattr(stop, "signal_number", 2))
         except BrokenPipeError:  # `evaluate.py | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(1)
@@ -179,28 +179,46 @@ def train_command(recipe: Recipe) -> None:
     parser.flag("exp", text, type=_experiment_name, default="default", metavar="NAME")
     _recipe_flags(parser, recipe)
     parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
+    parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
     text = "go on from FILE (default last.pt) even though settings have changed; same settings go on by themselves"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
     text = "processes that read and augment; 0: the training process itself"
     parser.flag("workers", text, type=_not_negative, default=min(8, max(1, _cores() - 1)))
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
+    text = "steps whose loss is no number that are left out before the run gives up"
+    parser.flag("skip_bad_steps", text, type=_not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
-    from jingwei import training
+    from jingwei import distributed, training
 
     workspace = Workspace(Path(args.data_dir))
     recipe = _recipe_from(args, recipe)
     resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
     weights = Path(args.weights) if "weights" in args else None
-    options = training.RunOptions(args.device, args.workers, args.compile, resume, weights)
+    init_from = _init_from(args, workspace) if "init_from" in args else None
+    options = training.RunOptions(
+        args.device, args.workers, args.compile, resume, weights, init_from, args.skip_bad_steps
+    )
     if args.train:
         folder = training.train(workspace, recipe, args.exp, options)
-        print(f"written: {folder} (best.pt, last.pt, log.csv, curves.png); next: python predict.py")
+        if distributed.leads():
+            print(f"written: {folder} (best.pt, last.pt, log.csv, curves.png); next: python predict.py")
     else:
         from jingwei.metrics import table
 
         matrix, legend, path = training.score_experiment(workspace, recipe.name, args.exp, options)
         print(f"{path} on the validation crops\n{table(matrix, legend)}")
+
+
+def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
+    from jingwei.training import find_experiment
+
+    if "weights" in args:
+        raise SettingError("--init_from", "goes with no --weights", "give one of them")
+    recipe, separator, exp = args.init_from.partition("/")
+    if not separator:
+        raise SettingError(f"--init_from {args.init_from}", "is no RECIPE/EXP", "name both, as in focal_lovasz/demo")
+    return find_experiment(workspace, recipe, exp) / "best.pt"
 
 
 def _recipe_flags(parser: Parser, recipe: Recipe) -> None:

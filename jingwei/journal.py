@@ -11,12 +11,15 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from jingwei.legend import Legend
+from jingwei.losses import LOSSES
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.outputs import whole_or_nothing
+from jingwei.pictures import natural, painted
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
+PICTURE_SIDE = 512  # px of a crop shown in TensorBoard
 MEANS = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
 
 
@@ -50,6 +53,15 @@ class Journal:
                 self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
         self._write()
         tqdm.write(self._line(row))
+
+    def show(self, epoch: int, crops: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+        """Shows crops (pixels_HWC, labels_HW, prediction_HW) as pictures side by side: scene, labels, prediction."""
+        for number, (pixels, labels, prediction) in enumerate(crops):
+            step = -(-max(labels.shape) // PICTURE_SIDE)
+            every = (slice(None, None, step), slice(None, None, step))
+            maps = [painted(each[every], self.legend) for each in (labels, prediction)]
+            row = np.concatenate([natural(pixels[every]), *maps], axis=1)
+            self.events.add_image(f"validation/{number + 1}", row, epoch + 1, dataformats="HWC")
 
     def _line(self, row: dict) -> str:
         parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}", f"lr {row['lr']:.2e}"]
@@ -85,7 +97,7 @@ def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     epochs = [row["epoch"] for row in rows]
     for name in rows[-1]:
-        if name == "loss" or name in ("cross_entropy", "focal", "lovasz", "auxiliary"):
+        if name == "loss" or name in (*LOSSES, "auxiliary"):
             left.plot(epochs, [row.get(name) for row in rows], label=name, linewidth=2 if name == "loss" else 1)
     left.set(xlabel="epoch", title="training loss")
     left.legend()

@@ -1,46 +1,51 @@
 """One training loop for all recipes.
 
 An experiment's folder, `model/<recipe>/<exp>/`, holds `last.pt` (to go on from), `best.pt` (the highest validation mIoU
-without background), `recipe.json`, `log.csv`, `curves.png` and TensorBoard events. Random numbers are drawn anew from
-the seed at the start of each epoch, so a run that was stopped goes on as if it had not been.
+without background), `recipe.json`, `log.csv`, `curves.png` and TensorBoard events; SWA adds `swa.pt`, the average.
 """
 
+import contextlib
 import json
+import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from jingwei import journal
-from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
+from jingwei.checkpoints import check_fits, load_checkpoint, save_checkpoint
 from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, read_crops, statistics
 from jingwei.datasets import training_loader, validation_loader
-from jingwei.devices import autocast, find_device, find_precision
+from jingwei.devices import find_device, find_precision
+from jingwei.distributed import Team, in_team, local_rank, team
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
+from jingwei.interrupts import Interrupted, Interrupts
+from jingwei.learning import DataKind, Learner, Place, Start, predicted
 from jingwei.legend import Legend, find_legend
-from jingwei.losses import parse_loss
-from jingwei.metrics import ConfusionMatrix, scores
-from jingwei.models import ModelSpec, build_model
-from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_weights
+from jingwei.metrics import ConfusionMatrix
 from jingwei.outputs import whole_or_nothing
 from jingwei.raster import read_crop
 from jingwei.recipes import Recipe, read_recipe
-from jingwei.schedules import find_schedule, learning_rate
 from jingwei.workspace import Workspace
+
+PICTURES = 4  # validation crops shown in TensorBoard
+REFIT_BATCHES = 100  # training batches that an average's batch norm is fitted to, at most
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a recipe is run on this machine; what it learns doesn't depend on them."""
+    """How a recipe is run on this machine."""
 
     device: str = "auto"
     workers: int = 1
     compile: bool = False
     resume: Path | None = None  # a checkpoint to go on from, even where the recipe has changed
     weights: Path | None = None  # a file of weights to start from, in place of ImageNet's
+    init_from: Path | None = None  # a checkpoint of ours to start from, its normalisation included
+    skip_bad_steps: int = 0  # steps whose loss is no number that are left out before the run gives up
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,11 @@ class TrainingData:
     def bands(self) -> int:
         return len(self.statistics.mean)
 
+    @property
+    def kind(self) -> DataKind:
+        pixels = np.array([crop.pixels for crop in self.training]).sum(axis=0)
+        return DataKind(self.dtype, self.statistics.mean, self.statistics.std, self.legend, tuple(pixels.tolist()))
+
 
 def read_training_data(workspace: Workspace) -> TrainingData:
     """The crops that `generate_train_data.py` cut. Raises InputError where there are none."""
@@ -74,214 +84,283 @@ def read_training_data(workspace: Workspace) -> TrainingData:
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
     """Runs a recipe, or goes on with it where an earlier run of the same recipe stopped. Returns the folder.
 
-    Raises SettingError where the folder holds an experiment of other settings, TrainingError where the loss diverges.
+    Under `torchrun` all processes call it and train together. Raises SettingError where the folder holds an experiment
+    of other settings, TrainingError where the loss diverges, Interrupted (with last.pt saved) at Ctrl-C and SIGTERM.
     """
     data = read_training_data(workspace)
     recipe = _with_steps(recipe.check(), data)
-    folder = workspace.experiment(recipe.name, exp)
-    run = _Run(recipe, data, options)
-    finished = _resume(run, folder, options.resume)
-    with whole_or_nothing(folder / "recipe.json") as part:
-        part.write_text(json.dumps(recipe.to_dict(), indent=1), encoding="utf-8")
-    log = journal.Journal(folder, finished, data.legend)
-    with log:
-        for epoch in range(finished, recipe.epochs):
-            if recipe.early_stop and epoch - 1 - run.best_epoch >= recipe.early_stop:
-                tqdm.write(f"no better validation mIoU for {recipe.early_stop} epochs: stopped after {epoch}")
-                break
-            begun = time.perf_counter()
-            losses, lr = run.train_epoch(epoch)
-            seconds = time.perf_counter() - begun
-            matrix = run.validate()
-            row = {"lr": lr, **losses, "windows_per_s": recipe.steps_per_epoch * recipe.batch_size / seconds}
-            log.add(epoch, row, matrix if data.validation else None)
-            improved = run.remember(matrix, epoch)
-            if improved:
-                save_checkpoint(folder / "best.pt", run.checkpoint(matrix))
-            save_checkpoint(folder / "last.pt", run.checkpoint(matrix, epoch))
-    return folder
+    device = _own_device(options.device)
+    with team(device) as crew, Interrupts() as interrupts:
+        run = _Run(recipe, data, options, device, crew, workspace.experiment(recipe.name, exp), interrupts)
+        run.resume()
+        crew.wait()  # all have looked at the folder before the leader writes to it
+        run.write_recipe()
+        with run.journal():
+            while run.place.epoch < recipe.epochs and not run.stops_early():
+                run.train_epoch()
+                run.score_epoch()
+        if recipe.average_cycles:
+            run.finish_average()
+    return run.folder
+
+
+def _own_device(name: str) -> torch.device:
+    """The device of this process: under torchrun each has the GPU of its own number."""
+    device = find_device(name)
+    return torch.device("cuda", local_rank()) if device == torch.device("cuda") and in_team() else device
 
 
 def _with_steps(recipe: Recipe, data: TrainingData) -> Recipe:
     """The recipe with its steps per epoch counted, where they are left to the data."""
     if recipe.steps_per_epoch:
         return recipe
-    window = sum(size**2 for size in recipe.crop_sizes) / len(recipe.crop_sizes)
+    # Smaller windows come in larger batches, so every step sees about as many pixels.
+    step = recipe.accumulate * recipe.batch_size * max(recipe.crop_sizes) ** 2
     pixels = sum(crop.valid for crop in data.training)
-    return replace(recipe, steps_per_epoch=max(1, round(pixels / (window * recipe.batch_size))))
+    return replace(recipe, steps_per_epoch=max(1, round(pixels / step)))
 
 
-def _resume(run: "_Run", folder: Path, chosen: Path | None) -> int:
-    """Loads the state of an earlier run. Returns the number of epochs that are done: 0 for a fresh start."""
-    path = chosen or folder / "last.pt"
-    if not path.exists() and not chosen:
-        run.load_start()
-        return 0
-    checkpoint = load_checkpoint(path)
-    if checkpoint.training is None:
-        raise CheckpointError(path, "holds weights alone, no state to go on from", "give a last.pt")
-    ours, theirs = run.recipe.to_dict(), checkpoint.recipe
-    changed = [f"{key} {theirs.get(key)} -> {value}" for key, value in ours.items() if theirs.get(key) != value]
-    if changed and not chosen:
-        problem = f"holds an experiment with other settings ({', '.join(changed)})"
-        raise SettingError(folder, problem, "name another --exp, or go on with the new settings by --resume")
-    run.load_checkpoint(checkpoint, path)
-    if not (folder / "best.pt").exists():
-        run.best_score, run.best_epoch = -1.0, checkpoint.training["epoch"]  # another experiment's best is not ours
-    return checkpoint.training["epoch"] + 1
+@dataclass
+class _Best:
+    """The best validation so far."""
+
+    score: float = -1.0
+    epoch: int = 0
+
+
+@dataclass
+class _Epoch:
+    """What an epoch in progress has added up."""
+
+    totals: dict[str, float] = field(default_factory=dict)
+    lr: float = 0.0
+    steps: int = 0
+    windows: int = 0
+    seconds: float = 0.0
+
+    def add(self, values: dict[str, float]) -> None:
+        """Adds the values of a step."""
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + value
+        self.lr = values["lr"]
+        self.steps += 1
+
+    def row(self) -> dict[str, float]:
+        """The epoch as the log has it: the last learning rate, the means of all else, and the speed."""
+        means = {name: total / max(self.steps, 1) for name, total in self.totals.items()}
+        return means | {"lr": self.lr, "windows_per_s": self.windows / max(self.seconds, 1e-9)}
 
 
 class _Run:
-    """A network in training: the state that one epoch hands to the next."""
+    """An experiment in progress: its learner, its data and its files."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, options: RunOptions):
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: TrainingData,
+        options: RunOptions,
+        device: torch.device,
+        crew: Team,
+        folder: Path,
+        interrupts: Interrupts,
+    ):
         self.recipe, self.data, self.options = recipe, data, options
-        self.device = find_device(options.device)
-        self.precision = find_precision(recipe.precision, self.device)
-        self.loss_terms = parse_loss(recipe.loss)
-        find_schedule(recipe.schedule)
-        torch.manual_seed(recipe.seed)
-        spec = ModelSpec(
-            recipe.model, recipe.backbone, data.bands, len(data.legend), recipe.output_stride, recipe.aux_weight > 0
-        )
-        mean, std = self._normalisation()
-        self.model = build_model(spec, mean, std).to(self.device, memory_format=torch.channels_last)
-        self.network = torch.compile(self.model) if options.compile else self.model
-        self.optimizer = self._optimizer()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == torch.float16)
+        self.team, self.folder, self.interrupts = crew, folder, interrupts
+        self.place, self.best, self.epoch, self.bad_steps = Place(), _Best(), _Epoch(), 0
+        start = Start(options.weights, options.init_from)
+        self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
+        mean = self.learner.kind.mean
         self.training = training_loader(
-            data.folder, data.training, recipe, mean, recipe.steps_per_epoch, options.workers
+            data.folder, data.training, recipe, mean, recipe.steps_per_epoch, options.workers, crew.rank, crew.size
         )
-        self.validation = validation_loader(data.folder, data.validation, mean, options.workers)
-        self.best_score, self.best_epoch = -1.0, 0
+        self.validation = validation_loader(data.folder, crew.share(data.validation), mean, options.workers)
+        self.log: journal.Journal | None = None
 
-    def _normalisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """ImageNet's statistics where its weights expect them (8-bit RGB), else those of the training crops."""
-        if self.recipe.pretrained and self.data.bands == 3 and self.data.dtype == "uint8":
-            return IMAGENET_MEAN, IMAGENET_STD
-        return self.data.statistics.mean, self.data.statistics.std
+    # ---------------------------------------------------------------------------------------------- start and stop
 
-    def _optimizer(self) -> torch.optim.Optimizer:
-        encoder = list(self.model.network.encoder.parameters())
-        known = {id(p) for p in encoder}
-        rest = [p for p in self.model.parameters() if id(p) not in known]
-        groups = [{"params": encoder, "multiple": 1.0}, {"params": rest, "multiple": self.recipe.last_mult}]
-        decay = {"lr": self.recipe.base_lr, "weight_decay": self.recipe.weight_decay}
-        if self.recipe.optimizer == "adamw":
-            return torch.optim.AdamW(groups, **decay)
-        return torch.optim.SGD(groups, momentum=self.recipe.momentum, **decay)
-
-    def load_start(self) -> None:
-        """Puts the weights into the network that a fresh run starts from."""
-        if self.options.weights:
-            load_weights(self.model, self.options.weights)
-        elif self.recipe.pretrained:
-            load_imagenet(self.model)
-
-    def load_checkpoint(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Goes on from a checkpoint of the same network and legend. CheckpointError otherwise."""
-        check_fits(checkpoint, path, self.data.legend, self.data.bands)
-        if checkpoint.spec != self.model.spec:
-            problem = f"is of another network ({checkpoint.spec})"
-            raise CheckpointError(path, problem, "give the same --model and --backbone")
-        self.model.load_state_dict(checkpoint.weights)
+    def resume(self) -> None:
+        """Loads the state of an earlier run, if there is one; else the weights that a fresh one starts from."""
+        chosen = self.options.resume
+        path = chosen or self.folder / "last.pt"
+        if not path.exists() and not chosen:
+            self.learner.load_start()
+            return
+        checkpoint = load_checkpoint(path)
         state = checkpoint.training
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
+        if state is None:
+            raise CheckpointError(path, "holds weights alone, no state to go on from", "give a last.pt")
+        ours, theirs = self.recipe.to_dict(), checkpoint.recipe
+        changed = [f"{key} {theirs.get(key)} -> {value}" for key, value in ours.items() if theirs.get(key) != value]
+        if changed and not chosen:
+            problem = f"holds an experiment with other settings ({', '.join(changed)})"
+            raise SettingError(self.folder, problem, "name another --exp, or go on with the new settings by --resume")
+        self.learner.load(checkpoint, path)
+        self.place = Place(state["epoch"], state["step"])
+        self.epoch = _Epoch(**state["in_progress"])
+        self.bad_steps = state["bad_steps"]
+        if self.place.step > self.recipe.steps_per_epoch:  # epochs have become shorter
+            self.place, self.epoch = Place(self.place.epoch), _Epoch()
+        if (self.folder / "best.pt").exists():
+            self.best = _Best(state["best_score"], state["best_epoch"])
+        else:
+            self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best is not ours
 
-    def train_epoch(self, epoch: int) -> tuple[dict[str, float], float]:
-        """One epoch. Returns the mean of the loss and of each of its terms, and the last learning rate."""
-        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        self.training.batch_sampler.epoch = epoch
-        self.network.train()
-        if self.recipe.freeze_bn:
-            self.model.freeze_batch_norm()
-        totals: dict[str, torch.Tensor] = {}
-        title = f"epoch {epoch + 1}/{self.recipe.epochs}"
-        bar = tqdm(self.training, desc=title, unit="batch", disable=None, leave=False)
-        for step, (pixels, labels) in enumerate(bar):
-            lr = self._set_learning_rate(epoch * self.recipe.steps_per_epoch + step)
-            losses = self._step(pixels, labels)
-            if not torch.isfinite(losses["loss"]):
-                problem = f"the loss is {losses['loss'].item()} in epoch {epoch + 1}, step {step + 1}"
-                raise TrainingError(f"recipe {self.recipe.name}", problem, "lower --base_lr; last.pt is intact")
-            for name, value in losses.items():
-                totals[name] = totals.get(name, 0) + value
-        return {name: float(total) / len(self.training) for name, total in totals.items()}, lr
+    def write_recipe(self) -> None:
+        """Writes `recipe.json`, with the statistics that the network is fed by."""
+        if self.team.leads:
+            kind = self.learner.kind
+            content = self.recipe.to_dict() | {"statistics": {"mean": list(kind.mean), "std": list(kind.std)}}
+            with whole_or_nothing(self.folder / "recipe.json") as part:
+                part.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
-    def _set_learning_rate(self, step: int) -> float:
-        lr = learning_rate(step, self.recipe.epochs * self.recipe.steps_per_epoch, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr * group["multiple"]
-        return lr
+    def journal(self) -> contextlib.AbstractContextManager:
+        """The log, which the leader keeps, opened for the rest of the run."""
+        if not self.team.leads:
+            return contextlib.nullcontext()
+        self.log = journal.Journal(self.folder, self.place.epoch, self.data.legend)
+        return self.log
 
-    def _step(self, pixels: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
-        pixels = _to_device(pixels, self.device)
-        labels = labels.to(self.device, non_blocking=True)
-        with autocast(self.device, self.precision):
-            output = self.network(pixels)
-        logits, *auxiliary = output if isinstance(output, tuple) else (output,)
-        losses = {name: weight * loss(logits, labels) for name, (weight, loss) in self.loss_terms.items()}
-        if auxiliary:
-            # The first term alone: this head is there for the gradient's reach, and sorting for Lovász twice is dear.
-            weight, first_loss = next(iter(self.loss_terms.values()))
-            losses["auxiliary"] = self.recipe.aux_weight * weight * first_loss(auxiliary[0], labels)
-        loss = sum(losses.values())
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        return {"loss": loss.detach()} | {name: value.detach() for name, value in losses.items()}
+    def save(self, matrix: ConfusionMatrix | None = None) -> None:
+        """Writes `last.pt`: all that the run goes on from."""
+        state = self.learner.state() | {
+            "epoch": self.place.epoch,
+            "step": self.place.step,
+            "in_progress": vars(self.epoch),
+            "bad_steps": self.bad_steps,
+            "best_score": self.best.score,
+            "best_epoch": self.best.epoch,
+        }
+        if self.team.leads:
+            save_checkpoint(self.folder / "last.pt", self.learner.checkpoint(self.learner.model, matrix, state))
 
-    def validate(self) -> ConfusionMatrix:
-        """The confusion matrix of the validation crops."""
-        return confusion(self.network, self.validation, len(self.data.legend), self.device, self.precision)
-
-    def remember(self, matrix: ConfusionMatrix, epoch: int) -> bool:
-        """Notes an epoch's score. True where it is the best so far; without validation the last always is."""
-        score = matrix.mean_iou(self.data.legend.foreground)
-        if self.data.validation and not score > self.best_score:
+    def stops_early(self) -> bool:
+        """Whether the best score is so old that the run ends."""
+        patience = self.recipe.early_stop
+        if not patience or self.place.epoch - 1 - self.best.epoch < patience:
             return False
-        self.best_score, self.best_epoch = (score if score == score else -1.0), epoch
+        self._say(f"no better validation mIoU for {patience} epochs: stopped after {self.place.epoch}")
         return True
 
-    def checkpoint(self, matrix: ConfusionMatrix, epoch: int | None = None) -> Checkpoint:
-        """The network as a checkpoint; with `epoch`, one that training can go on from."""
-        training = None
-        if epoch is not None:
-            training = {
-                "epoch": epoch,
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "best_score": self.best_score,
-                "best_epoch": self.best_epoch,
-            }
-        return Checkpoint(
-            spec=self.model.spec,
-            dtype=self.data.dtype,
-            mean=tuple(self.model.mean.flatten().tolist()),
-            std=tuple(self.model.std.flatten().tolist()),
-            legend=self.data.legend,
-            recipe=self.recipe.to_dict(),
-            weights=self.model.state_dict(),
-            scores=scores(matrix, self.data.legend) if self.data.validation else {},
-            training=training,
-        )
+    def _stop_if_asked(self) -> None:
+        """Saves and leaves, once any process of the team has been asked to."""
+        asked = self.interrupts.asked
+        if self.team.size > 1:
+            flag = torch.tensor(asked, device=self.learner.device)
+            torch.distributed.all_reduce(flag, torch.distributed.ReduceOp.MAX)
+            asked = int(flag)
+        if asked:
+            self.save()
+            place = f"epoch {self.place.epoch + 1}, step {self.place.step}"
+            raise Interrupted(
+                asked, f"stopped in {place}; {self.folder / 'last.pt'} is saved: the same command goes on"
+            )
 
+    def _say(self, text: str) -> None:
+        if self.team.leads:
+            tqdm.write(text)
 
-def confusion(
-    network: torch.nn.Module, loader: DataLoader, num_classes: int, device: torch.device, precision: torch.dtype
-) -> ConfusionMatrix:
-    """The confusion matrix of a network over labelled crops."""
-    network.eval()
-    matrix = ConfusionMatrix(num_classes)
-    with torch.inference_mode():
-        for pixels, labels in tqdm(loader, desc="validate", unit="crop", disable=None, leave=False):
-            with autocast(device, precision):
-                logits = network(_to_device(pixels, device))
-            matrix.update(labels.numpy(), logits.argmax(1).to(torch.uint8).cpu().numpy())
-    return matrix
+    # ----------------------------------------------------------------------------------------------------- epochs
+
+    def train_epoch(self) -> None:
+        """The steps of an epoch that are still to do."""
+        self.learner.begin_epoch()
+        epoch, steps = self.place.epoch, self.recipe.steps_per_epoch
+        title = f"epoch {epoch + 1}/{self.recipe.epochs}"
+        quiet = None if self.team.leads else True
+        bar = tqdm(total=steps, initial=self.place.step, desc=title, unit="step", disable=quiet, leave=False)
+        with bar:
+            begun = time.perf_counter()
+            for batches in self._batches():
+                good, values = self.learner.step(self.place, batches)
+                if good:
+                    self.epoch.add(values)
+                else:
+                    self._bear(values)
+                now = time.perf_counter()
+                self.epoch.seconds += now - begun
+                self.epoch.windows += sum(len(labels) for _, labels in batches) * self.team.size
+                begun = now
+                self.place = Place(epoch, self.place.step + 1)
+                self.learner.note_cycle_end(epoch * steps + self.place.step)
+                bar.update()
+                self._stop_if_asked()
+
+    def _batches(self):
+        """The batches of each step that is left of the epoch, as lists."""
+        sampler = self.training.batch_sampler
+        sampler.epoch, sampler.first_step = self.place.epoch, self.place.step
+        batches = []
+        for batch in self.training:
+            batches.append(batch)
+            if len(batches) == self.recipe.accumulate:
+                yield batches
+                batches = []
+
+    def _bear(self, values: dict[str, float]) -> None:
+        """Notes a step without a finite loss; TrainingError when there have been too many."""
+        self.bad_steps += 1
+        name = "grad_norm" if math.isfinite(values["loss"]) else "loss"
+        epoch, step = self.place.epoch, self.place.step
+        draws = [draw for batch in self.training.batch_sampler.step_draws(epoch, step) for draw in batch]
+        crops = ", ".join(dict.fromkeys(self.data.training[draw.crop].name for draw in draws))
+        problem = f"the {name} is {values[name]} in epoch {epoch + 1}, step {step + 1}, with the crops {crops}"
+        if self.bad_steps > self.options.skip_bad_steps:
+            kept = f"{self.folder / 'last.pt'} of epoch {epoch} is intact" if epoch else "nothing was saved yet"
+            remedy = f"lower --base_lr, look at these crops, or allow some with --skip_bad_steps; {kept}"
+            raise TrainingError(f"recipe {self.recipe.name}", problem, remedy)
+        self._say(f"{problem}: left out ({self.bad_steps} of {self.options.skip_bad_steps})")
+
+    def score_epoch(self) -> None:
+        """Scores the network after an epoch, and writes log and checkpoints."""
+        scored = self.learner.scored_model
+        # A team's processes have unlike numbers of crops, and stop together: after all of them.
+        after_each = self._stop_if_asked if self.team.size == 1 else None
+        matrix, pictures = self.learner.validate(self.validation, scored, PICTURES, after_each)
+        self._stop_if_asked()
+        group = self.learner.optimizer.param_groups[0]
+        momentum = group["momentum"] if "momentum" in group else group["betas"][0]
+        row = {"momentum": momentum, **self.epoch.row()}
+        epoch = self.place.epoch
+        improved = self._remember(matrix, epoch)
+        self.place, self.epoch = Place(epoch + 1), _Epoch()
+        if self.log:
+            self.log.add(epoch, row, matrix if self.data.validation else None)
+            self.log.show(epoch, pictures)
+            if improved:
+                save_checkpoint(self.folder / "best.pt", self.learner.checkpoint(scored, matrix))
+        self.save(matrix)
+        self.team.wait()
+
+    def _remember(self, matrix: ConfusionMatrix, epoch: int) -> bool:
+        """Notes a score. True where it is the best so far; without validation the last always is."""
+        score = matrix.mean_iou(self.data.legend.foreground)
+        if self.data.validation and not score > self.best.score:
+            return False
+        self.best = _Best(score if score == score else -1.0, epoch)
+        return True
+
+    def finish_average(self) -> None:
+        """Fits, scores and keeps the average of the cycles' ends; it becomes `best.pt` where it is the best."""
+        path = self.folder / "swa.pt"
+        if path.exists() and load_checkpoint(path).recipe == self.recipe.to_dict():
+            return
+        if not self.learner.average.n_averaged:
+            self._say("no cycle has ended: nothing to average")
+            return
+        sampler = self.training.batch_sampler
+        sampler.epoch, sampler.first_step = self.recipe.epochs, max(0, self.recipe.steps_per_epoch - REFIT_BATCHES)
+        model = self.learner.averaged_over_cycles(self.training)
+        matrix, _ = self.learner.validate(self.validation, model)
+        if self.team.leads:
+            checkpoint = self.learner.checkpoint(model, matrix)
+            best = self._remember(matrix, self.recipe.epochs)
+            if best:
+                save_checkpoint(self.folder / "best.pt", checkpoint)
+            save_checkpoint(path, checkpoint)
+            score = f"mIoU {checkpoint.score:.4f}" if self.data.validation else "no validation"
+            count = int(self.learner.average.n_averaged)
+            self._say(f"average of {count} cycle ends: {score}{', the best' if best else ''}; written: {path}")
+        self.team.wait()
 
 
 def score_experiment(workspace: Workspace, recipe_name: str, exp: str, options: RunOptions) -> tuple:
@@ -297,7 +376,10 @@ def score_experiment(workspace: Workspace, recipe_name: str, exp: str, options: 
     model = checkpoint.build().to(device, memory_format=torch.channels_last)
     precision = find_precision(read_recipe(folder / "recipe.json").precision, device)
     loader = validation_loader(data.folder, data.validation, checkpoint.mean, options.workers)
-    return confusion(model, loader, len(data.legend), device, precision), data.legend, path
+    matrix = ConfusionMatrix(len(data.legend))
+    for _, labels, prediction in predicted(model, loader, device, precision):
+        matrix.update(labels, prediction)
+    return matrix, data.legend, path
 
 
 def find_experiment(workspace: Workspace, recipe_name: str, exp: str) -> Path:
@@ -313,7 +395,3 @@ def find_experiment(workspace: Workspace, recipe_name: str, exp: str) -> Path:
 def known_experiments(workspace: Workspace) -> list[str]:
     """The names `recipe/exp` of the experiments that have a `best.pt`."""
     return sorted(f"{path.parts[-3]}/{path.parts[-2]}" for path in workspace.models.glob("*/*/best.pt"))
-
-
-def _to_device(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
-    return pixels.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)

@@ -27,12 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 TRAIN = "jingwei_round1_train_20190619"
 TEST = "jingwei_round1_test_a_20190619"
 SCRIPTS = (
-    "generate_train_data.py", "generate_test_data.py", "train.py", "train_focalloss.py", "Unet_resnet34/train.py",
+    "generate_train_data.py", "generate_test_data.py", "train.py", "train_focalloss.py", "train_swa.py",
+    "train_multiscale.py", "Unet_resnet34/train.py",
     "predict.py", "Unet_resnet34/predict.py", "vote.py", "fill_hole.py", "evaluate.py",
 )  # fmt: skip
 TRAIN_FLAGS = (
     "train exp epochs base_lr batch_size crop_size model backbone scratch weights freeze_bn last_mult loss schedule "
-    "optimizer weight_decay workers precision compile seed resume early_stop steps_per_epoch device data_dir"
+    "optimizer weight_decay workers precision compile seed resume early_stop steps_per_epoch device data_dir "
+    "ema accumulate clip_grad balance class_mix init_from skip_bad_steps sync_bn label_smoothing edge_smoothing"
 )
 PREDICT_FLAGS = "exp checkpoint scene window overlap tta batch_size precision device output data_dir workers"
 FLAGS = {
@@ -40,6 +42,8 @@ FLAGS = {
     "generate_test_data.py": "data_dir scene workers",
     "train.py": TRAIN_FLAGS,
     "train_focalloss.py": TRAIN_FLAGS,
+    "train_swa.py": TRAIN_FLAGS,
+    "train_multiscale.py": TRAIN_FLAGS,
     "Unet_resnet34/train.py": TRAIN_FLAGS,
     "predict.py": PREDICT_FLAGS,
     "Unet_resnet34/predict.py": PREDICT_FLAGS,

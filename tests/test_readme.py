@@ -28,6 +28,8 @@ SMALL = {
     "generate_test_data.py": "",
     "train.py": SMALL_TRAINING,
     "train_focalloss.py": SMALL_TRAINING,
+    "train_swa.py": SMALL_TRAINING,
+    "train_multiscale.py": SMALL_TRAINING.replace("--crop_size 64", "--crop_size 64 48"),
     "Unet_resnet34/train.py": SMALL_TRAINING,
     "predict.py": "--window 96 --overlap 24 --device cpu",
     "Unet_resnet34/predict.py": "--window 96 --overlap 24 --device cpu",
@@ -108,6 +110,8 @@ def experiments() -> list[tuple[str, str]]:
     recipes = {
         "train.py": "cross_entropy",
         "train_focalloss.py": "focal_lovasz",
+        "train_swa.py": "swa",
+        "train_multiscale.py": "multiscale",
         "Unet_resnet34/train.py": "attention_unet",
     }
     found = []

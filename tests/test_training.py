@@ -22,6 +22,7 @@ from jingwei.crops import read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
 from jingwei.journal import Journal, read_log
+from jingwei.learning import Learner
 from jingwei.legend import GF3, JINGWEI, NODATA, Legend
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ModelSpec, build_model
@@ -140,7 +141,7 @@ def test_a_run_killed_after_an_epoch_ends_as_if_it_had_not_been(project, whole_r
         time.sleep(0.005)
     running.send_signal(signal.SIGKILL)
     assert running.wait() == -signal.SIGKILL
-    assert load_checkpoint(last).training["epoch"] in (1, 2)
+    assert load_checkpoint(last).training["epoch"] in (2, 3)
     again = subprocess.run(
         command(project.root, "killed"), env=environment, capture_output=True, text=True, timeout=150
     )
@@ -153,8 +154,8 @@ PLACES = {
     "while the log is written": (Journal, "add", 3),
     "between log and checkpoint": (training, "save_checkpoint", 4),
     "between best.pt and last.pt": (training, "save_checkpoint", 2),
-    "in the middle of an epoch": (training._Run, "_step", 8),
-    "in the validation": (training, "confusion", 3),
+    "in the middle of an epoch": (Learner, "step", 8),
+    "in the validation": (Learner, "validate", 3),
 }
 
 
@@ -219,7 +220,7 @@ def test_resume_goes_on_with_more_epochs(project, whole_run):
     training.train(project, longer, "whole", replace(HERE, resume=folder / "last.pt"))
     assert rows_of(folder)[:4] == rows_of(whole_run)
     assert [row["epoch"] for row in rows_of(folder)] == [1, 2, 3, 4, 5, 6]
-    assert load_checkpoint(folder / "last.pt").training["epoch"] == 5
+    assert load_checkpoint(folder / "last.pt").training["epoch"] == 6
     assert read_recipe(folder / "recipe.json") == longer
 
 
@@ -269,19 +270,19 @@ def test_resume_from_a_checkpoint_that_does_not_fit_is_refused(project, whole_ru
 def test_best_pt_is_the_epoch_of_the_best_miou_not_the_last(project, monkeypatch):
     right_pixels = iter((20, 60, 40))  # of 100, epoch by epoch
 
-    def validate(run) -> ConfusionMatrix:
+    def validate(*args) -> tuple[ConfusionMatrix, list]:
         labels = np.ones(100, np.uint8)
         matrix = ConfusionMatrix(len(JINGWEI))
         matrix.update(labels, np.where(np.arange(100) < next(right_pixels), 1, 0).astype(np.uint8))
-        return matrix
+        return matrix, []
 
-    monkeypatch.setattr(training._Run, "validate", validate)
+    monkeypatch.setattr(Learner, "validate", validate)
     folder = training.train(project, replace(SMALL, epochs=3, steps_per_epoch=1), "best", HERE)
     assert [row["miou"] for row in rows_of(folder)] == [0.2, 0.6, 0.4]
     best, last = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "last.pt")
     assert best.scores["miou"] == best.score == 0.6
     assert best.training is None
-    assert (last.training["best_epoch"], last.training["best_score"], last.training["epoch"]) == (1, 0.6, 2)
+    assert (last.training["best_epoch"], last.training["best_score"], last.training["epoch"]) == (1, 0.6, 3)
     assert not same(dict(best.weights), dict(last.weights))
 
 
@@ -292,7 +293,8 @@ def test_an_experiment_leaves_what_the_readme_promises(whole_run):
     assert read_crop(whole_run / "curves.png").shape[2] in (3, 4)
     rows = rows_of(whole_run)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
-    assert {"lr", "loss", "cross_entropy", "auxiliary", "miou", "miou_with_background", "iou corn"} <= rows[0].keys()
+    names = {"lr", "loss", "cross_entropy", "auxiliary", "grad_norm", "miou", "miou_with_background", "iou corn"}
+    assert names <= rows[0].keys()
 
 
 def test_recipe_json_reads_back_to_the_recipe(whole_run, project):
@@ -394,7 +396,7 @@ def test_a_diverging_loss_ends_the_run_and_last_pt_stays(project):
     folder = training.train(project, replace(SMALL, epochs=1), "wild", HERE)
     before = kept_files(folder)
     wild = replace(SMALL, base_lr=1e20, warmup=0.0)
-    with pytest.raises(TrainingError, match="the loss is (nan|inf) in epoch 2, step .*--base_lr"):
+    with pytest.raises(TrainingError, match="the (loss|grad_norm) is (nan|inf) in epoch 2, step .*--base_lr"):
         training.train(project, wild, "wild", replace(HERE, resume=folder / "last.pt"))
     after = kept_files(folder)
     assert all(after[name] == before[name] for name in ("last.pt", "best.pt", "log.csv"))

@@ -1,0 +1,42 @@
+"""Ctrl-C and SIGTERM as a wish to stop, looked at where stopping loses nothing."""
+
+import signal
+import threading
+
+
+class Interrupted(KeyboardInterrupt):
+    """A run that stopped because it was asked to, after it had kept what it had. `str()` says what to do next."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Interrupts:
+    """A context in which the first SIGINT or SIGTERM is only noted, in `asked`; a second one acts as usual.
+
+    Outside the main thread, which alone may catch signals, nothing is noted.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self):
+        self.asked = 0  # the number of the signal; 0: none came
+        self._usual = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():
+            self._usual = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *exception):
+        self._restore()
+
+    def _note(self, number, frame) -> None:
+        self.asked = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._usual.items():
+            signal.signal(number, handler)
+        self._usual = {}

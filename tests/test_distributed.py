@@ -1,0 +1,184 @@
+"""Several processes train as one: two on this machine, over Gloo, against one."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from jingwei import distributed
+from jingwei.checkpoints import load_checkpoint
+from jingwei.cutting import CutSettings, cut_train
+from jingwei.distributed import Team, synchronize_batch_norm
+from jingwei.journal import read_log
+from jingwei.legend import JINGWEI
+from jingwei.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[1]
+# SGD without dropout: all that remains of a difference is the order of additions.
+TRAINING = [
+    "train.py", "--train", "--scratch", "--model", "attention_unet", "--backbone", "resnet18", "--aux_weight", "0",
+    "--crop_size", "64", "--batch_size", "4", "--epochs", "2", "--steps_per_epoch", "3", "--workers", "0",
+    "--device", "cpu", "--precision", "fp32", "--base_lr", "0.01", "--sync_bn",
+]  # fmt: skip
+# A fresh network is chaotic: weights that differ by 1e-7 have losses that differ by 0.2 % three steps later. In float64
+# the order of additions matters as little as it should.
+IN_FLOAT64 = """
+import runpy, sys, torch
+from jingwei import learning
+build = learning.build_model
+learning.build_model = lambda *spec: build(*spec).double()
+learning.to_device = lambda pixels, device: pixels.double()
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def torchrun(processes: int, *command, timeout: int = 240) -> subprocess.CompletedProcess:
+    """Runs a script as so many processes that form a team."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [*launcher, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+    )
+
+
+@pytest.fixture(scope="module")
+def cut(county, tmp_path_factory) -> Path:
+    """A project folder with 64-px training crops."""
+    root = tmp_path_factory.mktemp("team")
+    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def both(cut, tmp_path_factory) -> dict[int, Path]:
+    """The same run in float64 by one process and by two: their folders."""
+    script = tmp_path_factory.mktemp("script") / "in_float64.py"
+    script.write_text(IN_FLOAT64)
+    folders = {}
+    for processes in (1, 2):
+        done = torchrun(processes, script, *TRAINING, "--exp", f"by{processes}", "--data_dir", cut)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("written:") == 1  # the leader alone speaks
+        folders[processes] = cut / "model" / "cross_entropy" / f"by{processes}"
+    return folders
+
+
+def test_two_processes_have_the_loss_curve_of_one(both):
+    one, two = (read_log(both[n] / "log.csv") for n in (1, 2))
+    assert len(one) == len(two) == 2
+    for name in ("loss", "cross_entropy", "grad_norm", "lr"):
+        np.testing.assert_allclose([row[name] for row in two], [row[name] for row in one], rtol=1e-5, err_msg=name)
+    assert one[0]["loss"] > 1.1 * one[1]["loss"]  # it does learn
+
+
+def test_two_processes_end_with_the_weights_of_one(both):
+    one, two = (load_checkpoint(both[n] / "last.pt").weights for n in (1, 2))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-6, msg=name)
+
+
+def test_a_shared_validation_counts_exactly_what_one_process_counts(cut, both, tmp_path):
+    """The same weights over the crops shared out: the sum of the counts is that of one process, to the pixel."""
+    script = tmp_path / "count.py"
+    script.write_text(
+        f"""
+import json, torch
+from pathlib import Path
+from jingwei import datasets, learning, training
+from jingwei.checkpoints import load_checkpoint
+from jingwei.distributed import team
+from jingwei.recipes import recipe_from_dict
+from jingwei.workspace import Workspace
+from jingwei.learning import DataKind, Learner, Start
+checkpoint = load_checkpoint(Path({str(both[1] / "last.pt")!r}))
+data = training.read_training_data(Workspace(Path({str(cut)!r})))
+device = torch.device("cpu")
+with team(device) as crew:
+    learner = Learner(recipe_from_dict(checkpoint.recipe), data.kind, device, crew, Start())
+    model = checkpoint.build()
+    loader = datasets.validation_loader(data.folder, crew.share(data.validation), checkpoint.mean, 0)
+    matrix, _ = learner.validate(loader, model)
+    Path({str(tmp_path)!r}, f"{{crew.size}}_{{crew.rank}}.json").write_text(json.dumps(matrix.counts.tolist()))
+"""
+    )
+    for processes in (1, 2):
+        done = torchrun(processes, script)
+        assert done.returncode == 0, done.stderr
+    counts = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(counts) == {"1_0", "2_0", "2_1"}
+    assert counts["2_0"] == counts["2_1"] == counts["1_0"]
+    assert np.sum(counts["1_0"]) > 0
+
+
+def test_a_batch_that_cannot_be_shared_out_gives_one_line(cut):
+    done = torchrun(2, *TRAINING, "--exp", "odd", "--data_dir", cut, "--batch_size", "5")
+    assert done.returncode != 0
+    assert "error: --batch_size 5: can't be shared out over 2 processes: give a multiple of 2" in done.stderr
+
+
+def test_shares_are_all_and_each_once():
+    items = list(range(7))
+    parts = [Team(rank, 3).share(items) for rank in range(3)]
+    assert sorted(sum(parts, [])) == items
+
+
+def test_a_process_alone_is_a_team_and_waits_for_nobody(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with distributed.team(torch.device("cpu")) as crew:
+        assert (crew.rank, crew.size, crew.leads) == (0, 1, True)
+        crew.wait()
+        counts = np.array([[2**60]])
+        assert crew.total_counts(counts, torch.device("cpu")) is counts
+
+
+def test_synchronized_batch_norms_take_over_what_the_plain_ones_know():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4, eps=1e-3, momentum=0.2)))
+    model[1][0].running_mean += 3
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    changed = synchronize_batch_norm(model, torch.device("cpu"))
+    norm = changed[1][0]
+    assert type(norm) is not nn.BatchNorm2d
+    assert (norm.eps, norm.momentum) == (1e-3, 0.2)
+    for name, value in changed.state_dict().items():
+        torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+
+
+def test_a_synchronized_batch_norm_is_that_of_the_whole_batch(tmp_path):
+    """Values, gradients and running statistics of two halves in two processes, against one batch norm over both."""
+    script = tmp_path / "norm.py"
+    script.write_text(
+        f"""
+import torch
+from jingwei.distributed import synchronize_batch_norm, team
+torch.manual_seed(0)
+whole = torch.randn(6, 3, 5, 7) * 4 + 9
+with team(torch.device("cpu")) as crew:
+    model = synchronize_batch_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), torch.device("cpu"))
+    part = (whole[:2] if crew.rank == 0 else whole[2:]).clone().requires_grad_()  # halves of unlike size
+    output = model(part)
+    (output**3).sum().backward()
+    state = {{k: v for k, v in model.state_dict().items()}}
+    torch.save([output.detach(), part.grad, state], {str(tmp_path)!r} + f"/{{crew.rank}}.pt")
+"""
+    )
+    done = torchrun(2, script)
+    assert done.returncode == 0, done.stderr
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    torch.manual_seed(0)
+    whole = (torch.randn(6, 3, 5, 7) * 4 + 9).requires_grad_()
+    norm = nn.BatchNorm2d(3)
+    output = norm(whole)
+    (output**3).sum().backward()
+    torch.testing.assert_close(torch.cat([part[0] for part in parts]), output.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat([part[1] for part in parts]), whole.grad, rtol=1e-4, atol=1e-5)
+    for part in parts:
+        torch.testing.assert_close(part[2]["0.running_mean"], norm.running_mean)
+        torch.testing.assert_close(part[2]["0.running_var"], norm.running_var)

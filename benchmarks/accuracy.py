@@ -26,7 +26,9 @@ EPOCHS = 3
 NETWORK = {"model": "attention_unet", "backbone": "resnet18", "pretrained": False}
 # What every recipe is told, beside its network: small windows and AdamW, because the budget is minutes on a CPU.
 SETTINGS = {"optimizer": "adamw", "base_lr": 0.001, "weight_decay": 0.01, "batch_size": 8, "crop_sizes": (256,)}
+SETTINGS |= {"aux_weight": 0.0, "ema": 0.99}
 OWN = {
+    "swa": {"ema": 0.0},  # it has its own average
     "multiscale": {"crop_sizes": (256, 192)},  # 512 and 448 in turn are for GPUs
     "attention_unet": {"seed": 1},  # on one network it is focal_lovasz otherwise
 }
@@ -34,7 +36,7 @@ OWN = {
 
 def recipe_flags(name: str) -> dict:
     """The fields of a recipe that this benchmark changes."""
-    return {**NETWORK, **SETTINGS, "aux_weight": 0.0, **OWN.get(name, {})}
+    return {**NETWORK, **SETTINGS, **OWN.get(name, {})}
 
 
 def command_line(name: str, steps: int, work: Path) -> list[str]:

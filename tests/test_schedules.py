@@ -51,9 +51,11 @@ def test_cosine_cycles_descend_once_from_the_full_rate_and_then_from_half_of_it(
 def test_cycles_end_where_the_rate_is_lowest_and_jumps_up(total, cycles, warmup):
     recipe = replace(PLAIN, schedule="cosine_cycles", cycles=cycles, warmup=warmup)
     *ends, last = cycle_ends(total, recipe)
-    assert last == total and len(ends) == cycles
+    assert last == total
+    assert len(ends) == cycles
     for end in ends:
-        assert learning_rate(end - 1, total, recipe) < 0.004 and learning_rate(end, total, recipe) > 0.0099
+        assert learning_rate(end - 1, total, recipe) < 0.004
+        assert learning_rate(end, total, recipe) > 0.0099
 
 
 ONE_DESCENT = sorted(set(SCHEDULES) - {"cosine_cycles"})

@@ -1,0 +1,74 @@
+"""Step 1: cutting scenes."""
+
+import argparse
+from pathlib import Path
+
+from jingwei.cli.parser import Parser, command, workspace_flags
+from jingwei.errors import InputError
+from jingwei.legend import find_legend
+from jingwei.workspace import Scene, Workspace, label_of
+
+
+@command
+def generate_train_data_command() -> None:
+    """Step 1: cuts training scenes."""
+    from jingwei.cutting import CutSettings, cut_train
+
+    defaults = CutSettings()
+    parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
+    workspace_flags(parser)
+    parser.flag("scene", "a scene and its label, instead of DIR/*train*/; may be repeated", nargs=2, action="append",
+                metavar=("IMAGE", "LABEL"))  # fmt: skip
+    parser.flag("crop_size", "side of a crop, px", type=int, default=defaults.crop_size)
+    parser.flag("stride", "px from one crop to the next (default: the crop size)", type=int)
+    parser.flag("val_fraction", "share of each class for validation", type=float, default=defaults.val_fraction)
+    text = "share of the crops of nothing but background that is kept"
+    parser.flag("keep_background", text, type=float, default=defaults.keep_background)
+    parser.flag("legend", "jingwei, gf2, gf3 or a legend's JSON file", default="jingwei")
+    args = parser.parse_args()
+    workspace = Workspace(Path(args.data_dir))
+    if "scene" in args:
+        scenes = [Scene(Path(image), Path(label)) for image, label in args.scene]
+        _refuse_twins(scenes)
+    else:
+        scenes = workspace.train_scenes()
+    stride = args.stride if "stride" in args else args.crop_size
+    settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
+    crops = cut_train(workspace, scenes, settings, find_legend(args.legend), args.workers)
+    sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
+    for split, part in sides.items():
+        print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
+    print(f"written: {workspace.crops}, split_*.png beside it; next: python train.py --train --exp NAME")
+
+
+@command
+def generate_test_data_command() -> None:
+    """Step 1: makes test scenes readable at any window."""
+    from jingwei.cutting import tile_scene
+
+    parser = Parser("Copies scenes into tiled GeoTIFFs, of which any window can be read at once.")
+    workspace_flags(parser)
+    parser.flag("scene", "a scene, instead of DIR/*test*/; may be repeated", action="append", metavar="IMAGE")
+    args = parser.parse_args()
+    workspace = Workspace(Path(args.data_dir))
+    for scene in test_scenes(args, workspace):
+        fresh = tile_scene(scene.image, workspace.tiled(scene), args.workers)
+        workspace.masks(scene).mkdir(parents=True, exist_ok=True)
+        print(f"{'written' if fresh else 'kept, it is up to date'}: {workspace.tiled(scene)}")
+    print("next: python predict.py")
+
+
+def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
+    """The scenes that --scene names, else those of the test folders."""
+    if "scene" not in args:
+        return workspace.test_scenes()
+    scenes = [Scene(Path(path), label_of(Path(path))) for path in args.scene]
+    _refuse_twins(scenes)
+    return scenes
+
+
+def _refuse_twins(scenes: list[Scene]) -> None:
+    names = [scene.name for scene in scenes]
+    for scene in scenes:
+        if names.count(scene.name) > 1:
+            raise InputError(scene.image, f"two scenes are named {scene.name}", "rename one: outputs carry that name")

@@ -1,0 +1,102 @@
+"""What all commands share: how flags are spelled, how mistakes are told, the flags that many have."""
+
+import argparse
+import functools
+import os
+import re
+import sys
+from collections.abc import Callable
+
+from jingwei.errors import JingweiError
+from jingwei.legend import Legend, find_legend
+from jingwei.workspace import Workspace
+
+
+def command(work: Callable) -> Callable:
+    """Turns a user's mistake into one line and status 2, and Ctrl-C into status 130."""
+
+    @functools.wraps(work)
+    def guarded(*args, **kwargs):
+        sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch when it ends
+        try:
+            work(*args, **kwargs)
+        except JingweiError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt as stop:
+            print(str(stop) or "stopped; the same command goes on from what is done", file=sys.stderr)
+            sys.exit(128 + getattr(stop, "signal_number", 2))
+        except BrokenPipeError:  # `evaluate.py | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
+
+    return guarded
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose flags are spelled with `_` or `-`, never cut short, their defaults in `-h`."""
+
+    def __init__(self, description: str):
+        formatter = functools.partial(argparse.ArgumentDefaultsHelpFormatter, width=100)
+        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter)
+
+    def flag(self, name: str, help: str, **settings) -> None:
+        """Adds `--name` (and its `-` spelling). A default of None is left to the help text to explain."""
+        spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+        if settings.get("action") != "store_true" and settings.get("default") is None:
+            settings["default"] = argparse.SUPPRESS
+        self.add_argument(*spellings, dest=name, help=help.replace("%", "%%"), **settings)
+
+    def error(self, message: str):
+        """One line, as for every other mistake."""
+        print(f"error: {message}: {self.prog} -h lists every flag", file=sys.stderr)
+        sys.exit(2)
+
+
+def workspace_flags(parser: Parser, workers: bool = True) -> None:
+    """Adds --data_dir, and --workers where threads work beside the reader."""
+    parser.flag("data_dir", "folder of the scenes and of all that is made from them", default="data", metavar="DIR")
+    if workers:
+        parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
+
+
+def legend_flag(parser: Parser) -> None:
+    """Adds --legend, of the commands that know the legend of the cut; see chosen_legend."""
+    text = "jingwei, gf2, gf3 or a legend's JSON file (default: the one that the scenes were cut with, else jingwei)"
+    parser.flag("legend", text)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def not_negative(text: str) -> int:
+    """A whole number from 0 up."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def experiment_name(text: str) -> str:
+    """A name that can be a folder."""
+    if not re.fullmatch(r"[^/\\\s]+", text) or text.strip(".") == "":
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
+    return text
+
+
+def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:
+    """The legend of --legend, else that of the cut, else the contest's."""
+    if "legend" in args:
+        return find_legend(args.legend)
+    kept = workspace.train / "legend.json"
+    return find_legend(str(kept) if kept.exists() else "jingwei")

@@ -1,0 +1,93 @@
+"""Step 2: training, with a flag for each field of a recipe."""
+
+import argparse
+from dataclasses import MISSING, fields, replace
+from pathlib import Path
+
+from jingwei.cli.parser import Parser, command, cores, experiment_name, not_negative, workspace_flags
+from jingwei.errors import SettingError
+from jingwei.recipes import Recipe
+from jingwei.workspace import Workspace
+
+
+@command
+def train_command(recipe: Recipe) -> None:
+    """Step 2: trains a recipe, or scores what it trained."""
+    parser = Parser(f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation.")
+    workspace_flags(parser, workers=False)
+    parser.flag("train", "train; without it, score best.pt and print the table", action="store_true")
+    text = "name of the experiment: a folder under DIR/model/<recipe>/"
+    parser.flag("exp", text, type=experiment_name, default="default", metavar="NAME")
+    _recipe_flags(parser, recipe)
+    parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
+    parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
+    text = "go on from FILE (default last.pt) even though settings have changed; same settings go on by themselves"
+    parser.flag("resume", text, nargs="?", const="", metavar="FILE")
+    text = "processes that read and augment; 0: the training process itself"
+    parser.flag("workers", text, type=not_negative, default=min(8, max(1, cores() - 1)))
+    parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
+    text = "steps whose loss is no number that are left out before the run gives up"
+    parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
+    parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
+    args = parser.parse_args()
+    from jingwei import distributed, training
+
+    workspace = Workspace(Path(args.data_dir))
+    recipe = _recipe_from(args, recipe)
+    resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
+    weights = Path(args.weights) if "weights" in args else None
+    init_from = _init_from(args, workspace) if "init_from" in args else None
+    options = training.RunOptions(
+        args.device, args.workers, args.compile, resume, weights, init_from, args.skip_bad_steps
+    )
+    if args.train:
+        folder = training.train(workspace, recipe, args.exp, options)
+        if distributed.leads():
+            print(f"written: {folder} (best.pt, last.pt, log.csv, curves.png); next: python predict.py")
+    else:
+        from jingwei.metrics import table
+
+        matrix, legend, path = training.score_experiment(workspace, recipe.name, args.exp, options)
+        print(f"{path} on the validation crops\n{table(matrix, legend)}")
+
+
+def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
+    from jingwei.training import find_experiment
+
+    if "weights" in args:
+        raise SettingError("--init_from", "goes with no --weights", "give one of them")
+    recipe, separator, exp = args.init_from.partition("/")
+    if not separator:
+        raise SettingError(f"--init_from {args.init_from}", "is no RECIPE/EXP", "name both, as in focal_lovasz/demo")
+    return find_experiment(workspace, recipe, exp) / "best.pt"
+
+
+def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
+    """A flag for each field of the recipe, documented there. `pretrained` is spelled as its contrary, --scratch."""
+    for field in fields(recipe):
+        default = getattr(recipe, field.name)
+        text, choices = field.metadata["help"], field.metadata["choices"]
+        if field.name == "name":
+            continue
+        if field.name == "pretrained":
+            parser.flag("scratch", "start from random weights, not from ImageNet's", action="store_true")
+        elif isinstance(default, bool):
+            parser.flag(field.name, text, action="store_true", default=default)
+        elif isinstance(default, tuple):
+            name = field.metadata["flag"]
+            parser.flag(name, text, type=type(default[0]), nargs="+", default=list(default))
+        else:
+            assert field.default is not MISSING
+            parser.flag(field.name, text, type=type(field.default), choices=choices, default=default)
+
+
+def _recipe_from(args: argparse.Namespace, recipe: Recipe) -> Recipe:
+    changes = {}
+    for field in fields(recipe):
+        name = field.metadata["flag"] or field.name
+        if field.name == "pretrained":
+            changes["pretrained"] = recipe.pretrained and not args.scratch
+        elif name in args:
+            value = getattr(args, name)
+            changes[field.name] = tuple(value) if isinstance(value, list) else value
+    return replace(recipe, **changes)

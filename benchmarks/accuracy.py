@@ -55,7 +55,10 @@ def command_line(name: str, steps: int, work: Path) -> list[str]:
 
 
 def seconds_of(name: str, work: Path) -> tuple[float, float]:
-    """Seconds of a training step of a recipe, data included, and of a whole validation, measured on a few."""
+    """Seconds of a training step of a recipe, data included, and of all that comes on top, measured on a few.
+
+    On top come the validations, and for swa one more and the fitting of its batch norm (a third of a step per batch).
+    """
     from jingwei import datasets, training
     from jingwei.devices import find_device
     from jingwei.distributed import Team
@@ -77,13 +80,19 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
     for _ in predicted(learner.model, loader, learner.device, learner.precision):
         pass
     validation = (time.perf_counter() - begun) / 2 * len(data.validation)
-    return statistics.mean(times[2:]), validation
+    step = statistics.mean(times[2:])
+    averaged = recipe.average_cycles
+    return step, (EPOCHS + averaged) * validation + averaged * training.REFIT_BATCHES * step / 3
 
 
 def train_one(name: str, args: argparse.Namespace, work: Path, cores: list[int]) -> None:
     """Trains the plain loop or a recipe on some cores, unless its time is known already: it is done then."""
-    timing = work / f"{name}.json"
+    timing, plan = work / f"{name}.json", work / f"{name}.steps.json"
+    settings = {"minutes": args.minutes, "recipe": None if name == "plain" else recipe_flags(name)}
     if timing.exists():
+        done = json.loads(timing.read_text())["settings"]
+        if done != json.loads(json.dumps(settings)):
+            sys.exit(f"error: {timing}: is of other settings: delete it and the experiment, or give another --work")
         return
     environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "PYTHONPATH": str(ROOT)}
     usual = {"cwd": ROOT, "env": environment, "check": True, "preexec_fn": lambda: os.sched_setaffinity(0, cores)}
@@ -95,17 +104,17 @@ def train_one(name: str, args: argparse.Namespace, work: Path, cores: list[int])
         command += ["--test", str(image(work / "scenes_test", args.test))]
         steps = None
     else:
-        measured = subprocess.run(
-            [sys.executable, __file__, str(args.folder), "--measure", name, "--work", str(work)],
-            stdout=subprocess.PIPE, text=True, **usual,
-        ).stdout  # fmt: skip
-        step_seconds, validation = json.loads(measured)
-        steps = max(10, int((args.minutes * 60 - EPOCHS * validation) / EPOCHS / step_seconds))
+        if not plan.exists():  # a run that was stopped goes on with the steps that it began with
+            measure = [sys.executable, __file__, str(args.folder), "--measure", name, "--work", str(work)]
+            measured = subprocess.run(measure, stdout=subprocess.PIPE, text=True, **usual).stdout
+            step_seconds, on_top = json.loads(measured)
+            plan.write_text(json.dumps(max(10, int((args.minutes * 60 - on_top) / EPOCHS / step_seconds))))
+        steps = json.loads(plan.read_text())
         command = command_line(name, steps, work)
     begun = time.perf_counter()
     with open(work / f"{name}.log", "w") as log:
         subprocess.run([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, **usual)
-    content = {"seconds": time.perf_counter() - begun, "steps": steps and steps * EPOCHS}
+    content = {"seconds": time.perf_counter() - begun, "steps": steps and steps * EPOCHS, "settings": settings}
     timing.write_text(json.dumps(content))
     print(f"{name}: {content['seconds']:.0f} s", flush=True)
 

@@ -18,12 +18,19 @@ QUARTER_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.RO
 
 
 def random_window(
-    pixels: np.ndarray, labels: np.ndarray, size: int, scale: float, rng: np.random.Generator, target: int = -1
+    pixels: np.ndarray,
+    labels: np.ndarray,
+    size: int,
+    scale: float,
+    rng: np.random.Generator,
+    target: int = -1,
+    fill: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A window of `size` px after scaling by `scale`, at a random place: (pixels_HWC, labels_HW).
 
     The window covers round(size / scale) px of the crop; a crop smaller than that is padded, with NODATA labels.
-    With a `target` class that the crop has, the window shows a random pixel of it, anywhere in the window.
+    With a `target` class that the crop has, the window shows a random pixel of it, anywhere in the window. What was not
+    seen takes `fill`, a value per band, before it could be blended into its neighbours.
     """
     side = max(1, round(size / scale))
     pixel = _random_pixel(labels, target, rng) if target >= 0 else None
@@ -34,6 +41,8 @@ def random_window(
     if bottom or right:
         pixels = np.pad(pixels, ((0, bottom), (0, right), (0, 0)))
         labels = np.pad(labels, ((0, bottom), (0, right)), constant_values=NODATA)
+    if fill is not None:
+        pixels = fill_unseen(pixels, labels, fill)
     return resize(pixels, labels, size)
 
 
@@ -134,6 +143,14 @@ def fill_unseen(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.
     pixels = pixels.copy()
     pixels[unseen] = as_type(fill, pixels.dtype)
     return pixels
+
+
+def filled(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.ndarray | None:
+    """Which pixels hold `fill` because they were not seen: bool HW, or None where there are none."""
+    unseen = labels == NODATA
+    if unseen.any():
+        unseen &= (pixels == as_type(fill, pixels.dtype)).all(axis=2)
+    return unseen if unseen.any() else None
 
 
 def as_type(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Torch datasets over crop files: augmented windows to train on, whole crops to validate on."""
 
+import os
 import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from jingwei import augment, raster
 from jingwei.crops import Crop, label_path, statistics
+from jingwei.distributed import local_size
 from jingwei.recipes import Recipe
 from jingwei.sampling import Draw, WindowDraws
 
-CACHE_BYTES = 512 << 20  # decoded crops that a loader process keeps: to decode one takes longer than all augmentation
+CACHE_BYTES = 1 << 30  # decoded crops that a machine keeps: to decode one takes longer than all augmentation
 
 
 class CropCache:
@@ -46,9 +49,11 @@ class TrainingWindows(Dataset):
     Each augmentation draws random numbers only where the recipe has it, so that all others stay as they were without.
     """
 
-    def __init__(self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...]):
+    def __init__(
+        self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], cache_bytes: int = CACHE_BYTES
+    ):
         self.crops, self.recipe, self.fill = crops, recipe, np.array(fill)
-        self.cache = CropCache(folder)
+        self.cache = CropCache(folder, cache_bytes)
         spread = statistics(crops)
         self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
@@ -65,13 +70,16 @@ class TrainingWindows(Dataset):
         recipe = self.recipe
         pixels, labels = self._cut(crop, size, target, rng)
         pixels, labels = augment.random_turn(pixels, labels, rng)
-        pixels = augment.fill_unseen(pixels, labels, self.fill)
+        pixels = augment.fill_unseen(pixels, labels, self.fill)  # the corners that a rotation left empty
+        unseen = augment.filled(pixels, labels, self.fill)
         if recipe.hue and pixels.dtype == np.uint8 and pixels.shape[2] == 3:
             pixels = augment.random_hue(pixels, recipe.hue, rng)
         if _chance(recipe.blur, rng):
             pixels = augment.random_blur(pixels, rng)
         if recipe.jitter:
             pixels = augment.random_light(pixels, self.mean, self.std, recipe.jitter, rng)
+        if unseen is not None and (recipe.hue or recipe.blur or recipe.jitter):
+            pixels = np.where(unseen[..., None], augment.as_type(self.fill, pixels.dtype), pixels)
         if _chance(recipe.dropout, rng):
             pixels = augment.coarse_dropout(pixels, self.fill, rng)
         return pixels, labels
@@ -82,11 +90,12 @@ class TrainingWindows(Dataset):
         pixels, labels = self.cache.read(self.crops[crop])
         scale = float(np.exp(rng.uniform(np.log(recipe.min_scale), np.log(recipe.max_scale))))
         if not recipe.rotate:
-            return augment.random_window(pixels, labels, size, scale, rng, target)
+            return augment.random_window(pixels, labels, size, scale, rng, target, self.fill)
         degrees = rng.uniform(-recipe.rotate, recipe.rotate)
         side = augment.rotated_side(size, degrees)
         for _ in range(augment.TRIES):  # what the window has to show may lie in a corner that the rotation cuts off
-            window = augment.rotate(*augment.random_window(pixels, labels, side, scale, rng, target), size, degrees)
+            larger = augment.random_window(pixels, labels, side, scale, rng, target, self.fill)
+            window = augment.rotate(*larger, size, degrees)
             if target < 0 or (window[1] == target).any():
                 break
         return window
@@ -125,7 +134,8 @@ def training_loader(
     world: int = 1,
 ) -> DataLoader:
     """Batches of augmented windows, those of one process of a team; see WindowDraws, the `batch_sampler`."""
-    dataset = TrainingWindows(folder, crops, recipe, fill)
+    processes = max(1, workers) * local_size()
+    dataset = TrainingWindows(folder, crops, recipe, fill, CACHE_BYTES // processes)
     return DataLoader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
 
 
@@ -148,13 +158,23 @@ def _loading(workers: int) -> dict:
 
 
 def _leave_stopping_to_training(worker: int) -> None:
-    """Makes a loader process go on at Ctrl-C and at the first SIGTERM.
+    """Makes a loader process go on at Ctrl-C, and at SIGTERM unless the training process sent it.
 
     A terminal or a scheduler sends them to all processes, but the training process goes on to its next good place to
-    stop, and stops its loader processes itself: by SIGTERM if need be, so a second one ends them.
+    stop, and stops its loader processes itself: by SIGTERM if need be.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda number, frame: signal.signal(number, signal.SIG_DFL))
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # now: threads that start later inherit it
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    else:  # a system that doesn't tell who sends a signal
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
 
 
 def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:

@@ -63,6 +63,11 @@ def leads() -> bool:
     return int(os.environ.get("RANK", 0)) == 0
 
 
+def local_size() -> int:
+    """How many processes of the team run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
 def local_rank() -> int:
     """The number of this process on its machine, which is the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
@@ -84,13 +89,20 @@ def team(device: torch.device) -> Iterator[Team]:
 
 
 def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch norms that take their statistics over the windows of all processes."""
+    """The model with batch norms that take their statistics over the windows of all processes.
+
+    timm's batch norms bring an activation along, which torch's own conversion would drop; both ways here keep it.
+    """
     if device.type == "cuda":
-        return nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        from jingwei.models import timm  # here, because the data's side of the house needs no networks
+
+        return timm.layers.convert_sync_batchnorm(model)
     for name, child in model.named_children():
         if isinstance(child, nn.BatchNorm2d):
             synchronized = _SynchronizedBatchNorm(child.num_features, child.eps, child.momentum).to(child.weight)
             synchronized.load_state_dict(child.state_dict())
+            after = (getattr(child, name, None) for name in ("drop", "act"))
+            synchronized.activation = nn.Sequential(*(layer for layer in after if layer is not None))
             setattr(model, name, synchronized)
         else:
             synchronize_batch_norm(child, device)
@@ -100,9 +112,11 @@ def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
 class _SynchronizedBatchNorm(nn.BatchNorm2d):
     """torch's SyncBatchNorm works on GPUs only; this is the same over any backend."""
 
+    activation: nn.Module
+
     def forward(self, input: Tensor) -> Tensor:
         if not self.training:
-            return super().forward(input)
+            return self.activation(super().forward(input))
         values = input if input.dtype == torch.float64 else input.float()
         count = _Total.apply(values.new_tensor([values.numel() / values.shape[1]]))
         mean = _Total.apply(values.sum((0, 2, 3))) / count
@@ -110,10 +124,11 @@ class _SynchronizedBatchNorm(nn.BatchNorm2d):
         variance = _Total.apply((centred**2).sum((0, 2, 3))) / count
         with torch.no_grad():
             self.num_batches_tracked += 1
-            self.running_mean.lerp_(mean, self.momentum)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), self.momentum)
+            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), share)
         scale = self.weight / (variance + self.eps).sqrt()
-        return (centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype)
+        return self.activation((centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype))
 
 
 class _Total(torch.autograd.Function):

@@ -15,12 +15,14 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """A context in which the first SIGINT or SIGTERM is only noted, in `asked`; a second one acts as usual.
 
-    Outside the main thread, which alone may catch signals, nothing is noted.
+    In a team, later ones do nothing: torchrun repeats them while the leader saves, and in the end it kills. Outside the
+    main thread, which alone may catch signals, nothing is noted.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self):
+    def __init__(self, in_team: bool = False):
+        self.in_team = in_team
         self.asked = 0  # the number of the signal; 0: none came
         self._usual = {}
 
@@ -33,10 +35,12 @@ class Interrupts:
         self._restore()
 
     def _note(self, number, frame) -> None:
-        self.asked = number
-        self._restore()
+        self.asked = self.asked or number
+        if not self.in_team:
+            self._restore()
 
     def _restore(self) -> None:
         for number, handler in self._usual.items():
-            signal.signal(number, handler)
+            if handler is not None:  # one that wasn't set from Python can't be set from it either
+                signal.signal(number, handler)
         self._usual = {}

@@ -64,7 +64,7 @@ class Journal:
             self.events.add_image(f"validation/{number + 1}", row, epoch + 1, dataformats="HWC")
 
     def _line(self, row: dict) -> str:
-        parts = [f"epoch {row['epoch']:3d}", f"loss {row['loss']:.4f}", f"lr {row['lr']:.2e}"]
+        parts = [f"epoch {row['epoch']:3d}", f"loss {row.get('loss', np.nan):.4f}", f"lr {row['lr']:.2e}"]
         if row.get("miou") is not None:
             ious = " ".join("-" if row[f"iou {n}"] is None else f"{row[f'iou {n}']:.3f}" for n in self.legend.names)
             parts += [f"mIoU {row['miou']:.4f}", f"IoU {ious}"]
@@ -72,7 +72,7 @@ class Journal:
 
     def _write(self) -> None:
         text = io.StringIO()
-        writer = csv.DictWriter(text, list(self.rows[-1]), lineterminator="\n", extrasaction="ignore")
+        writer = csv.DictWriter(text, _columns(self.rows), lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(self.rows)
         with whole_or_nothing(self.folder / "log.csv") as part:
@@ -92,11 +92,16 @@ def read_log(path: Path) -> list[dict]:
         ]
 
 
+def _columns(rows: list[dict]) -> list[str]:
+    """The names of all values; an epoch may lack some, where all its steps were left out."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
 def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
     """Draws losses and validation IoU over the epochs, the classes in the legend's colours."""
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4), layout="constrained")
     epochs = [row["epoch"] for row in rows]
-    for name in rows[-1]:
+    for name in _columns(rows):
         if name == "loss" or name in (*LOSSES, "auxiliary"):
             left.plot(epochs, [row.get(name) for row in rows], label=name, linewidth=2 if name == "loss" else 1)
     left.set(xlabel="epoch", title="training loss")

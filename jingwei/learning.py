@@ -178,7 +178,7 @@ class Learner:
         self.scaler.unscale_(self.optimizer)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_grad or float("inf")))
         values = {"loss": loss} | dict(zip(sums, terms, strict=True)) | {"grad_norm": norm}
-        overflowed = self.scaler.is_enabled() and math.isfinite(loss) and not math.isfinite(norm)
+        overflowed = self.scaler.get_scale() > 1 and math.isfinite(loss) and not math.isfinite(norm)
         if overflowed:
             del values["grad_norm"]  # fp16's scaler finds its scale by such steps, and leaves them out by itself
         good = all(map(math.isfinite, values.values()))
@@ -188,6 +188,7 @@ class Learner:
             if self.recipe.ema:
                 self.average.update_parameters(self.model)
         else:
+            self.scaler.update(self.scaler.get_scale())  # as it was, and ready for the next step
             for buffer, before in statistics:  # batch norm has seen what made the loss no number
                 buffer.copy_(before)
         return Step(good, values)
@@ -241,11 +242,12 @@ class Learner:
 
         Those are (pixels_HWC, labels_HW, prediction_HW). `after_each` is called after each crop.
         """
+        self.team.copy_buffers(model)  # each process has seen other windows: one network is to be scored, the leader's
         count = len(loader)
         chosen = {round((k + 0.5) * count / spread - 0.5) for k in range(spread)} if spread else set()
         pictures = []
         matrix = ConfusionMatrix(len(self.kind.legend))
-        crops = predicted(model, loader, self.device, self.precision)
+        crops = predicted(model, loader, self.device, self.precision, quiet=not self.team.leads)
         for number, (pixels, labels, prediction) in enumerate(crops):
             matrix.update(labels, prediction)
             if number in chosen:
@@ -288,31 +290,43 @@ class Learner:
         }
 
     def load(self, checkpoint: Checkpoint, path: Path) -> None:
-        """Goes on from a checkpoint of the same network and legend. CheckpointError otherwise."""
+        """Goes on from a checkpoint of the same network and legend. CheckpointError otherwise.
+
+        Its normalisation is taken over with its weights; the optimizer's settings are the recipe's.
+        """
         check_fits(checkpoint, path, self.kind.legend, len(self.kind.mean))
         if checkpoint.spec != self.model.spec:
             problem = f"is of another network ({checkpoint.spec})"
             raise CheckpointError(path, problem, "give the same --model and --backbone")
+        if checkpoint.recipe["optimizer"] != self.recipe.optimizer:
+            problem = f"was trained with the optimizer {checkpoint.recipe['optimizer']}"
+            raise CheckpointError(path, problem, "give the same --optimizer, or start anew from it by --init_from")
         self.model.load_state_dict(checkpoint.weights)
+        self.kind = replace(self.kind, mean=checkpoint.mean, std=checkpoint.std)
         state = checkpoint.training
+        chosen = [{name: value for name, value in g.items() if name != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
+        for group, settings in zip(self.optimizer.param_groups, chosen, strict=True):
+            group.update(settings)
+        if state["scaler"]:  # empty where the run so far was not in fp16
+            self.scaler.load_state_dict(state["scaler"])
         if self.average is None:
             return
-        if state["average"] is not None:
+        if state["average"] is not None and bool(checkpoint.recipe["ema"]) == bool(self.recipe.ema):
             self.average.load_state_dict(state["average"])
-        else:  # the average was switched on for the rest of the run
+        else:  # this kind of average was switched on for the rest of the run
             self.average.module.load_state_dict(self.model.state_dict())
 
 
-def predicted(model: nn.Module, loader: DataLoader, device: torch.device, precision: torch.dtype) -> Iterator[tuple]:
+def predicted(
+    model: nn.Module, loader: DataLoader, device: torch.device, precision: torch.dtype, quiet: bool = False
+) -> Iterator[tuple]:
     """Predicts labelled crops: (pixels_BCHW, labels_BHW, prediction_BHW) as numpy arrays, crop by crop."""
     model.eval()
-    with torch.inference_mode():
-        for pixels, labels in tqdm(loader, desc="validate", unit="crop", disable=None, leave=False):
-            with autocast(device, precision):
-                logits = model(to_device(pixels, device))
-            yield pixels.numpy(), labels.numpy(), logits.argmax(1).to(torch.uint8).cpu().numpy()
+    for pixels, labels in tqdm(loader, desc="validate", unit="crop", disable=quiet or None, leave=False):
+        with torch.inference_mode(), autocast(device, precision):  # not around the yield: whoever takes it may train
+            prediction = model(to_device(pixels, device)).argmax(1).to(torch.uint8).cpu().numpy()
+        yield pixels.numpy(), labels.numpy(), prediction
 
 
 def to_device(pixels: Tensor, device: torch.device) -> Tensor:

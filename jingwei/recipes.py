@@ -86,7 +86,7 @@ class Recipe:
             "last_mult",
             "min_scale",
         ):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:
                 problems.append(f"{name} is {getattr(self, name)}, not above 0")
         for name in ("steps_per_epoch", "weight_decay", "seed", "early_stop", "aux_weight", "focal_gamma", "clip_grad"):
             if getattr(self, name) < 0:
@@ -102,9 +102,15 @@ class Recipe:
         if not 0 <= self.rotate <= 180:
             problems.append(f"rotate is {self.rotate}, not between 0 and 180")
         smoothed = self.label_smoothing or self.edge_smoothing
-        for name, value in (("cross_entropy", smoothed), ("lovasz", self.lovasz_per_image)):
-            if value and name not in self.loss:
-                problems.append(f"a setting of {name} is given, but the loss is {self.loss}")
+        given = {
+            "label_smoothing or edge_smoothing": (smoothed, ("cross_entropy",)),
+            "lovasz_per_image": (self.lovasz_per_image, ("lovasz",)),
+            "focal_gamma": (self.focal_gamma != 2, ("focal",)),
+            "class_weights": (self.class_weights != "equal", ("cross_entropy", "focal")),
+        }
+        for name, (value, losses) in given.items():
+            if value and not any(loss in self.loss for loss in losses):
+                problems.append(f"{name} is given, but the loss {self.loss} has no use for it")
         if self.average_cycles and self.schedule != "cosine_cycles":
             problems.append(f"average_cycles is on, but the schedule {self.schedule} has no cycles")
         if self.ema and self.average_cycles:

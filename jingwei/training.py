@@ -90,10 +90,10 @@ def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -
     data = read_training_data(workspace)
     recipe = _with_steps(recipe.check(), data)
     device = _own_device(options.device)
-    with team(device) as crew, Interrupts() as interrupts:
+    with team(device) as crew, Interrupts(in_team()) as interrupts:
         run = _Run(recipe, data, options, device, crew, workspace.experiment(recipe.name, exp), interrupts)
         run.resume()
-        crew.wait()  # all have looked at the folder before the leader writes to it
+        run.check_team()
         run.write_recipe()
         with run.journal():
             while run.place.epoch < recipe.epochs and not run.stops_early():
@@ -124,7 +124,7 @@ def _with_steps(recipe: Recipe, data: TrainingData) -> Recipe:
 class _Best:
     """The best validation so far."""
 
-    score: float = -1.0
+    score: float = -math.inf
     epoch: int = 0
 
 
@@ -169,21 +169,35 @@ class _Run:
         self.place, self.best, self.epoch, self.bad_steps = Place(), _Best(), _Epoch(), 0
         start = Start(options.weights, options.init_from)
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
-        mean = self.learner.kind.mean
-        self.training = training_loader(
-            data.folder, data.training, recipe, mean, recipe.steps_per_epoch, options.workers, crew.rank, crew.size
-        )
-        self.validation = validation_loader(data.folder, crew.share(data.validation), mean, options.workers)
+        self.training = self.validation = None  # loaders, made when it is known what the network subtracts
         self.log: journal.Journal | None = None
 
     # ---------------------------------------------------------------------------------------------- start and stop
 
     def resume(self) -> None:
-        """Loads the state of an earlier run, if there is one; else the weights that a fresh one starts from."""
+        """Loads the state of an earlier run, or what a fresh one starts from, and opens the data."""
+        self._load()
+        recipe, data, crew, workers = self.recipe, self.data, self.team, self.options.workers
+        mean = self.learner.kind.mean
+        self.training = training_loader(
+            data.folder, data.training, recipe, mean, recipe.steps_per_epoch, workers, crew.rank, crew.size
+        )
+        self.validation = validation_loader(data.folder, crew.share(data.validation), mean, workers)
+
+    def check_team(self) -> None:
+        """Waits until all processes have looked at the folder, before the leader writes to it: they must agree."""
+        here = torch.tensor([self.place.epoch, self.place.step], device=self.learner.device, dtype=torch.float64)
+        if not torch.equal(self.team.total(here * here) * self.team.size, self.team.total(here) ** 2):
+            problem = "is not the same for all processes"
+            raise CheckpointError(self.folder, problem, "put --data_dir into a folder that all machines share")
+
+    def _load(self) -> None:
         chosen = self.options.resume
         path = chosen or self.folder / "last.pt"
         if not path.exists() and not chosen:
             self.learner.load_start()
+            if self.team.leads:
+                (self.folder / "swa.pt").unlink(missing_ok=True)  # of a run whose last.pt was deleted
             return
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
@@ -201,7 +215,9 @@ class _Run:
         if self.place.step > self.recipe.steps_per_epoch:  # epochs have become shorter
             self.place, self.epoch = Place(self.place.epoch), _Epoch()
         if (self.folder / "best.pt").exists():
-            self.best = _Best(state["best_score"], state["best_epoch"])
+            swa = self.folder / "swa.pt"  # written after last.pt; its average may be the best
+            averaged = load_checkpoint(swa).score if swa.exists() else -math.inf
+            self.best = _Best(max(state["best_score"], averaged), state["best_epoch"])
         else:
             self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best is not ours
 
@@ -250,6 +266,7 @@ class _Run:
             asked = int(flag)
         if asked:
             self.save()
+            self.team.wait()  # a process that left before the leader has saved would have torchrun end it
             place = f"epoch {self.place.epoch + 1}, step {self.place.step}"
             raise Interrupted(
                 asked, f"stopped in {place}; {self.folder / 'last.pt'} is saved: the same command goes on"
@@ -305,7 +322,8 @@ class _Run:
         crops = ", ".join(dict.fromkeys(self.data.training[draw.crop].name for draw in draws))
         problem = f"the {name} is {values[name]} in epoch {epoch + 1}, step {step + 1}, with the crops {crops}"
         if self.bad_steps > self.options.skip_bad_steps:
-            kept = f"{self.folder / 'last.pt'} of epoch {epoch} is intact" if epoch else "nothing was saved yet"
+            last = self.folder / "last.pt"
+            kept = f"{last} is intact" if last.exists() else "nothing was saved yet"
             remedy = f"lower --base_lr, look at these crops, or allow some with --skip_bad_steps; {kept}"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy)
         self._say(f"{problem}: left out ({self.bad_steps} of {self.options.skip_bad_steps})")
@@ -334,9 +352,10 @@ class _Run:
     def _remember(self, matrix: ConfusionMatrix, epoch: int) -> bool:
         """Notes a score. True where it is the best so far; without validation the last always is."""
         score = matrix.mean_iou(self.data.legend.foreground)
+        score = -1.0 if math.isnan(score) else score  # nothing but background in the validation
         if self.data.validation and not score > self.best.score:
             return False
-        self.best = _Best(score if score == score else -1.0, epoch)
+        self.best = _Best(score, epoch)
         return True
 
     def finish_average(self) -> None:
@@ -349,7 +368,9 @@ class _Run:
             return
         sampler = self.training.batch_sampler
         sampler.epoch, sampler.first_step = self.recipe.epochs, max(0, self.recipe.steps_per_epoch - REFIT_BATCHES)
+        self._stop_if_asked()
         model = self.learner.averaged_over_cycles(self.training)
+        self._stop_if_asked()
         matrix, _ = self.learner.validate(self.validation, model)
         if self.team.leads:
             checkpoint = self.learner.checkpoint(model, matrix)
@@ -363,8 +384,13 @@ class _Run:
         self.team.wait()
 
 
-def score_experiment(workspace: Workspace, recipe_name: str, exp: str, options: RunOptions) -> tuple:
-    """Scores `best.pt` on the validation crops: (confusion matrix, legend, path)."""
+def score_experiment(
+    workspace: Workspace, recipe_name: str, exp: str, options: RunOptions, precision: str = "auto"
+) -> tuple:
+    """Scores `best.pt` on the validation crops: (confusion matrix, legend, path).
+
+    `precision` auto is that of the training, where this device has it.
+    """
     folder = find_experiment(workspace, recipe_name, exp)
     path = folder / "best.pt"
     checkpoint = load_checkpoint(path)
@@ -374,10 +400,12 @@ def score_experiment(workspace: Workspace, recipe_name: str, exp: str, options: 
         raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger --val_fraction")
     device = find_device(options.device)
     model = checkpoint.build().to(device, memory_format=torch.channels_last)
-    precision = find_precision(read_recipe(folder / "recipe.json").precision, device)
+    trained = read_recipe(folder / "recipe.json").precision
+    if precision == "auto" and not (trained == "fp16" and device.type == "cpu"):
+        precision = trained
     loader = validation_loader(data.folder, data.validation, checkpoint.mean, options.workers)
     matrix = ConfusionMatrix(len(data.legend))
-    for _, labels, prediction in predicted(model, loader, device, precision):
+    for _, labels, prediction in predicted(model, loader, device, find_precision(precision, device)):
         matrix.update(labels, prediction)
     return matrix, data.legend, path
 

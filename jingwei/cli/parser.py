@@ -24,7 +24,8 @@ def command(work: Callable) -> Callable:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt as stop:
-            print(str(stop) or "stopped; the same command goes on from what is done", file=sys.stderr)
+            if os.environ.get("RANK", "0") == "0":
+                print(str(stop) or "stopped; the same command goes on from what is done", file=sys.stderr)
             sys.exit(128 + getattr(stop, "signal_number", 2))
         except BrokenPipeError:  # `evaluate.py | head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -67,8 +68,9 @@ def legend_flag(parser: Parser) -> None:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this process may use; those of a machine are shared by the processes of torchrun."""
+    all_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, all_cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
 
 
 def positive(text: str) -> int:

@@ -47,7 +47,7 @@ def train_command(recipe: Recipe) -> None:
     else:
         from jingwei.metrics import table
 
-        matrix, legend, path = training.score_experiment(workspace, recipe.name, args.exp, options)
+        matrix, legend, path = training.score_experiment(workspace, recipe.name, args.exp, options, recipe.precision)
         print(f"{path} on the validation crops\n{table(matrix, legend)}")
 
 
@@ -71,8 +71,10 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
             continue
         if field.name == "pretrained":
             parser.flag("scratch", "start from random weights, not from ImageNet's", action="store_true")
-        elif isinstance(default, bool):
-            parser.flag(field.name, text, action="store_true", default=default)
+        elif default is True:
+            parser.flag(f"no_{field.name}", f"do not {text}", action="store_true")
+        elif default is False:
+            parser.flag(field.name, text, action="store_true")
         elif isinstance(default, tuple):
             name = field.metadata["flag"]
             parser.flag(name, text, type=type(default[0]), nargs="+", default=list(default))
@@ -87,6 +89,8 @@ def _recipe_from(args: argparse.Namespace, recipe: Recipe) -> Recipe:
         name = field.metadata["flag"] or field.name
         if field.name == "pretrained":
             changes["pretrained"] = recipe.pretrained and not args.scratch
+        elif f"no_{name}" in args:
+            changes[field.name] = not getattr(args, f"no_{name}")
         elif name in args:
             value = getattr(args, name)
             changes[field.name] = tuple(value) if isinstance(value, list) else value

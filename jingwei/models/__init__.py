@@ -69,6 +69,10 @@ class Segmenter(nn.Module):
         super().__init__()
         self.spec = spec
         self.network = MODELS[spec.family](spec)
+        # What only EfficientNet's classifier would use: the processes of a team wait for the gradients of all the rest.
+        for unused in ("_conv_head", "_bn1"):
+            if hasattr(self.network.encoder, unused):
+                getattr(self.network.encoder, unused).requires_grad_(False)
         self.auxiliary = (
             _auxiliary_head(self.network.encoder.out_channels[-2], spec.classes) if spec.auxiliary else None
         )

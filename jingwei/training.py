@@ -203,6 +203,9 @@ class _Run:
         state = checkpoint.training
         if state is None:
             raise CheckpointError(path, "holds weights alone, no state to go on from", "give a last.pt")
+        if "in_progress" not in state:
+            problem = "was written by an earlier version, which kept less of a run"
+            raise CheckpointError(path, problem, "start anew from it: another --exp, with --weights and this file")
         ours, theirs = self.recipe.to_dict(), checkpoint.recipe
         changed = [f"{key} {theirs.get(key)} -> {value}" for key, value in ours.items() if theirs.get(key) != value]
         if changed and not chosen:

@@ -28,10 +28,11 @@ NETWORK = {"model": "attention_unet", "backbone": "resnet18", "pretrained": Fals
 SETTINGS = {"optimizer": "adamw", "base_lr": 0.001, "weight_decay": 0.01, "batch_size": 8, "crop_sizes": (256,)}
 SETTINGS |= {"aux_weight": 0.0, "ema": 0.99}
 OWN = {
-    "cross_entropy": {"class_weights": "balanced"},  # the other losses look after small classes by themselves
+    "cross_entropy": {"class_weights": "balanced"},
+    "focal_lovasz": {"class_weights": "balanced"},
     "swa": {"ema": 0.0},  # it has its own average
     "multiscale": {"crop_sizes": (256, 192)},  # 512 and 448 in turn are for GPUs
-    "attention_unet": {"seed": 1},  # on one network it is focal_lovasz otherwise
+    "attention_unet": {"class_weights": "balanced", "seed": 1},  # on one network it is focal_lovasz otherwise
 }
 
 

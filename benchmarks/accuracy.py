@@ -26,13 +26,11 @@ EPOCHS = 3
 NETWORK = {"model": "attention_unet", "backbone": "resnet18", "pretrained": False}
 # What every recipe is told, beside its network: small windows and AdamW, because the budget is minutes on a CPU.
 SETTINGS = {"optimizer": "adamw", "base_lr": 0.001, "weight_decay": 0.01, "batch_size": 8, "crop_sizes": (256,)}
-SETTINGS |= {"aux_weight": 0.0, "ema": 0.99}
+SETTINGS |= {"aux_weight": 0.0, "ema": 0.99, "class_weights": "balanced"}
 OWN = {
-    "cross_entropy": {"class_weights": "balanced"},
-    "focal_lovasz": {"class_weights": "balanced"},
     "swa": {"ema": 0.0},  # it has its own average
     "multiscale": {"crop_sizes": (256, 192)},  # 512 and 448 in turn are for GPUs
-    "attention_unet": {"class_weights": "balanced", "seed": 1},  # on one network it is focal_lovasz otherwise
+    "attention_unet": {"seed": 1},  # on one network it is focal_lovasz otherwise
 }
 
 

@@ -5,18 +5,25 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+SAMPLED_EVERY = 0.05  # seconds, of the memory of a tree of processes
 
 
 class Measured(NamedTuple):
-    """A finished command: wall seconds, and the peak resident memory of its largest process in MiB."""
+    """A finished command: wall seconds, peak memory in MiB, and the CPU seconds of all its processes.
+
+    Memory is the resident set of the whole tree of processes, added up every 50 ms (pages that two processes share
+    count twice), or the largest process's own peak as the system kept it, whichever is more.
+    """
 
     seconds: float
     peak_mib: float
+    cpu_seconds: float
 
 
 def run(*command: str, quiet: bool = False) -> Measured:
@@ -33,22 +40,44 @@ def run(*command: str, quiet: bool = False) -> Measured:
 
 
 def launch(report: str, *command: str) -> int:
-    """Runs a command, writes [seconds, peak MiB] to the file `report`; returns the command's status."""
+    """Runs a command, writes [seconds, peak MiB, CPU seconds] to the file `report`; returns the command's status."""
     begun = time.perf_counter()
     process = subprocess.Popen(command)
+    ended, peaks = threading.Event(), [0]
+    sampler = threading.Thread(target=_sample, args=(process.pid, ended, peaks))
+    sampler.start()
     _, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - begun
-    per_mib = 2**20 if sys.platform == "darwin" else 2**10
-    Path(report).write_text(json.dumps([seconds, usage.ru_maxrss / per_mib]))
+    ended.set()
+    sampler.join()
+    largest = usage.ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
+    figures = [seconds, max(largest, *peaks) / 2**20, usage.ru_utime + usage.ru_stime]
+    Path(report).write_text(json.dumps(figures))
     return os.waitstatus_to_exitcode(status)
 
 
+def _sample(pid: int, ended: threading.Event, peaks: list[int]) -> None:
+    while not ended.wait(SAMPLED_EVERY):
+        peaks[0] = max(peaks[0], tree_memory(pid))
+
+
+def tree_memory(pid: int) -> int:
+    """Bytes resident in a process and all that it has started, added up; 0 where the system doesn't tell."""
+    try:
+        resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        children = [c for task in Path(f"/proc/{pid}/task").iterdir() for c in (task / "children").read_text().split()]
+    except OSError:  # it has ended, or there is no /proc
+        return 0
+    return resident + sum(tree_memory(int(child)) for child in children)
+
+
 def side_by_side(rows: list[tuple[str, Measured]], megapixels: float, base: float) -> str:
-    """A table: seconds, Mpx/s, ratio to `base` seconds, peak MiB."""
+    """A table: wall and CPU seconds, Mpx/s, ratio to `base` seconds, peak MiB."""
     width = max(len(name) for name, _ in rows)
-    lines = [f"{'':{width}}   wall s    Mpx/s    ratio   peak MiB"]
-    for name, (seconds, peak) in rows:
-        lines.append(f"{name:{width}} {seconds:8.1f} {megapixels / seconds:8.1f} {seconds / base:8.2f} {peak:10.0f}")
+    lines = [f"{'':{width}}   wall s    CPU s    Mpx/s    ratio   peak MiB"]
+    for name, (seconds, peak, cpu) in rows:
+        figures = f"{seconds:8.1f} {cpu:8.1f} {megapixels / seconds:8.1f} {seconds / base:8.2f} {peak:10.0f}"
+        lines.append(f"{name:{width}} {figures}")
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
 """8-bit PNGs of any size, row by row, several times as fast as libpng over the system's zlib.
 
 Deflate is ISA-L's; the filters are compiled here. Only whole rows, only from the top: what else a PNG may be (16 bits,
-palettes, interlaced) is GDAL's work, see `raster.py`. Format: PNG specification, third edition, W3C.
+palettes, interlaced) is GDAL's work, see `raster/`. Format: PNG specification, third edition, W3C.
 """
 
 import struct
@@ -16,7 +16,7 @@ from jingwei.outputs import whole_or_nothing
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of the colour types: grey, RGB, grey with alpha, RGBA
-INFLATED = 1 << 22  # bytes inflated at a time: more than a row, little beside a strip
+INFLATED = 1 << 19  # bytes inflated at a time (a row at least): they stay in a core's cache
 
 
 class BrokenPng(ValueError):
@@ -31,24 +31,26 @@ class PngReader:
 
     def __init__(self, file):
         self._file = file
-        head = file.read(8 + 25)
-        if len(head) < 33 or head[:8] != SIGNATURE or head[12:16] != b"IHDR":
+        self.row = self.height = 0  # the next row to be read, and how many there are
+        self._size = file.seek(0, 2)
+        file.seek(0)
+        if file.read(8) != SIGNATURE:
+            raise BrokenPng("no PNG")
+        kind, header = self._chunk()
+        if kind != b"IHDR" or len(header) != 13:
             raise BrokenPng("no PNG header")
-        self.width, self.height, depth, color, *methods = struct.unpack(">IIBBBBB", head[16:29])
+        self.width, self.height, depth, color, *methods = struct.unpack(">IIBBBBB", header)
+        if not (self.width and self.height):
+            raise BrokenPng(f"{self.width} x {self.height} px")
         self.channels = CHANNELS.get(color, 0)
         self.plain = depth == 8 and self.channels > 0 and methods == [0, 0, 0]
-        self.row = 0  # the next to be read
-        self._left = 0  # bytes of the current IDAT chunk that are not read yet
-        self._crc = 0
         self._inflate = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
-        self._above = np.zeros(self.width * self.channels, np.uint8)
+        self._above = None
         while self.plain:
-            length, kind = struct.unpack(">I4s", self._bytes(8))
+            kind, _ = self._chunk()
             if kind == b"IDAT":
-                self._left, self._crc = length, zlib.crc32(kind)
                 break
             self.plain = kind != b"tRNS"  # one colour made transparent: rare, and GDAL knows it
-            self._file.seek(length + 4, 1)
 
     @classmethod
     def opens(cls, path) -> "PngReader | None":
@@ -79,6 +81,8 @@ class PngReader:
         for first in range(0, rows, at_once):
             count = min(at_once, rows - first)
             filtered = np.frombuffer(self._inflated(count * stride), np.uint8).reshape(count, stride)
+            if self._above is None:
+                self._above = np.zeros(stride - 1, np.uint8)
             if not _unfilter(filtered, self._above, planes[:, first : first + count]):
                 raise BrokenPng(f"unknown filter in rows {self.row} to {self.row + count}")
             self.row += count
@@ -108,7 +112,7 @@ class PngReader:
             if kind != b"IDAT":
                 raise BrokenPng(f"the data ends near row {self.row} of {self.height}")
             self._crc = zlib.crc32(kind)
-        data = self._bytes(min(self._left, INFLATED // 4))
+        data = self._bytes(min(self._left, INFLATED))
         self._left -= len(data)
         self._crc = isal_zlib.crc32(data, self._crc)
         return data
@@ -128,6 +132,19 @@ class PngReader:
             self._file_data()
         if struct.unpack(">I", self._bytes(4))[0] != self._crc:
             raise BrokenPng("wrong checksum after the last row")
+
+    def _chunk(self) -> tuple[bytes, bytes]:
+        """The next chunk: its kind and its data, the checksum looked at. Of the first IDAT, all is left to be read."""
+        length, kind = struct.unpack(">I4s", self._bytes(8))
+        if kind == b"IDAT":
+            self._left, self._crc = length, zlib.crc32(kind)
+            return kind, b""
+        if length > self._size:
+            raise BrokenPng(f"chunk {kind!r} is longer than the file")
+        data = self._bytes(length)
+        if struct.unpack(">I", self._bytes(4))[0] != zlib.crc32(data, zlib.crc32(kind)):
+            raise BrokenPng(f"wrong checksum of chunk {kind!r}")
+        return kind, data
 
     def _bytes(self, count: int) -> bytes:
         data = self._file.read(count)

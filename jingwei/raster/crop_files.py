@@ -1,0 +1,47 @@
+"""Crop files: PNG where it holds the pixels, else tiled GeoTIFF."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jingwei.errors import InputError
+from jingwei.grid import Window
+from jingwei.png import write_png
+from jingwei.raster.reading import Raster
+from jingwei.raster.writing import TiledWriter
+
+# Threads are ours to deal out, and OpenCV's own pool would hang the loader processes that training forks.
+cv2.setNumThreads(1)
+
+
+def crop_suffix(bands: int, dtype) -> str:
+    """`.png` where PNG can hold a crop's pixels, else `.tif`."""
+    return ".png" if bands in (1, 3) and np.dtype(dtype) == np.uint8 else ".tif"
+
+
+def write_crop(path, pixels_CHW: np.ndarray) -> None:
+    """Writes a crop's pixels, whole or not at all, in the format of the path's suffix."""
+    if Path(path).suffix == ".png":
+        write_png(path, pixels_CHW[0] if len(pixels_CHW) == 1 else cv2.merge(list(pixels_CHW)))
+        return
+    bands, height, width = pixels_CHW.shape
+    with TiledWriter(path, height, width, bands=bands, dtype=pixels_CHW.dtype.name) as writer:
+        writer.write(Window(0, 0, height, width), pixels_CHW)
+
+
+def read_crop(path) -> np.ndarray:
+    """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
+    if str(path).endswith(".png"):
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if Path(path).exists() else None
+        if pixels is None:
+            raise InputError(path, "missing or broken", "cut the scenes again")
+        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]
+    with Raster(path) as raster:
+        pixels, _ = raster.read(Window(0, 0, *raster.shape))
+    return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def read_label_crop(path) -> np.ndarray:
+    """A crop's labels, HW uint8."""
+    return read_crop(path)[..., 0]

@@ -1,0 +1,202 @@
+"""Scenes and labels in: sizes, pixels, validity and georeference, as the file has them."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.windows import Window as RasterioWindow
+
+from jingwei.errors import InputError
+from jingwei.grid import Window, strips
+from jingwei.legend import NODATA
+from jingwei.png import BrokenPng, PngReader
+from jingwei.raster.gdal import gdal_errors
+
+IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
+READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
+
+
+class Raster:
+    """A scene open for reading: sizes, type, validity and georeference come from the file.
+
+    Validity: alpha 0 and a mask band's 0 are invalid. Where the file names a nodata value, an integer pixel is invalid
+    when all bands have it (a dark red may well have blue 0), a float pixel when any band has it. NaN and infinity in
+    any band are invalid. `bands` counts image bands, alpha left out.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.exists() and not str(path).startswith("/vsi"):
+            raise InputError(path, "no such file", "check the path")
+        try:
+            self._dataset = rasterio.open(path)
+        except RasterioError as error:
+            raise InputError(path, f"is no raster that GDAL can read ({error})", "export it again") from error
+        self.crs, self.transform = self._dataset.crs, self._dataset.transform
+        self.height, self.width = self._dataset.shape
+        interpretations = self._dataset.colorinterp
+        self._alpha = interpretations.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in interpretations else None
+        self._band_numbers = [i for i in self._dataset.indexes if i != self._alpha]
+        self.bands = len(self._band_numbers)
+        self.dtype = np.dtype(self._dataset.dtypes[0])
+        self.nodata = self._dataset.nodata
+        self._has_mask = self._alpha is None and any(
+            MaskFlags.per_dataset in flags for flags in self._dataset.mask_flag_enums
+        )
+        # Going down a plain PNG, our own reader is twice as fast as GDAL's.
+        plain = self._dataset.driver == "PNG" and not self._has_mask and self.nodata is None
+        self._png = PngReader.opens(self.path) if plain else None
+        self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._dataset.close()
+        if self._png:
+            self._png.close()
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+    @property
+    def tiled(self) -> bool:
+        """True where any window can be read at once, without reading all rows above it."""
+        return self._dataset.block_shapes[0][1] < self.width
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The file's metadata items, as text."""
+        return self._dataset.tags()
+
+    def check_image(self) -> "Raster":
+        """Raises InputError for a type that no stage can work on."""
+        if self.dtype.name not in IMAGE_TYPES:
+            raise InputError(self.path, f"pixels are {self.dtype}", f"convert them to {', '.join(IMAGE_TYPES)}")
+        return self
+
+    def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
+        numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
+        planes = self._read(numbers, window)
+        pixels = planes[: self.bands]
+        valid = self._validity(pixels, window)
+        if self._alpha:
+            valid &= planes[-1] != 0
+        return pixels, valid
+
+    def read_validity(self, window: Window) -> np.ndarray:
+        """The validity of a window, bool HW, without its pixels where the file allows that."""
+        if np.issubdtype(self.dtype, np.floating) or self.nodata is not None:
+            return self.read(window)[1]
+        if self._alpha:
+            return self._read([self._alpha], window)[0] != 0
+        return self._validity(np.empty((0, window.height, window.width), self.dtype), window)
+
+    def read_rows(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
+        """`read` of full rows, for callers that go down the scene: rows that the last call gave are not read again."""
+        pixels = np.empty((self.bands, end - first, self.width), self.dtype)
+        valid = np.empty((end - first, self.width), bool)
+        have = first
+        if self._carried is not None:
+            old_first, old_pixels, old_valid = self._carried
+            old_end = old_first + len(old_valid)
+            if old_first <= first < old_end:
+                have = min(end, old_end)
+                pixels[:, : have - first] = old_pixels[:, first - old_first : have - old_first]
+                valid[: have - first] = old_valid[first - old_first : have - old_first]
+        if self._png and self._png.row == have < end:
+            self._read_png(pixels[:, have - first :], valid[have - first :], have)
+            have = end
+        for row, row_end in strips(end - have, READ_ROWS):
+            window = Window(have + row, 0, row_end - row, self.width)
+            here = slice(window.row - first, window.row_end - first)
+            pixels[:, here], valid[here] = self.read(window)
+        self._carried = (first, pixels, valid)
+        return pixels, valid
+
+    def read_label_rows(self, first: int, end: int) -> np.ndarray:
+        """`read_rows` of a label raster, uint8, NODATA where the file says so. Raises InputError for ids beyond 255."""
+        pixels, valid = self.read_rows(first, end)
+        labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
+        if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
+            strange = np.unique(labels[(labels < 0) | (labels > 255)])[:8]
+            problem = f"ids {', '.join(map(str, strange))} in rows {first} to {end}"
+            raise InputError(self.path, problem, "class ids run 0, 1, 2 ..., and 255 is no data")
+        return labels.astype(np.uint8, copy=False)
+
+    def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
+        """Fills pixels_CHW and valid_HW with the next rows of a PNG."""
+        try:
+            if not self._alpha:
+                self._png.read(pixels)
+                valid[:] = True
+                return
+            for row, row_end in strips(len(valid), READ_ROWS):
+                planes = np.empty((self.bands + 1, row_end - row, self.width), np.uint8)
+                self._png.read(planes)
+                pixels[:, row:row_end] = planes[:-1]
+                np.not_equal(planes[-1], 0, out=valid[row:row_end])
+        except BrokenPng as error:
+            raise self._broken(Window(first, 0, len(valid), self.width), error) from error
+
+    def _read(self, numbers: list[int], window: Window) -> np.ndarray:
+        place = RasterioWindow(window.col, window.row, window.width, window.height)
+        try:
+            with gdal_errors(of_this_thread=True) as errors:
+                planes = self._dataset.read(numbers, window=place)
+        except RasterioIOError as error:
+            raise self._broken(window, error.__cause__ or error) from error
+        if errors:
+            raise self._broken(window, errors[0])
+        return planes
+
+    def _broken(self, window: Window, reason) -> InputError:
+        rows = f"rows {window.row} to {window.row_end} of {self.height}"
+        return InputError(self.path, f"broken or truncated at {rows} ({reason})", "copy or export the file again")
+
+    def _validity(self, pixels: np.ndarray, window: Window) -> np.ndarray:
+        if self._has_mask:
+            place = RasterioWindow(window.col, window.row, window.width, window.height)
+            valid = self._dataset.read_masks(1, window=place) != 0
+        else:
+            valid = np.ones(pixels.shape[1:], bool)
+        is_float = np.issubdtype(self.dtype, np.floating)
+        if self.nodata is not None and not self._has_mask and not np.isnan(self.nodata):
+            valid &= (pixels != self.nodata).all(axis=0) if is_float else (pixels != self.nodata).any(axis=0)
+        if is_float:
+            valid &= np.isfinite(pixels).all(axis=0)
+        return valid
+
+
+def open_image(path) -> Raster:
+    """A scene to cut or to predict. Raises InputError for missing, unreadable and unsupported files."""
+    return Raster(path).check_image()
+
+
+def open_labels(path) -> Raster:
+    """A raster of class ids: one integer band. Raises InputError where it is something else."""
+    raster = Raster(path)
+    if raster.bands != 1:
+        raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
+    if not np.issubdtype(raster.dtype, np.integer):
+        raise InputError(path, f"holds {raster.dtype} values", "labels need whole numbers, best uint8")
+    return raster
+
+
+def read_tags(path) -> dict[str, str]:
+    """The metadata items of a raster file."""
+    with Raster(path) as raster:
+        return raster.tags
+
+
+def check_same_size(raster: Raster, other: Raster) -> None:
+    """Raises InputError where two rasters that must lie on each other differ in size."""
+    if raster.shape != other.shape:
+        ours, theirs = (f"{r.width} x {r.height}" for r in (raster, other))
+        problem = f"{ours} px, but {other.path.name} is {theirs}"
+        raise InputError(raster.path, problem, "export it again at the same size")

@@ -34,9 +34,10 @@ from jingwei.crops import (
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Blocks, Window, starts, strips
 from jingwei.legend import NODATA, Legend
-from jingwei.outputs import whole_or_nothing
+from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.pictures import natural
 from jingwei.png import write_png
+from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
 
@@ -75,14 +76,30 @@ class SceneCut:
 
 
 def cut_train(
-    workspace: Workspace, scenes: list[Scene], settings: CutSettings, legend: Legend, workers: int
+    workspace: Workspace,
+    scenes: list[Scene],
+    settings: CutSettings,
+    legend: Legend,
+    workers: int,
+    scheduler: Here | Cluster | None = None,
 ) -> list[Crop]:
     """Cuts training scenes into `train/data`, `train/label` and `train/crops.csv`; returns the crops, split.
 
-    A scene that was cut before from the same files with the same settings is not cut again.
+    A scene that was cut before from the same files with the same settings is not cut again. Each scene is a task for
+    the scheduler. Raises OutputError where another run is cutting into the same folder.
     """
     settings.check()
-    cuts = {scene.name: _cut_or_reuse(workspace, scene, settings, legend, workers) for scene in scenes}
+    with only_run(workspace.train):
+        tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers)) for scene in scenes]
+        done = {task.arguments[1].name: cut for task, cut in (scheduler or Here()).run(tasks)}
+        cuts = {scene.name: done[scene.name] for scene in scenes}
+        return _share_out(workspace, scenes, cuts, settings, legend)
+
+
+def _share_out(
+    workspace: Workspace, scenes: list[Scene], cuts: dict[str, SceneCut], settings: CutSettings, legend: Legend
+) -> list[Crop]:
+    """Splits the crops of all scenes into training and validation, and leaves what training reads."""
     if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
         kinds = "; ".join(f"{name}: {cut.bands} bands of {cut.dtype}" for name, cut in cuts.items())
         raise InputError(workspace.train, f"the scenes differ in kind ({kinds})", "cut them into folders of their own")
@@ -319,8 +336,7 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
         with bar, writer:
             for first, pixels, valid in ahead(_rows(image)):
                 any_valid |= bool(valid.any())
-                window = Window(first, 0, len(valid), image.width)
-                writer.write(window, np.where(valid, pixels, pixels.dtype.type(0)), valid)
+                writer.write(Window(first, 0, len(valid), image.width), pixels, valid)
                 bar.update(valid.size)
             if not any_valid:
                 raise InputError(source, "has no valid pixel: all are transparent or nodata", "check its alpha")

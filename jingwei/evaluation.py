@@ -10,6 +10,7 @@ from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.metrics import ConfusionMatrix, scores
+from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead
 from jingwei.workspace import Workspace
 
@@ -43,21 +44,29 @@ def _both(known: raster.Raster, guessed: raster.Raster, scene: Path | None):
             yield truth, guessed.read_label_rows(first, end)
 
 
-def score_stages(workspace: Workspace, legend: Legend) -> dict[str, ConfusionMatrix]:
-    """The confusion matrix of every stage (each model, vote, filled), over all test scenes that have a label."""
+def score_stages(
+    workspace: Workspace, legend: Legend, scheduler: Here | Cluster | None = None
+) -> dict[str, ConfusionMatrix]:
+    """The confusion matrix of every stage (each model, vote, filled), over all test scenes that have a label.
+
+    Each map is a task for the scheduler.
+    """
     scenes = [scene for scene in workspace.cut_scenes() if scene.label is not None]
     if not scenes:
         problem = "no test scene has a label"
         raise InputError(workspace.root, problem, "put image_N_label.png beside the scene or under truth/")
     stages: dict[str, ConfusionMatrix] = {}
+    tasks = []
     for scene in scenes:
         later = [path for path in (workspace.vote(scene), workspace.filled(scene)) if path.exists()]
         maps = [*workspace.predictions(scene), *later]
         if not maps:
             raise InputError(workspace.masks(scene), "no maps there", "run predict.py first")
         for path in maps:
-            matrix = score_file(path, scene.label, legend, scene.image)
-            stages.setdefault(path.stem, ConfusionMatrix(len(legend))).merge(matrix)
+            stages.setdefault(path.stem, ConfusionMatrix(len(legend)))
+            tasks.append(Task(score_file, (path, scene.label, legend, scene.image)))
+    for task, matrix in (scheduler or Here()).run(tasks):
+        stages[task.arguments[0].stem].merge(matrix)
     return stages
 
 

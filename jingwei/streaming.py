@@ -1,8 +1,9 @@
-"""Work ahead: the next piece is made on a thread while the last one is used."""
+"""Work ahead and work behind: pieces are made, or put away, on a thread while others are worked on."""
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -49,3 +50,37 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
     finally:
         stopped.set()
         thread.join()
+
+
+@contextmanager
+def behind(put_away: Callable[[T], None], depth: int = 1) -> Iterator[Callable[[T], None]]:
+    """Gives a function that hands an item to `put_away` on a thread, in order, and waits while `depth` others wait.
+
+    The block ends when all is put away. What `put_away` raises is raised by the next call, or at the block's end.
+    """
+    waiting: queue.Queue = queue.Queue(depth)
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        while (item := waiting.get()) is not _END:
+            if not failed:
+                try:
+                    put_away(item)
+                except BaseException as error:
+                    failed.append(error)
+            del item
+
+    def hand_over(item: T) -> None:
+        if failed:
+            raise failed[0]
+        waiting.put(item)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        yield hand_over
+    finally:
+        waiting.put(_END)
+        thread.join()
+    if failed:
+        raise failed[0]

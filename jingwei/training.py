@@ -26,7 +26,7 @@ from jingwei.interrupts import Interrupted, Interrupts
 from jingwei.learning import DataKind, Learner, Place, Start, predicted
 from jingwei.legend import Legend, find_legend
 from jingwei.metrics import ConfusionMatrix
-from jingwei.outputs import whole_or_nothing
+from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.raster import read_crop
 from jingwei.recipes import Recipe, read_recipe
 from jingwei.workspace import Workspace
@@ -90,8 +90,11 @@ def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -
     data = read_training_data(workspace)
     recipe = _with_steps(recipe.check(), data)
     device = _own_device(options.device)
-    with team(device) as crew, Interrupts(in_team()) as interrupts:
-        run = _Run(recipe, data, options, device, crew, workspace.experiment(recipe.name, exp), interrupts)
+    folder = workspace.experiment(recipe.name, exp)
+    with team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
+        if crew.leads:
+            stack.enter_context(only_run(folder))
+        run = _Run(recipe, data, options, device, crew, folder, interrupts)
         run.resume()
         run.check_team()
         run.write_recipe()

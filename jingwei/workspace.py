@@ -6,16 +6,20 @@ DIR/truth/image_3_label.png                    labels of test scenes, where some
 DIR/train/data/, train/label/, crops.csv       1 cut for training
 DIR/test/image3/image_3.tif                    1 cut for prediction
 DIR/model/<recipe>/<exp>/                      2 checkpoints, log, curves
-DIR/test/mask3/<recipe>_<exp>.tif              3 predictions; then vote.tif, agreement.tif (4), filled.tif (5)
+DIR/test/mask3/<recipe>_<exp>.tif              3 predictions
+DIR/test/mask3/probabilities/                  3 the same names: a band per class, 255 = certain, for soft votes
+DIR/test/mask3/vote.tif                        4 with agreement.tif, entropy.tif; then filled.tif (5)
 DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
 """
 
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jingwei import __version__
 from jingwei.errors import InputError
 from jingwei.raster import read_tags
 
@@ -115,15 +119,25 @@ class Workspace:
 
     def predictions(self, scene: Scene) -> list[Path]:
         """The label maps of all models for a scene, the best validation score first."""
-        later = {self.vote(scene), self.agreement(scene), self.filled(scene)}
-        maps = sorted(path for path in self.masks(scene).glob("*.tif") if path not in later)
-        return sorted(maps, key=lambda path: -read_score(path))
+        later = {self.vote(scene), self.agreement(scene), self.entropy(scene), self.filled(scene)}
+        return _best_first(path for path in self.masks(scene).glob("*.tif") if path not in later)
+
+    def probabilities(self, scene: Scene) -> Path:
+        """The folder of the class probabilities that predictions keep for soft votes."""
+        return self.masks(scene) / "probabilities"
+
+    def soft_predictions(self, scene: Scene) -> list[Path]:
+        """The class probabilities of all models for a scene, the best validation score first."""
+        return _best_first(self.probabilities(scene).glob("*.tif"))
 
     def vote(self, scene: Scene) -> Path:
         return self.masks(scene) / "vote.tif"
 
     def agreement(self, scene: Scene) -> Path:
         return self.masks(scene) / "agreement.tif"
+
+    def entropy(self, scene: Scene) -> Path:
+        return self.masks(scene) / "entropy.tif"
 
     def filled(self, scene: Scene) -> Path:
         return self.masks(scene) / "filled.tif"
@@ -171,13 +185,26 @@ def up_to_date(path: Path, mark: str) -> bool:
 
 
 def stamp(*inputs: Path, **settings) -> str:
-    """A hash of input files (name, size, time of change) and settings: outputs that carry it need no second making."""
-    for path in map(Path, inputs):
-        if not path.exists():
-            raise InputError(path, "no such file", "check the path")
-    identity = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in map(Path, inputs)]
-    text = json.dumps([identity, settings], sort_keys=True, default=str)
+    """A hash of input files (name, size, time of change), settings and this library's version.
+
+    Outputs that carry it need no second making.
+    """
+    identity = [_identity(Path(path)) for path in inputs]
+    text = json.dumps([__version__, identity, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _best_first(maps: Iterable[Path]) -> list[Path]:
+    return sorted(sorted(maps), key=lambda path: -read_score(path))
+
+
+def _identity(path: Path) -> tuple:
+    """What tells a file from an earlier state of it; of a file behind GDAL's /vsi, its name alone: it has no date."""
+    if str(path).startswith("/vsi"):
+        return (str(path),)
+    if not path.exists():
+        raise InputError(path, "no such file", "check the path")
+    return path.name, path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _natural(name: str) -> list:

@@ -1,0 +1,146 @@
+"""Independent pieces of work, one after another on this machine or many at once on a Dask cluster.
+
+The only file that imports `dask`. Pieces know nothing of each other, take and give what can be pickled, and leave their
+results in files that all workers see. A piece whose worker dies is done again by another.
+"""
+
+import logging
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from jingwei.errors import InputError, SettingError
+
+PATIENCE = 20  # seconds for a scheduler to answer
+
+
+class Task(NamedTuple):
+    """A piece of work: a function of a module, and what it is called with."""
+
+    function: Callable
+    arguments: tuple
+
+    def __call__(self) -> Any:
+        return self.function(*self.arguments)
+
+
+# What follows from a finished task: more tasks.
+Then = Callable[[Task, Any], Iterable[Task]]
+
+
+class Here:
+    """Does each task in this process, in order."""
+
+    name = "this machine"
+    workers = 1
+
+    def run(self, tasks: Iterable[Task], then: Then = lambda task, result: ()) -> Iterator[tuple[Task, Any]]:
+        """Does the tasks, and those that `then` makes of a finished one and its result. Gives (task, its result)."""
+        waiting = deque(tasks)
+        while waiting:
+            task = waiting.popleft()
+            result = task()
+            # What follows goes first: work that was begun is ended before more is begun.
+            waiting.extendleft(reversed(list(then(task, result))))
+            yield task, result
+
+
+class Cluster:
+    """Does tasks on the workers of a Dask cluster, in any order."""
+
+    def __init__(self, client, name: str):
+        self._client, self.name = client, name
+        self.workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
+
+    def run(self, tasks: Iterable[Task], then: Then = lambda task, result: ()) -> Iterator[tuple[Task, Any]]:
+        """As Here.run, but results come as they are ready. Raises the first error of a task, and drops the others."""
+        from distributed import KilledWorker, as_completed
+        from distributed.client import FutureCancelledError
+
+        running: dict = {}
+
+        def submit(task: Task):
+            future = self._client.submit(_there, os.getcwd(), task, pure=False)
+            running[future] = task
+            return future
+
+        done = as_completed([submit(task) for task in tasks])
+        try:
+            for future in done:
+                task = running.pop(future)
+                result = future.result()
+                for follower in then(task, result):
+                    done.add(submit(follower))
+                yield task, result
+        except KilledWorker as error:
+            problem = f"its workers died again and again over {task.function.__name__}{task.arguments} ({error})"
+            raise SettingError(f"--cluster {self.name}", problem, "give them more memory, see their logs") from error
+        except FutureCancelledError as error:
+            problem = f"was lost ({error})"
+            raise SettingError(f"--cluster {self.name}", problem, "start it again; this goes on") from error
+        except ModuleNotFoundError as error:
+            problem = f"a worker lacks {error.name}"
+            remedy = "install jingwei there, in the same version"
+            raise SettingError(f"--cluster {self.name}", problem, remedy) from error
+        finally:
+            self._client.cancel(list(running))
+
+
+def _there(folder: str, task: Task) -> Any:
+    """Does a task on a worker, in the folder that its paths are counted from."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        remedy = "start from a folder on the disk that all workers share"
+        raise InputError(folder, f"a worker can't go there ({error.strerror})", remedy) from error
+    return task()
+
+
+@contextmanager
+def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterator[Here | Cluster]:
+    """Where tasks are done: None is this process, `tcp://HOST:8786` a Dask cluster, `local` one made for the block.
+
+    A local one has a worker per GPU where there are `gpus`, each seeing its own, else `workers` of one core each.
+    Raises SettingError where dask isn't installed or nobody answers.
+    """
+    if address is None:
+        yield Here()
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SettingError("--cluster", "needs dask", "pip install 'jingwei[cluster]'") from error
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are told once
+    if address == "local":
+        with _local(workers, gpus) as made, Client(made) as client:
+            client.wait_for_workers(gpus or workers)
+            yield Cluster(client, address)
+        return
+    try:
+        client = Client(address, timeout=PATIENCE)
+    except (OSError, ValueError) as error:
+        remedy = "give tcp://HOST:PORT of its scheduler"
+        raise SettingError(f"--cluster {address}", f"doesn't answer ({error})", remedy) from error
+    with client:
+        if not client.scheduler_info()["workers"]:
+            raise SettingError(f"--cluster {address}", "has no workers", "start some: dask worker ADDRESS")
+        yield Cluster(client, address)
+
+
+def _local(workers: int, gpus: int):
+    """A cluster of processes on this machine, none of which outlives this one."""
+    from distributed import Nanny, Scheduler, SpecCluster
+
+    def options(number: int) -> dict:
+        # Each GPU's worker may use its share of the cores.
+        env = {"CUDA_VISIBLE_DEVICES": str(number)} if gpus else {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+        quiet = {"silence_logs": logging.CRITICAL, "dashboard": False}
+        return {"nthreads": 1, "env": env, "memory_limit": 0} | quiet
+
+    return SpecCluster(
+        workers={number: {"cls": Nanny, "options": options(number)} for number in range(gpus or workers)},
+        scheduler={"cls": Scheduler, "options": {"dashboard": False, "host": "127.0.0.1"}},
+        silence_logs=logging.CRITICAL,
+    )

@@ -1,24 +1,44 @@
-"""Majority votes over any number of label maps, strip by strip."""
+"""Votes over any number of label maps (hard) or of class probabilities (soft), strip by strip."""
 
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
+from itertools import repeat
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from tqdm import tqdm
 
 from jingwei import raster
-from jingwei.errors import SettingError
+from jingwei.ballots import count_soft_votes, count_votes
+from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.png import PngWriter
 from jingwei.streaming import ahead
-from jingwei.workspace import STAMP, stamp
+from jingwei.workspace import STAMP, stamp, up_to_date
 
-WEIGHT_UNIT = (
-    1_000_000  # weights are counted in whole millionths, so that ties are exact and sums don't depend on order
-)
+WEIGHT_UNIT = 1_000_000  # weights are counted in whole millionths
+BLOCK_BYTES = 32 << 20  # probabilities that are read at a time
+
+
+class VoteFiles(NamedTuple):
+    """Where a vote goes: labels, agreement (0 to 100), entropy (0 to 100) and, where wanted, the contest's PNG."""
+
+    labels: Path
+    agreement: Path
+    entropy: Path
+    submission: Path | None = None
+
+    @classmethod
+    def beside(cls, labels: Path) -> "VoteFiles":
+        """`x.tif` with `x_agreement.tif` and `x_entropy.tif`."""
+        return cls(labels, *(labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy")))
+
+    @property
+    def maps(self) -> tuple[Path, Path, Path]:
+        return self[:3]
 
 
 def tie_ranks(ties: str, legend: Legend) -> np.ndarray:
@@ -39,7 +59,7 @@ def tie_ranks(ties: str, legend: Legend) -> np.ndarray:
     return ranks
 
 
-def vote_weights(weights: list[float] | None, voters: int) -> np.ndarray:
+def weight_counts(weights: list[float] | None, voters: int) -> np.ndarray:
     """Weights as int64 counts of WEIGHT_UNIT, 1 each by default. SettingError where they don't fit the voters."""
     weights = weights or [1.0] * voters
     if len(weights) != voters:
@@ -50,78 +70,100 @@ def vote_weights(weights: list[float] | None, voters: int) -> np.ndarray:
     return np.round(np.array(weights) * WEIGHT_UNIT).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)
-def count_votes(maps, weights, ranks, labels, agreement):
-    """Fills labels_HW and agreement_HW (uint8) from maps_KHW (uint8), weights (int64 of K), ranks (int64 of 256).
-
-    NODATA abstains; where all abstain, both results are NODATA. Agreement is the winner's share of the votes cast, in
-    percent.
-    """
-    voters, height, width = maps.shape
-    for r in range(height):
-        for c in range(width):
-            best, best_votes, cast = np.uint8(NODATA), np.int64(0), np.int64(0)
-            for k in range(voters):
-                choice = maps[k, r, c]
-                if choice == NODATA:
-                    continue
-                cast += weights[k]
-                if choice == best:
-                    continue
-                votes = np.int64(0)
-                for other in range(voters):
-                    if maps[other, r, c] == choice:
-                        votes += weights[other]
-                if votes > best_votes or (votes == best_votes and votes > 0 and ranks[choice] < ranks[best]):
-                    best, best_votes = choice, votes
-            labels[r, c] = best
-            agreement[r, c] = (200 * best_votes + cast) // (2 * cast) if cast > 0 else NODATA
-
-
 def vote(
     inputs: list[Path],
-    target: Path,
-    agreement_target: Path,
+    outputs: VoteFiles,
     legend: Legend,
     *,
+    soft: bool = False,
     weights: list[float] | None = None,
     ties: str = "first",
-    submission: Path | None = None,
     workers: int = 1,
-) -> None:
-    """Majority of label maps -> `target` (labels), `agreement_target` (0 to 100) and, where wanted, the contest's PNG.
+    strip_rows: int = raster.TILE,
+) -> bool:
+    """The vote of label maps, or of probabilities where `soft`. False where that was done before.
 
-    Raises InputError where the maps differ in size, SettingError for weights and ties that make no sense.
+    What has weight 0 is not even read. Raises InputError where the inputs differ in size or are not what they should
+    be, SettingError for weights and ties that make no sense.
     """
-    ranks, counts = tie_ranks(ties, legend), vote_weights(weights, len(inputs))
-    for path in (target, agreement_target, submission):
-        if path is not None and path.resolve() in [other.resolve() for other in inputs]:
+    ranks, counts = tie_ranks(ties, legend), weight_counts(weights, len(inputs))
+    written = [path for path in outputs if path is not None]
+    for path in written:
+        if path.resolve() in [other.resolve() for other in inputs]:
             raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
-    mark = stamp(*inputs, weights=counts.tolist(), ties=ties)
+    inputs, counts = [path for path, count in zip(inputs, counts, strict=True) if count], counts[counts > 0]
+    mark = stamp(*inputs, weights=counts.tolist(), ties=ties, soft=soft, legend=legend.to_dict())
+    if all(up_to_date(path, mark) for path in outputs.maps):
+        if outputs.submission:  # a later stage may have written its own
+            raster.write_submission(outputs.labels, outputs.submission)
+        return False
     with ExitStack() as stack:
-        maps = [stack.enter_context(raster.open_labels(path)) for path in inputs]
+        maps = [stack.enter_context(_open_probabilities(p, legend) if soft else raster.open_labels(p)) for p in inputs]
         for other in maps[1:]:
             raster.check_same_size(other, maps[0])
         height, width = maps[0].shape
         common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark}}
-        writer = raster.TiledWriter(target, height, width, colormap=legend.colormap(), **common)
-        writer = stack.enter_context(writer)
-        agreeing = stack.enter_context(raster.TiledWriter(agreement_target, height, width, **common))
-        png = stack.enter_context(PngWriter(submission, height, width)) if submission else None
-        bar = tqdm(total=height * width, unit="px", unit_scale=True, desc=f"vote of {len(inputs)}", disable=None)
-        with bar:
-            for first, ballots in ahead(_ballots(maps)):
-                labels = np.empty(ballots.shape[1:], np.uint8)
-                agreement = np.empty_like(labels)
-                count_votes(ballots, counts, ranks, labels, agreement)
-                window = Window(first, 0, *labels.shape)
-                writer.write(window, labels)
-                agreeing.write(window, agreement)
-                if png:
-                    png.write(raster.without_nodata(labels))
-                bar.update(labels.size)
+        writers = [
+            stack.enter_context(raster.TiledWriter(path, height, width, colormap=colormap, **common))
+            for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)
+        ]
+        png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
+        with tqdm(total=height * width, unit="px", unit_scale=True, desc=title, disable=None) as bar:
+            ballots = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
+            for window, votes in ahead(ballots):
+                if window.col == 0:
+                    strip = np.empty((3, window.height, width), np.uint8)
+                counted = np.empty((3, window.height, window.width), np.uint8)
+                if soft:
+                    count_soft_votes(votes, counts, ranks, *counted)
+                else:
+                    count_votes(votes, counts, ranks, len(legend), *counted)
+                strip[:, :, window.col : window.col_end] = counted
+                bar.update(counted[0].size)
+                if window.col_end == width:
+                    for writer, part in zip(writers, strip, strict=True):
+                        writer.write(Window(window.row, 0, window.height, width), part)
+                    if png:
+                        png.write(raster.without_nodata(strip[0]))
+    return True
 
 
-def _ballots(maps: list[raster.Raster]) -> Iterator[tuple[int, np.ndarray]]:
-    for first, end in strips(maps[0].height, raster.TILE):
-        yield first, np.stack([m.read_label_rows(first, end) for m in maps])
+def read_maps(maps: list[raster.Raster], strip_rows: int, pool: Executor) -> Iterator[tuple[Window, np.ndarray]]:
+    """Label maps from top to bottom: (window over the whole width, labels_KHW)."""
+    for first, end in strips(maps[0].height, strip_rows):
+        rows = pool.map(raster.Raster.read_label_rows, maps, repeat(first), repeat(end))
+        yield Window(first, 0, end - first, maps[0].width), np.stack(list(rows))
+
+
+def read_probabilities(
+    maps: list[raster.Raster], strip_rows: int, pool: Executor
+) -> Iterator[tuple[Window, np.ndarray]]:
+    """Probabilities, block by block along strips: (window, planes_KCHW). A pixel that is invalid has 0 throughout."""
+    columns = max(1, BLOCK_BYTES // (len(maps) * maps[0].bands * raster.TILE**2)) * raster.TILE
+    for first, end in strips(maps[0].height, strip_rows):
+        for left, right in strips(maps[0].width, columns):
+            window = Window(first, left, end - first, right - left)
+            yield window, np.stack(list(pool.map(_read_planes, maps, repeat(window))))
+
+
+def _read_planes(probabilities: raster.Raster, window: Window) -> np.ndarray:
+    planes, valid = probabilities.read(window)
+    if not valid.all():
+        np.copyto(planes, 0, where=~valid)
+    return planes
+
+
+def _open_probabilities(path: Path, legend: Legend) -> raster.Raster:
+    """The probabilities that a prediction kept: uint8, a band per class. InputError where it is something else."""
+    opened = raster.Raster(path)
+    remedy = "run predict.py --probabilities and give the files of probabilities/"
+    if opened.bands == 1 < len(legend):
+        raise InputError(path, "has one band, as label maps have, not one per class", remedy)
+    if opened.bands != len(legend):
+        problem = f"has {opened.bands} bands, but legend {legend.name} has {len(legend)} classes"
+        raise InputError(path, problem, f"{remedy}, or name its legend with --legend")
+    if opened.dtype != np.uint8:
+        raise InputError(path, f"holds {opened.dtype} values, not probabilities in 8 bits", remedy)
+    return opened

@@ -16,7 +16,7 @@ setup: .venv/ready
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# torch alone and first: so pip takes the build that this machine offers, before anything else can ask for another.
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cpu]'
 	touch .venv/ready
 
 demo: setup

@@ -20,6 +20,11 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def gpu_count() -> int:
+    """GPUs of this machine that torch can use."""
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
 def find_precision(name: str, device: torch.device) -> torch.dtype:
     """The arithmetic of a network's convolutions: `auto` takes bf16 where the device has it in hardware.
 

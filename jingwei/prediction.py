@@ -1,47 +1,45 @@
-"""From a tiled scene and a checkpoint to a label map: overlapping windows, blended smoothly, band by band.
+"""From a tiled scene and a checkpoint to a label map, band by band, and on from where a run was stopped.
 
-Windows are spread evenly, `overlap` px or more over each other. Their class probabilities are weighted by a smooth bump
-that nearly vanishes at a window's border, so that no seam can show. Only what overlaps is kept: along a band the
-columns that the next window shares, between bands the rows. Bands run along the shorter side of the scene, so memory
-follows that side alone.
+Finished bands lie in a folder `.NAME.parts` beside the map until all are there; then the map is put together from them,
+whole or not at all. What is kept of an earlier run is used where scene, weights, settings and version are the same.
 """
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from jingwei import raster
-from jingwei.augment import as_type
-from jingwei.checkpoints import Checkpoint
-from jingwei.devices import autocast, find_device, find_precision
+from jingwei.blending import Bands, Finished, blended
+from jingwei.checkpoints import Checkpoint, load_checkpoint
+from jingwei.devices import find_device, find_precision
+from jingwei.engines import ENGINES, make_engine
+from jingwei.engines.choosing import AUTO, SIDE, Sample, calibration_windows, choose_engine, read_label, spread_samples
+from jingwei.engines.views import TTA, Viewer
 from jingwei.errors import CheckpointError, SettingError
-from jingwei.grid import Window, even_starts
+from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
-from jingwei.streaming import ahead
+from jingwei.outputs import only_run, whole_or_nothing
+from jingwei.scheduling import Cluster, Here, Task
+from jingwei.streaming import ahead, behind
 from jingwei.workspace import SCORE, STAMP, stamp, up_to_date
-
-# Each entry: (quarter turns, mirrored).
-TTA = {
-    "none": ((0, False),),
-    "flips": ((0, False), (0, True), (2, False), (2, True)),
-    "d4": tuple((turns, mirrored) for turns in range(4) for mirrored in (False, True)),
-}
-FLOOR = 1e-3  # the least weight of a pixel: at a scene's border a window's edge is all there is
 
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA."""
+    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` auto or one of ENGINES."""
 
     window: int = 1024
     overlap: int = 256
     tta: str = "none"
     precision: str = "auto"
+    engine: str = "auto"
 
     def check(self) -> "PredictSettings":
         """The settings themselves, or a SettingError."""
@@ -50,181 +48,245 @@ class PredictSettings:
             raise SettingError("--window", problem, "take 32 px or more, and an overlap below that")
         if self.tta not in TTA:
             raise SettingError(f"--tta {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
+        if self.engine not in (AUTO, *ENGINES):
+            raise SettingError(f"--engine {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
         return self
 
 
-def predict_scene(
-    checkpoint: Checkpoint,
-    weights_file: Path,
-    source: Path,
-    target: Path,
-    settings: PredictSettings,
-    *,
-    device: str = "auto",
-    batch_size: int = 0,
-    workers: int = 1,
-) -> bool:
-    """Predicts the tiled scene `source` into the label map `target`. False where that was done before.
+@dataclass(frozen=True)
+class Job:
+    """A map to be made: all that a machine needs to know to take a share of the work.
 
-    The map is uint8, tiled, with the legend's colours and the scene's georeference; invalid pixels are NODATA.
-    `batch_size` 0 takes 1 window at a time on a CPU, 8 on a GPU. Raises CheckpointError where the scene has other
-    bands than the network.
+    `probabilities` is where the class probabilities go, None keeps none. `batch_size` 0 takes 1 window at a time on a
+    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at.
     """
-    settings.check()
-    place = find_device(device)
-    precision = find_precision(settings.precision, place)
-    mark = stamp(source, weights_file, **asdict(settings) | {"precision": str(precision), "device": place.type})
-    if up_to_date(target, mark):
-        return False
-    with raster.open_image(source) as image:
+
+    weights: Path
+    source: Path
+    target: Path
+    settings: PredictSettings
+    probabilities: Path | None = None
+    device: str = "auto"
+    batch_size: int = 0
+    workers: int = 1
+    crops: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> Path:
+        """The folder of finished bands, while the map is not whole."""
+        return self.target.with_name(f".{self.target.stem}.parts")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do of a job: its outputs' stamp, its engine's label, the numbers of the missing bands."""
+
+    mark: str
+    engine: str
+    bands: Bands
+    missing: tuple[int, ...]
+
+
+def predict_scene(job: Job, checkpoint: Checkpoint | None = None) -> bool:
+    """Makes a job's map on this machine. False where that was done before.
+
+    The map is uint8, tiled, with the legend's colours and the scene's georeference; invalid pixels are NODATA. The
+    probabilities are uint8, a band per class, 255 for 1, and 0 in all bands where the scene is invalid. Raises
+    CheckpointError where the scene has other bands than the network, OutputError where another run makes the same map.
+    """
+    with only_run(job.parts):
+        plan = prepare(job, checkpoint)
+        if plan is None:
+            return False
+        total = plan.bands.height * plan.bands.width
+        title = f"predict {job.source.stem} by {job.target.stem}"
+        with tqdm(total=total, unit="px", unit_scale=True, desc=title, disable=None) as bar:
+            bar.update(total - sum(_area(plan.bands.window(number)) for number in plan.missing))
+            for first, end in runs_of(plan.missing):
+                for number in predict_bands(job, plan, range(first, end), checkpoint):
+                    bar.update(_area(plan.bands.window(number)))
+        assemble(job, plan, checkpoint)
+        return True
+
+
+def prepare(job: Job, checkpoint: Checkpoint | None = None) -> Plan | None:
+    """Looks at what is done. None where the map is up to date; clears what other settings have left behind."""
+    settings = job.settings.check()
+    checkpoint = checkpoint or load_checkpoint(job.weights)
+    device = find_device(job.device)
+    precision = find_precision(settings.precision, device)
+    mark = stamp(job.source, job.weights, **asdict(settings) | {"precision": str(precision), "device": device.type})
+    outputs = [job.target] + ([job.probabilities] if job.probabilities else [])
+    if all(up_to_date(path, mark) for path in outputs):
+        shutil.rmtree(job.parts, ignore_errors=True)
+        return None
+    with raster.open_image(job.source) as image:
         if image.bands != checkpoint.spec.bands:
-            problem = f"was trained on {checkpoint.spec.bands} bands, but {source.name} has {image.bands}"
-            raise CheckpointError(weights_file, problem, "take scenes of the same bands, or train again")
-        network = _Network(checkpoint, place, precision, settings.tta)
-        batch_size = batch_size or (8 if place.type == "cuda" else 1)
-        with raster.TiledWriter(
-            target, image.height, image.width, like=image, nodata=NODATA,
-            colormap=checkpoint.legend.colormap(), workers=workers, tags={STAMP: mark, SCORE: str(checkpoint.score)},
-        ) as writer:  # fmt: skip
-            title = f"predict {source.stem} by {target.stem}"
-            with tqdm(total=image.height * image.width, unit="px", unit_scale=True, desc=title, disable=None) as bar:
-                for window, labels in _labels(image, network, settings, batch_size):
-                    writer.write(window, labels)
-                    bar.update(labels.size)
-    return True
+            problem = f"was trained on {checkpoint.spec.bands} bands, but {job.source.name} has {image.bands}"
+            raise CheckpointError(job.weights, problem, "take scenes of the same bands, or train again")
+        bands = Bands.of(image.shape, settings.window, settings.overlap)
+    kept = job.parts / "stamp"
+    if not kept.exists() or kept.read_text().split("\n")[0] != mark:
+        shutil.rmtree(job.parts, ignore_errors=True)
+        engine = _choose(job, checkpoint, bands, device, precision)
+        with whole_or_nothing(kept) as part:
+            part.write_text(f"{mark}\n{engine}")
+    engine = kept.read_text().split("\n")[1]  # the one that has begun goes on: another would leave a seam
+    missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
+    return Plan(mark, engine, bands, tuple(missing))
 
 
-class _Network:
-    """Raw windows in, blended-ready class probabilities out."""
+def predict_bands(job: Job, plan: Plan, numbers: range, checkpoint: Checkpoint | None = None) -> Iterator[int]:
+    """Computes bands of a job that `prepare` has looked at, and gives the number of each that is on the disk."""
+    device = find_device(job.device)
+    checkpoint = checkpoint or load_checkpoint(job.weights)
+    name, precision = read_label(plan.engine)
+    calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+    network = Viewer(make_engine(name, checkpoint, device, precision, calibration), job.settings.tta)
+    batch_size = job.batch_size or (8 if device.type == "cuda" else 1)
+    written: list[int] = []
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, precision: torch.dtype, tta: str):
-        self.classes = checkpoint.spec.classes
-        self.fill = np.array(checkpoint.mean)[:, None, None]  # of invalid pixels: what the network sees as 0
-        self.device, self.precision, self.turns = device, precision, TTA[tta]
-        self.model = checkpoint.build().to(device, memory_format=torch.channels_last)
+    def keep(band: Finished) -> None:
+        for path, pixels in zip(_part_files(job, band.number), (band.labels[None], band.probabilities), strict=False):
+            _, *shape = pixels.shape
+            with raster.TiledWriter(path, *shape, bands=len(pixels), workers=1) as writer:
+                writer.write(Window(0, 0, *shape), pixels)
+        written.append(band.number)
 
-    def __call__(self, pixels_BCHW: np.ndarray) -> Tensor:
-        """Mean class probabilities over the turns, float32 BCHW, on the device."""
-        if pixels_BCHW.dtype == np.uint16:
-            pixels_BCHW = pixels_BCHW.astype(np.int32)  # torch's uint16 knows few operations
-        pixels = torch.from_numpy(pixels_BCHW).to(self.device, non_blocking=True).float()
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            total = sum(self._turned(pixels, *turn) for turn in self.turns)
-        return total / len(self.turns)
-
-    def _turned(self, pixels: Tensor, turns: int, mirrored: bool) -> Tensor:
-        view = pixels.flip(3) if mirrored else pixels
-        view = torch.rot90(view, turns, (2, 3)).contiguous(memory_format=torch.channels_last)
-        probabilities = torch.rot90(self.model(view).float().softmax(1), -turns, (2, 3))
-        return probabilities.flip(3) if mirrored else probabilities
+    with raster.open_image(job.source) as image, behind(keep) as hand_over:
+        how = {"batch_size": batch_size, "with_probabilities": job.probabilities is not None}
+        mean = np.array(checkpoint.mean)  # what the network sees as 0
+        for band in blended(image, plan.bands, numbers, network, checkpoint.spec.classes, mean, **how):
+            hand_over(band)
+            while written:
+                yield written.pop(0)
+    yield from written
 
 
-@dataclass
-class _Piece:
-    """A window on its way: where it lies along its band, its validity, and its weighted probabilities, CHW.
+def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
+    """Puts the map, and the probabilities where wanted, together from their bands, and clears those."""
+    checkpoint = checkpoint or load_checkpoint(job.weights)
+    tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)}
+    outputs = [(job.target, 1, {"nodata": NODATA, "colormap": checkpoint.legend.colormap()})]
+    if job.probabilities:
+        outputs.append((job.probabilities, checkpoint.spec.classes, {"nodata": 0}))
+    with raster.open_image(job.source) as image:
+        for number, (path, count, kind) in enumerate(outputs):
+            parts = [_part_files(job, band)[number] for band in range(len(plan.bands))]
+            how = {"like": image, "bands": count, "workers": job.workers, "tags": tags}
+            with raster.TiledWriter(path, *image.shape, **how, **kind) as writer:
+                for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
+                    writer.write(Window(first, 0, *pixels.shape[1:]), pixels)
+    shutil.rmtree(job.parts, ignore_errors=True)
 
-    A window without a valid pixel has no probabilities, and needs none: all pixels that it shares are invalid too.
+
+def predict(jobs: Iterable[Job], scheduler: Here | Cluster) -> Iterator[tuple[Job, bool]]:
+    """`predict_scene` for many jobs, on a cluster their bands shared out. Gives each job when it is done.
+
+    On a cluster, device and precision `auto` are what the worker has that prepares a job.
     """
-
-    col: int
-    valid: np.ndarray
-    weighted: Tensor | None
-
-
-def _labels(
-    image: raster.Raster, network: _Network, settings: PredictSettings, batch_size: int
-) -> Iterator[tuple[Window, np.ndarray]]:
-    """The label map, band by band: (window, labels_HW)."""
-    # Everything below thinks of bands as rows of windows; in a wide scene rows and columns change places at both ends.
-    turned = image.width > image.height
-    height, width = sorted(image.shape, reverse=True)
-    size = settings.window
-    rows = even_starts(height, size, settings.overlap)
-    cols = even_starts(width, size, settings.overlap)
-    ends = [*rows[1:], height]
-    deepest = max((first + size - end for first, end in zip(rows[:-1], ends[:-1], strict=True)), default=0)
-    carry = torch.zeros(network.classes, max(0, deepest), width)
-    carried = 0  # rows of `carry` that the band above has filled
-    for first, end in zip(rows, ends, strict=True):
-        labels = np.empty((end - first, width), np.uint8)
-        pieces = _band(image, network, first, cols, size, batch_size, turned)
-        for start, valid, complete in _joined_along(pieces, [*cols[1:], width]):
-            stop = start + valid.shape[1]
-            here = labels[:, start:stop]
-            here[:] = NODATA
-            if complete is None:
-                continue
-            complete[:, :carried] += carry[:, :carried, start:stop].to(complete.device)
-            decided = complete[:, : end - first].argmax(0).to(torch.uint8).cpu().numpy()
-            np.copyto(here, decided, where=valid[: end - first])
-            below = complete[:, end - first :]
-            carry[:, : below.shape[1], start:stop] = below.cpu()
-        carried = min(first + size, height) - end
-        yield _turn(Window(first, 0, end - first, width), turned), labels.T if turned else labels
+    if isinstance(scheduler, Here):
+        yield from ((job, predict_scene(job)) for job in jobs)
+    else:
+        yield from _predict_on(scheduler, jobs)
 
 
-def _band(
-    image: raster.Raster, network: _Network, first: int, cols: list[int], size: int, batch_size: int, turned: bool
-) -> Iterator[_Piece]:
-    """The windows of a band, left to right, the network run on those that have valid pixels."""
-    height, width = sorted(image.shape, reverse=True)
-    bump = None
+def _predict_on(cluster: Cluster, jobs: Iterable[Job]) -> Iterator[tuple[Job, bool]]:
+    waiting = iter(jobs)
+    left: dict[Job, int] = {}  # bands of the jobs under way that are not on the disk yet
+    with ExitStack() as stack, tqdm(total=0, unit="px", unit_scale=True, desc="predict", disable=None) as bar:
+        locks: dict[Job, ExitStack] = {}
 
-    def read() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        for col in cols:
-            window = Window(first, col, min(size, height), min(size, width))
-            pixels, valid = image.read(_turn(window, turned))
-            if not valid.all():
-                pixels = np.where(valid, pixels, as_type(network.fill, pixels.dtype))
-            yield col, pixels, valid
+        def begin() -> Iterator[Task]:
+            for job in islice(waiting, 1):
+                locks[job] = stack.enter_context(ExitStack())
+                locks[job].enter_context(only_run(job.parts))
+                yield Task(prepare, (job,))
 
-    def run(batch: list[tuple[int, np.ndarray, np.ndarray]]) -> Iterator[_Piece]:
-        nonlocal bump
-        filled = [pixels for _, pixels, valid in batch if valid.any()]
-        probabilities = iter(network(np.stack(filled)) if filled else ())
-        for col, _, valid in batch:
-            weighted = None
-            if valid.any():
-                weighted = next(probabilities)
-                bump = _bump(*valid.shape).to(weighted.device) if bump is None else bump
-                weighted = weighted * bump
-            if turned:
-                valid = valid.T
-                weighted = weighted.transpose(1, 2) if weighted is not None else None
-            yield _Piece(col, valid, weighted)
+        def follow(task: Task, result) -> Iterator[Task]:
+            job, *rest = task.arguments
+            if task.function is prepare and result is not None:
+                left[job] = len(result.missing)
+                bar.total += sum(_area(result.bands.window(number)) for number in result.missing)
+                # Shares of several bands: the windows above each share are computed twice.
+                longest = max(4, -(-len(result.missing) // (2 * cluster.workers)))
+                yield from (Task(compute, (job, result, range(*run))) for run in runs_of(result.missing, longest))
+            elif task.function is compute:
+                plan, numbers = rest
+                left[job] -= len(numbers)
+                bar.update(sum(_area(plan.bands.window(number)) for number in numbers))
+            if task.function is assemble or (task.function is prepare and result is None):
+                locks.pop(job).close()
+                yield from begin()
+            elif left[job] == 0:
+                yield Task(assemble, (job, result if task.function is prepare else rest[0]))
 
-    batch = []
-    for entry in ahead(read(), depth=2 * batch_size):
-        batch.append(entry)
-        if sum(valid.any() for _, _, valid in batch) == batch_size:
-            yield from run(batch)
-            batch = []
-    yield from run(batch)
-
-
-def _joined_along(pieces: Iterator[_Piece], ends: list[int]) -> Iterator[tuple[int, np.ndarray, Tensor | None]]:
-    """Adds up what neighbours in a band share: (first column, validity, weighted probabilities) of finished columns.
-
-    Gives each piece up to where the next one starts; what lies beyond is added to that one.
-    """
-    shared = None
-    for piece, end in zip(pieces, ends, strict=True):
-        done = end - piece.col
-        if piece.weighted is None:
-            shared = None
-            yield piece.col, piece.valid[:, :done], None
-            continue
-        if shared is not None:
-            piece.weighted[:, :, : shared.shape[2]] += shared
-        shared = piece.weighted[:, :, done:]
-        yield piece.col, piece.valid[:, :done], piece.weighted[:, :, :done]
+        # So many at once that no worker waits while another ends a job's last band; not all, each holds files.
+        first = [task for _ in range(2 * cluster.workers) for task in begin()]
+        for task, result in cluster.run(first, follow):
+            if task.function is assemble:
+                yield task.arguments[0], True
+            elif task.function is prepare and result is None:
+                yield task.arguments[0], False
 
 
-def _turn(window: Window, turned: bool) -> Window:
-    return Window(window.col, window.row, window.width, window.height) if turned else window
+def compute(job: Job, plan: Plan, numbers: range) -> None:
+    """`predict_bands`, to the end."""
+    for _ in predict_bands(job, plan, numbers):
+        pass
 
 
-def _bump(height: int, width: int) -> Tensor:
-    """The weight of a window's pixels: a squared sine along both axes, HW, at least FLOOR."""
-    sines = [torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) ** 2 for n in (height, width)]
-    return torch.outer(*sines).clamp(min=FLOOR)
+def runs_of(numbers: tuple[int, ...], longest: int | None = None) -> list[tuple[int, int]]:
+    """Rising numbers as runs (first, behind the last), of at most `longest`: (1, 2, 3, 7) -> [(1, 4), (7, 8)]."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number and (longest is None or number - runs[-1][0] < longest):
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs
+
+
+def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> str:
+    """The label of the engine that predicts a job's scene."""
+    settings = job.settings
+    windows = len(bands.rows) * len(bands.cols) * len(TTA[settings.tta])
+
+    def look() -> list[Sample]:
+        with raster.open_image(job.source) as image:
+            return spread_samples(image, min(SIDE, settings.window), checkpoint.mean)
+
+    calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+    megapixels = windows * settings.window**2 / 1e6
+    how = {"calibration": calibration, "say": tqdm.write}
+    return str(choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how))
+
+
+def _mosaic(parts: list[Path], bands: Bands, count: int) -> Iterator[tuple[int, np.ndarray]]:
+    """The scene's rows, top to bottom, from its bands: (first row, pixels_CHW)."""
+    height, width = (bands.width, bands.height) if bands.turned else (bands.height, bands.width)
+    windows = [bands.window(number) for number in range(len(bands))]
+    with ExitStack() as stack:
+        opened: dict[int, raster.Raster] = {}
+        for first, end in strips(height, raster.TILE):
+            pixels = np.empty((count, end - first, width), np.uint8)
+            strip = Window(first, 0, end - first, width)
+            for number, window in enumerate(windows):
+                shared = window.overlap(strip)
+                if shared is None:
+                    continue
+                if number not in opened:
+                    opened[number] = stack.enter_context(raster.Raster(parts[number]))
+                part, _ = opened[number].read(shared.relative_to(window.row, window.col))
+                pixels[:, *shared.relative_to(first, 0).slices] = part
+            yield first, pixels
+
+
+def _part_files(job: Job, number: int) -> list[Path]:
+    """Where a band is kept: its labels, and its probabilities where wanted."""
+    names = [f"{number:05d}.tif"] + ([f"{number:05d}_probabilities.tif"] if job.probabilities else [])
+    return [job.parts / name for name in names]
+
+
+def _area(window: Window) -> int:
+    return window.height * window.width

@@ -1,6 +1,8 @@
 """Predicting: streamed windows give the map that a whole scene in memory would, at any size and validity."""
 
 import os
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,14 +12,15 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from jingwei import prediction
+from jingwei import blending, prediction, workspace
 from jingwei.checkpoints import Checkpoint, save_checkpoint
-from jingwei.errors import CheckpointError, SettingError
+from jingwei.errors import CheckpointError, OutputError, SettingError
 from jingwei.grid import even_starts
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.models import ModelSpec, build_model
-from jingwei.prediction import PredictSettings, predict_scene
+from jingwei.prediction import Job, PredictSettings, assemble, predict_bands, predict_scene, prepare, runs_of
 from jingwei.raster import write_submission
+from jingwei.scheduling import Here, open_cluster
 from jingwei.workspace import read_score
 
 CLASSES = len(JINGWEI)
@@ -152,16 +155,20 @@ def read(path: Path) -> np.ndarray:
 
 
 def assert_same_map(labels: np.ndarray, expected: np.ndarray, lead: np.ndarray) -> None:
-    """Equal, but for pixels whose two best classes float32 can't tell apart."""
-    close = (lead < 1e-5) & (expected != NODATA)
-    assert close.mean() < 0.001
+    """Equal, but for pixels whose two best classes what bands hand down to each other (float16) can't tell apart."""
+    close = (lead < 1e-3) & (expected != NODATA)
+    assert close.mean() < 0.02
     np.testing.assert_array_equal(np.where(close, 0, labels), np.where(close, 0, expected))
 
 
 def predict(tmp_path, weights, pixels, valid=None, settings=PLAIN, **how) -> np.ndarray:
     scene = write_scene(tmp_path / "scene.tif", pixels, valid)
-    assert predict_scene(*weights, scene, tmp_path / "map.tif", settings, device="cpu", **how)
+    assert predict_here(*weights, scene, tmp_path / "map.tif", settings, **how)
     return read(tmp_path / "map.tif")
+
+
+def predict_here(checkpoint, path, scene, target, settings=PLAIN, **how) -> bool:
+    return predict_scene(Job(path, scene, target, settings, device="cpu", **how), checkpoint)
 
 
 # ---- against the whole scene in memory ----
@@ -310,7 +317,7 @@ def test_all_types_and_band_counts_are_predicted(tmp_path, dtype):
         pixels[:, ~valid] = 7777
         scene = write_scene(tmp_path / "scene.tif", pixels, nodata=7777)
     checkpoint = make_checkpoint(tmp_path / "best.pt", bands=4)
-    predict_scene(checkpoint, tmp_path / "best.pt", scene, tmp_path / "map.tif", PLAIN, device="cpu")
+    predict_here(checkpoint, tmp_path / "best.pt", scene, tmp_path / "map.tif")
     labels = read(tmp_path / "map.tif")
     np.testing.assert_array_equal(labels == NODATA, ~valid)
     assert labels[valid].max() < CLASSES
@@ -331,7 +338,7 @@ def test_what_lies_under_nodata_does_not_change_the_map(tmp_path, kind):
             scene = write_scene(tmp_path / f"{value}.tif", pixels, nodata=0)
         target = tmp_path / f"{value}_map.tif"
         checkpoint = make_checkpoint(tmp_path / "best.pt")
-        predict_scene(checkpoint, tmp_path / "best.pt", scene, target, PLAIN, device="cpu")
+        predict_here(checkpoint, tmp_path / "best.pt", scene, target)
         maps.append(read(target))
     np.testing.assert_array_equal(maps[0] == NODATA, ~valid)
     np.testing.assert_array_equal(*maps)
@@ -344,13 +351,13 @@ def test_a_map_is_made_again_only_when_scene_weights_or_settings_change(tmp_path
 
     def run(settings=PLAIN) -> bool:
         before = target.stat().st_mtime_ns if target.exists() else None
-        fresh = predict_scene(checkpoint, path, scene, target, settings, device="cpu")
+        fresh = predict_here(checkpoint, path, scene, target, settings)
         assert fresh == (target.stat().st_mtime_ns != before)
         return fresh
 
     assert run()
     assert not run()
-    assert predict_scene(checkpoint, path, scene, target, PLAIN, device="cpu", batch_size=3, workers=2) is False
+    assert predict_here(checkpoint, path, scene, target, batch_size=3, workers=2) is False
     for changed in ({"overlap": 16}, {"window": 96}, {"tta": "flips"}, {"precision": "bf16"}):
         assert run(replace(PLAIN, **changed)), changed
         assert not run(replace(PLAIN, **changed)), changed
@@ -362,24 +369,214 @@ def test_a_map_is_made_again_only_when_scene_weights_or_settings_change(tmp_path
     assert run()
 
 
-def test_a_run_that_is_stopped_leaves_no_map(tmp_path, toy, weights, monkeypatch):
-    scene = write_scene(tmp_path / "scene.tif", draw(400, 140))
-    whole = in_memory(toy, draw(400, 140), np.ones((400, 140), bool), PLAIN)
-    calls = []
+# ---- stopped, and gone on with ----
 
-    def stopped(self, pixels):
-        calls.append(1)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
+
+@pytest.fixture
+def stopping(toy, monkeypatch):
+    """Makes the toy network stop the run, as Ctrl-C does, at its n-th call; from then on it works."""
+
+    def stop_at(call: int) -> None:
+        calls = []
+
+        def forward(self, pixels):
+            calls.append(1)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return Toy.forward(self, pixels)
+
+        monkeypatch.setattr(type(toy), "__call__", forward)
+
+    return stop_at
+
+
+@pytest.mark.parametrize("shape", [(600, 140), (140, 600)], ids=["tall", "wide"])
+@pytest.mark.parametrize("overlap", [0, 32, 100])
+def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path, toy, weights, stopping, shape, overlap):
+    scene = write_scene(tmp_path / "scene.tif", draw(*shape), ragged(*shape, margin=60))
+    settings = replace(PLAIN, overlap=overlap)
+    targets = {"probabilities": tmp_path / "p" / "map.tif"}
+    predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
+    whole = (tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes()
+    windows = toy.windows
+    for call in (1, 2, windows // 2, windows):
+        toy.windows = 0
+        stopping(call)
+        (tmp_path / "map.tif").unlink()
+        with pytest.raises(KeyboardInterrupt):
+            predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
+        assert not (tmp_path / "map.tif").exists()
+        before = toy.windows
+        assert predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
+        assert whole == ((tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes())
+        if call == windows:  # all bands but the last were done: of those, only what reaches into the last one is needed
+            needed = -(-128 // (128 - overlap)) + 2
+            assert toy.windows - before <= needed * 2 < windows
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "p", "scene.tif"]
+
+
+@pytest.mark.parametrize("change", ["settings", "weights", "version"])
+def test_bands_of_other_settings_are_not_gone_on_with(tmp_path, toy, weights, stopping, change, monkeypatch):
+    scene = write_scene(tmp_path / "scene.tif", draw(600, 140))
+    path, target, settings = tmp_path / "best.pt", tmp_path / "map.tif", PLAIN
+    checkpoint = make_checkpoint(path)
+    stopping(8)
+    with pytest.raises(KeyboardInterrupt):
+        predict_here(checkpoint, path, scene, target)
+    parts = tmp_path / ".map.parts"
+    assert len(list(parts.glob("*.tif"))) > 1
+    toy.contrast = 2.0  # other answers: a band of the run before would show
+    if change == "settings":
+        settings = replace(PLAIN, tta="flips")
+    elif change == "weights":
+        make_checkpoint(path, score=0.7)
+    else:
+        monkeypatch.setattr(workspace, "__version__", "0.0.0")
+    assert predict_here(checkpoint, path, scene, target, settings)
+    assert not parts.exists()
+    assert_same_map(read(target), *in_memory(toy, draw(600, 140), np.ones((600, 140), bool), settings))
+
+
+def test_a_second_run_of_the_same_map_says_so_and_stops(tmp_path, toy, weights, monkeypatch):
+    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
+    seen = []
+
+    def forward(self, pixels):
+        if not seen:
+            seen.append(1)
+            with pytest.raises(OutputError, match="another run is writing it"):
+                predict_here(*weights, scene, tmp_path / "map.tif")
+            assert predict_here(*weights, scene, tmp_path / "other.tif")
         return Toy.forward(self, pixels)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(type(toy), "__call__", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            predict_scene(*weights, scene, tmp_path / "map.tif", PLAIN, device="cpu")
-    assert [path.name for path in tmp_path.iterdir()] == ["scene.tif"]
-    predict_scene(*weights, scene, tmp_path / "map.tif", PLAIN, device="cpu")
-    assert_same_map(read(tmp_path / "map.tif"), *whole)
+    monkeypatch.setattr(Toy, "__call__", forward)
+    assert predict_here(*weights, scene, tmp_path / "map.tif")
+    assert (read(tmp_path / "map.tif") == read(tmp_path / "other.tif")).all()
+
+
+@pytest.mark.parametrize("shape", [(500, 140), (140, 500), (90, 100)], ids=str)
+@pytest.mark.parametrize("overlap", [0, 40, 100])
+def test_bands_that_are_computed_apart_give_the_same_map(tmp_path, toy, weights, shape, overlap):
+    scene = write_scene(tmp_path / "scene.tif", draw(*shape), ragged(*shape, margin=60))
+    settings = replace(PLAIN, overlap=overlap)
+    predict_here(*weights, scene, tmp_path / "map.tif", settings)
+    job = Job(weights[1], scene, tmp_path / "apart.tif", settings, device="cpu")
+    plan = prepare(job)
+    for first, end in reversed(runs_of(plan.missing, longest=2)):
+        assert list(predict_bands(job, plan, range(first, end))) == list(range(first, end))
+    assemble(job, plan)
+    assert (tmp_path / "apart.tif").read_bytes() == (tmp_path / "map.tif").read_bytes()
+
+
+def test_runs_of_numbers():
+    assert runs_of(()) == []
+    assert runs_of((1, 2, 3, 7)) == [(1, 4), (7, 8)]
+    assert runs_of((0, 1, 2, 3, 4), longest=2) == [(0, 2), (2, 4), (4, 5)]
+
+
+# ---- on a cluster ----
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("distributed")
+    with open_cluster("local", workers=2) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["calm", "a worker is killed"])
+def test_a_cluster_gives_the_bytes_of_one_machine(tmp_path, weights, cluster, killed):
+    scenes = [write_scene(tmp_path / f"{n}.tif", draw(*shape), ragged(*shape, margin=60))
+              for n, shape in enumerate([(700, 140), (140, 500), (90, 80)])]  # fmt: skip
+    jobs = {}
+    for folder in ("here", "there"):
+        jobs[folder] = [
+            Job(weights[1], s, tmp_path / folder / s.name, PLAIN, tmp_path / folder / "p" / s.name, "cpu")
+            for s in scenes
+        ]
+    assert [fresh for _, fresh in prediction.predict(jobs["here"], Here())] == [True] * 3
+    if killed:
+        pid = cluster._client.run(os.getpid).popitem()[1]
+        first = jobs["there"][0].parts
+        killer = threading.Thread(target=lambda: (wait_for(lambda: list(first.glob("*.tif"))), os.kill(pid, 9)))
+        killer.start()
+    assert {job: fresh for job, fresh in prediction.predict(jobs["there"], cluster)} == dict.fromkeys(
+        jobs["there"], True
+    )
+    if killed:
+        killer.join()
+    for here, there in zip(jobs["here"], jobs["there"], strict=True):
+        assert here.target.read_bytes() == there.target.read_bytes()
+        assert here.probabilities.read_bytes() == there.probabilities.read_bytes()
+    assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["0.tif", "1.tif", "2.tif", "p"]
+    assert [fresh for _, fresh in prediction.predict(jobs["there"], cluster)] == [False] * 3
+
+
+def wait_for(condition) -> None:
+    while not condition():
+        time.sleep(0.002)
+
+
+def test_a_mistake_in_one_job_of_many_stops_with_its_line(tmp_path, weights, cluster):
+    good = write_scene(tmp_path / "good.tif", draw(300, 140))
+    bad = write_scene(tmp_path / "bad.tif", np.zeros((5, 70, 70), np.uint8))
+    jobs = [Job(weights[1], scene, tmp_path / f"map_{scene.name}", PLAIN, device="cpu") for scene in (good, bad)]
+    with pytest.raises(CheckpointError, match="was trained on 3 bands, but bad.tif has 5"):
+        list(prediction.predict(jobs, cluster))
+    assert not (tmp_path / "map_bad.tif").exists()
+
+
+# ---- probabilities ----
+
+
+@pytest.mark.parametrize("shape", [(300, 140), (140, 300), (70, 60)], ids=str)
+def test_probabilities_are_those_of_the_whole_scene_in_eight_bits(tmp_path, toy, weights, shape):
+    pixels, valid = draw(*shape), ragged(*shape, margin=60)
+    target = tmp_path / "probabilities" / "map.tif"
+    labels = predict(tmp_path, weights, pixels, valid, probabilities=target)
+    with rasterio.open(target) as raster:
+        assert (raster.count, raster.dtypes[0], raster.nodata) == (CLASSES, "uint8", 0)
+        shares = raster.read()
+        assert raster.crs.to_epsg() == 32650
+    assert (shares[:, ~valid] == 0).all()
+    assert (shares[:, valid].max(0) > 0).all()
+    total = np.zeros((CLASSES, *shape))
+    weight = np.zeros(shape)
+    for row in even_starts(shape[0], 128, 32):
+        for col in even_starts(shape[1], 128, 32):
+            here = np.s_[row : row + 128, col : col + 128]
+            if valid[here].any():
+                seen = np.where(valid[here], pixels[:, *here], np.uint8(MEAN))
+                total[:, *here] += turned_mean(toy, seen, "none") * bump(*valid[here].shape)
+                weight[here] += bump(*valid[here].shape)
+    expected = 255 * total / np.maximum(weight, 1e-9)
+    assert np.abs(shares.astype(float) - expected)[:, valid].max() <= 0.5 + 255e-3
+    ranked = np.sort(shares, axis=0)
+    clear = valid & (ranked[-1] - ranked[-2] > 1)
+    np.testing.assert_array_equal(shares.argmax(0)[clear], labels[clear])
+
+
+def test_a_probability_of_one_is_255(tmp_path, weights, monkeypatch):
+    class Sure(torch.nn.Module):
+        def forward(self, pixels):
+            logits = torch.zeros(len(pixels), CLASSES, *pixels.shape[2:])
+            logits[:, 3] = 1e4
+            return logits
+
+    monkeypatch.setattr(Checkpoint, "build", lambda self: Sure())
+    predict(tmp_path, weights, draw(300, 200), probabilities=tmp_path / "p.tif")
+    with rasterio.open(tmp_path / "p.tif") as raster:
+        shares = raster.read()
+    assert (shares[3] == 255).all()
+    assert (np.delete(shares, 3, axis=0) == 0).all()
+
+
+def test_a_map_is_made_again_where_its_probabilities_are_missing(tmp_path, toy, weights):
+    scene = write_scene(tmp_path / "scene.tif", draw(150, 140))
+    assert predict_here(*weights, scene, tmp_path / "map.tif")
+    assert predict_here(*weights, scene, tmp_path / "map.tif", probabilities=tmp_path / "p.tif")
+    assert not predict_here(*weights, scene, tmp_path / "map.tif", probabilities=tmp_path / "p.tif")
+    assert not predict_here(*weights, scene, tmp_path / "map.tif")
 
 
 # ---- refused ----
@@ -389,7 +586,7 @@ def test_a_run_that_is_stopped_leaves_no_map(tmp_path, toy, weights, monkeypatch
 def test_a_scene_of_other_bands_is_refused(tmp_path, weights, bands):
     scene = write_scene(tmp_path / "scene.tif", np.zeros((bands, 70, 70), np.uint8))
     with pytest.raises(CheckpointError, match=f"best.pt: was trained on 3 bands, but scene.tif has {bands}"):
-        predict_scene(*weights, scene, tmp_path / "map.tif", PLAIN, device="cpu")
+        predict_here(*weights, scene, tmp_path / "map.tif")
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -399,7 +596,7 @@ def test_a_scene_of_other_bands_is_refused(tmp_path, weights, bands):
 def test_settings_that_make_no_sense_are_refused(tmp_path, weights, changes):
     scene = write_scene(tmp_path / "scene.tif", draw(70, 70))
     with pytest.raises(SettingError, match=f"--{next(iter(changes))}|--window"):
-        predict_scene(*weights, scene, tmp_path / "map.tif", replace(PLAIN, **changes), device="cpu")
+        predict_here(*weights, scene, tmp_path / "map.tif", replace(PLAIN, **changes))
     assert not (tmp_path / "map.tif").exists()
 
 
@@ -418,7 +615,7 @@ def test_the_submission_has_the_maps_size_and_zero_for_nodata(tmp_path, shape):
 
 
 def test_the_bump_is_symmetric_and_never_zero():
-    weight = prediction._bump(128, 64).numpy()
+    weight = blending.bump_of(128, 64).numpy()
     np.testing.assert_allclose(weight, bump(128, 64), rtol=1e-5)
     np.testing.assert_allclose(weight, weight[::-1, ::-1], rtol=1e-4)
     assert weight.min() > 0

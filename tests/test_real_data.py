@@ -12,13 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jingwei.checkpoints import load_checkpoint
 from jingwei.crops import read_crops
 from jingwei.cutting import CutSettings, cut_train, tile_scene
 from jingwei.evaluation import score_file
 from jingwei.grid import Window
 from jingwei.legend import NODATA, find_legend
-from jingwei.prediction import PredictSettings, predict_scene
+from jingwei.prediction import Job, PredictSettings, predict_scene
 from jingwei.raster import Raster
 from jingwei.recipes import FOCAL_LOVASZ
 from jingwei.training import RunOptions, train
@@ -58,10 +57,9 @@ def test_cut_train_predict_and_score_a_real_scene(name, tmp_path):
     assert np.array_equal(pixels[:, valid], copy[:, valid])
 
     folder = train(workspace, TINY, "real", RunOptions(workers=0))
-    checkpoint = load_checkpoint(folder / "best.pt")
     target = tmp_path / "map.tif"
     settings = PredictSettings(window=512, overlap=64)
-    predict_scene(checkpoint, folder / "best.pt", workspace.tiled(scene), target, settings)
+    predict_scene(Job(folder / "best.pt", workspace.tiled(scene), target, settings))
     with Raster(target) as labels:
         predicted = labels.read_label_rows(0, labels.height)
     assert np.array_equal(predicted == NODATA, ~valid)

@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
+import jingwei.cli.dry_run as dry_run
 from jingwei.cli.cut import test_scenes
-from jingwei.cli.parser import Parser, command, positive, workspace_flags
+from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, positive, workspace_flags
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
 from jingwei.workspace import Scene, Workspace
@@ -13,7 +14,10 @@ from jingwei.workspace import Scene, Workspace
 @command
 def predict_command() -> None:
     """Step 3: predicts and stitches."""
-    from jingwei.prediction import TTA, PredictSettings
+    from jingwei.engines import ENGINES
+    from jingwei.engines.choosing import AUTO
+    from jingwei.engines.views import TTA
+    from jingwei.prediction import PredictSettings
 
     defaults = PredictSettings()
     parser = Parser("Predicts scenes with trained networks: overlapping windows, blended, stitched.")
@@ -23,16 +27,23 @@ def predict_command() -> None:
     parser.flag("scene", "scenes, instead of those of generate_test_data.py", nargs="+", metavar="FILE")
     parser.flag("window", "side of a window, px", type=int, default=defaults.window)
     parser.flag("overlap", "px that neighbouring windows share at least", type=int, default=defaults.overlap)
-    parser.flag("tta", "turns of each window to average", choices=tuple(TTA), default=defaults.tta)
+    parser.flag("tta", "views of each window to average", choices=tuple(TTA), default=defaults.tta)
+    text = "what runs the network; auto: the fastest that gives torch's labels, where the scene is large enough to try"
+    parser.flag("engine", text, choices=(AUTO, *ENGINES), default=defaults.engine)
     parser.flag("batch_size", "windows at a time (default: 1 on a CPU, 8 on a GPU)", type=positive)
     precisions = ("auto", "fp32", "bf16", "fp16")
     parser.flag("precision", "arithmetic of the network", choices=precisions, default="auto")
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
+    text = "keep each class's probability too, in 8 bits, for vote.py --soft"
+    parser.flag("probabilities", text, action="store_true")
+    cluster_flag(parser)
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei import raster
     from jingwei.checkpoints import check_fits, load_checkpoint
-    from jingwei.prediction import predict_scene
+    from jingwei.devices import gpu_count
+    from jingwei.prediction import Job, predict
 
     workspace = Workspace(Path(args.data_dir))
     files = _checkpoint_files(args, workspace)
@@ -43,16 +54,29 @@ def predict_command() -> None:
     legend = find_legend(str(kept)) if kept.exists() else loaded[0][2].legend
     for _, path, checkpoint in loaded:
         check_fits(checkpoint, path, legend, checkpoint.spec.bands)
-    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision).check()
+    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision, args.engine).check()
     running = {"device": args.device, "batch_size": getattr(args, "batch_size", 0), "workers": args.workers}
+    running["crops"] = _crops_to_calibrate(args, workspace)
+    jobs, submissions = [], {}
     for scene, source in _tiled_scenes(args, workspace):
         folder = Path(args.output) / scene.name if "output" in args else workspace.masks(scene)
-        maps = [folder / f"{name}.tif" for name, _, _ in loaded]
-        for (_, path, checkpoint), target in zip(loaded, maps, strict=True):
-            fresh = predict_scene(checkpoint, path, source, target, settings, **running)
-            print(f"{'written' if fresh else 'kept, it is up to date'}: {target}")
+        chances = folder / workspace.probabilities(scene).name
+        for name, path, _ in loaded:
+            kept = {"probabilities": chances / f"{name}.tif"} if args.probabilities else {}
+            jobs.append(Job(path, source, folder / f"{name}.tif", settings, **kept, **running))
         png = workspace.submission(scene) if "output" not in args else folder / workspace.submission(scene).name
-        raster.write_submission(maps[0], png)
+        submissions[folder / f"{loaded[0][0]}.tif"] = png
+    if args.dry_run:
+        checkpoints = {path: checkpoint for _, path, checkpoint in loaded}
+        steps = [dry_run.predict_step(job, checkpoints[job.weights]) for job in jobs]
+        return dry_run.tell(steps, jobs[0].target.parent)
+    for job in jobs:
+        dry_run.require_room_for_maps(job.source, [job.target])
+    with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
+        for job, fresh in predict(jobs, cluster):
+            print(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
+    for labels, png in submissions.items():
+        raster.write_submission(labels, png)
         print(f"written: {png} ({loaded[0][0]})")
     print("next: python vote.py")
 
@@ -76,6 +100,16 @@ def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[st
     return files
 
 
+def _crops_to_calibrate(args: argparse.Namespace, workspace: Workspace) -> tuple[Path, ...]:
+    """The training crops, for an engine that is made with them."""
+    if args.engine != "openvino-int8":
+        return ()
+    crops = tuple(sorted((workspace.train / "data").glob("*")))
+    if not crops:
+        print(f"no crops in {workspace.train}: {args.engine} is made with windows of each scene")
+    return crops
+
+
 def _map_name(path: Path) -> str:
     in_experiment = path.name in ("best.pt", "last.pt") and len(path.parts) > 2
     return f"{path.parts[-3]}_{path.parts[-2]}" if in_experiment else path.stem
@@ -93,7 +127,9 @@ def _tiled_scenes(args: argparse.Namespace, workspace: Workspace) -> list[tuple[
         with open_image(scene.image) as image:
             ready = image.tiled
         source = scene.image if ready else workspace.tiled(scene)
-        if not ready:
+        if args.dry_run:
+            source = scene.image
+        elif not ready:
             tile_scene(scene.image, source, args.workers)
         pairs.append((scene, source))
     return pairs

@@ -1,12 +1,13 @@
 """Which region becomes what: decides the regions of a survey as soon as they are certain, and forgets them.
 
-`runs.survey` grows the regions; these loops run when its records are full, and at the end of the map.
+`survey.py` grows the regions; these loops run when its records are full, and at the end of the map. A region can be
+decided long before the end: what becomes of it hangs on the regions round it alone.
 """
 
 import numpy as np
 from numba import njit
 
-from jingwei.runs import LINKS, NODES, RUNS, UNDECIDED, UNSEEN, find
+from jingwei.survey import FAR, FARS, FRONTIER, LINKS, NODES, RUNS, UNDECIDED, UNSEEN, find
 
 
 @njit(cache=True, nogil=True)
@@ -30,16 +31,15 @@ def _decide(nodes, root, verdicts, label):
 
 
 @njit(cache=True, nogil=True)
-def settle_holes(nodes, links, above, counts, rules, fillable, verdicts, last):
+def settle_holes(nodes, above, counts, rules, fillable, verdicts, last):
     """Decides the background regions that have ended, and gives up those that can't become holes any more."""
     _mark_open(nodes, above, counts, last)
-    width = above.nodes.size - 1
     for a in range(counts[NODES]):
         node = nodes[a]
         if node["parent"] != a or node["border"] < 0 and not (node["border"] == UNSEEN and node["open"]):
             continue
-        tall = node["bottom"] + 1 - node["first"] // width
-        if max(tall, node["right"] - node["left"]) > rules.max_size:
+        tall, wide = node["bottom"] + 1 - node["top"], node["right"] - node["left"]
+        if max(tall, wide) > rules.max_size:
             continue
         if node["open"]:
             node["pending"] = True
@@ -48,97 +48,117 @@ def settle_holes(nodes, links, above, counts, rules, fillable, verdicts, last):
 
 
 @njit(cache=True, nogil=True)
-def _choose(nodes, links, root, level, last):
-    """Finds the neighbour that a small region joins at `level`. False where there is none, or it is not certain yet.
+def settle_small(nodes, links, above, counts, verdicts, levels, last):
+    """Decides the small regions that have ended, as far as that is certain; with `last`, all whose level is known.
 
-    While the survey runs, large regions can still grow together, which adds up their borders and moves their first
-    pixels. The choice is certain all the same where one class has all of the border, or one region more than half.
+    The `doubt` of a small region is how many steps, from neighbour to neighbour, it is away from one that is still
+    growing, which may end at any level. So a level below the doubt is certain, and so are all levels that it hangs on.
+    Regions of a level above `levels` become FAR and are left to another survey.
     """
-    end = nodes[root]["links"]
-    if end < 0:
-        return False
-    waiting = False
-    entry = end
-    while True:
+    _mark_open(nodes, above, counts, last)
+    count = counts[NODES]
+    queue, queued = np.empty(count, np.int64), 0
+    doubt = np.full(count, levels + 1, np.int64)
+    some = np.zeros(levels + 1, np.bool_)  # whether there are regions of a level
+    for a in range(count):
+        if nodes[a]["parent"] == a and nodes[a]["level"] == UNDECIDED:
+            queue[queued] = a
+            queued += 1
+            if nodes[a]["open"]:
+                doubt[a] = 0
+        elif nodes[a]["parent"] == a and nodes[a]["level"] >= 0:
+            some[nodes[a]["level"]] = True
+    _spread_doubt(nodes, links, queue[:queued], doubt, levels)
+    edges, first = np.zeros(256, np.int64), np.empty(256, np.int64)
+    for level in range(1, levels + 1):
+        if not some[level - 1]:
+            continue
+        left = 0
+        for i in range(queued):
+            a = queue[i]
+            if doubt[a] > level and _choose(nodes, links, a, level, edges, first):
+                _decide(nodes, a, verdicts, nodes[a]["heir"])
+                some[level] = True
+                counts[FRONTIER] += level == levels
+            else:
+                queue[left] = a
+                left += 1
+        queued = left
+    for i in range(queued):
+        a = queue[i]
+        if doubt[a] > levels:
+            nodes[a]["level"] = FAR
+            counts[FARS] += 1
+        else:
+            nodes[a]["pending"] = True
+
+
+@njit(cache=True, nogil=True)
+def _spread_doubt(nodes, links, small, doubt, levels):
+    """Walks from the regions whose doubt is 0 over their undecided neighbours, up to `levels` steps."""
+    near = np.empty(small.size, np.int64)
+    reached = 0
+    for a in small:
+        if doubt[a] == 0:
+            near[reached] = a
+            reached += 1
+    i = 0
+    while i < reached and doubt[near[i]] < levels:
+        a = near[i]
+        i += 1
+        end = entry = nodes[a]["links"]
+        while entry >= 0:
+            entry = links[entry]["next"]
+            b = find(nodes, links[entry]["to"])
+            if doubt[b] > levels and nodes[b]["level"] == UNDECIDED:
+                doubt[b] = doubt[a] + 1
+                near[reached] = b
+                reached += 1
+            if entry == end:
+                break
+
+
+@njit(cache=True, nogil=True)
+def _choose(nodes, links, root, level, edges, first):
+    """Finds the class that a small region takes at `level`. False where no neighbour is one level below."""
+    end = entry = nodes[root]["links"]
+    best, several = -1, False
+    while entry >= 0:
         entry = links[entry]["next"]
         neighbour = nodes[find(nodes, links[entry]["to"])]
-        neighbour["tally"] += links[entry]["count"]
-        waiting |= neighbour["level"] == UNDECIDED and neighbour["open"]
+        if neighbour["level"] == level - 1:
+            several |= best >= 0 and neighbour["heir"] != best
+            best = neighbour["heir"]
         if entry == end:
             break
-    best, total, growing, one_class = np.int64(-1), np.int64(0), False, True
-    longest = np.int64(0)
-    while True:
-        entry = links[entry]["next"]
-        b = find(nodes, links[entry]["to"])
-        neighbour = nodes[b]
-        if neighbour["level"] == level - 1 and neighbour["tally"] > 0:
-            total += neighbour["tally"]
-            growing |= neighbour["open"]
-            one_class &= best < 0 or neighbour["heir"] == nodes[best]["heir"]
-            first = neighbour["first"]
-            if neighbour["tally"] > longest or (neighbour["tally"] == longest and first < nodes[best]["first"]):
-                best, longest = b, neighbour["tally"]
-        neighbour["tally"] = 0
-        if entry == end:
-            break
-    certain = last or not waiting and (not growing or one_class or 2 * longest > total)
-    if best < 0 or not certain:
+    if best < 0:
         return False
-    nodes[root]["level"] = level
-    nodes[root]["heir"] = nodes[best]["heir"]
+    if several:
+        best = _longest(nodes, links, root, level, edges, first)
+    nodes[root]["level"], nodes[root]["heir"] = level, best
     return True
 
 
 @njit(cache=True, nogil=True)
-def settle_small(nodes, links, above, counts, rules, verdicts, last):
-    """Decides the small regions that have ended, as far as their neighbours are known; with `last`, all that can be."""
-    _mark_open(nodes, above, counts, last)
-    count = counts[NODES]
-    for a in range(count):
-        if nodes[a]["parent"] == a and nodes[a]["area"] >= rules.min_area:
-            nodes[a]["level"] = 0
-    queue = np.empty(count, np.int64)
-    queued = 0
-    for a in range(count):
-        if nodes[a]["parent"] == a and nodes[a]["level"] == UNDECIDED:
-            if not nodes[a]["open"] and _choose(nodes, links, a, 1, last):
-                _decide(nodes, a, verdicts, nodes[a]["heir"])
-            else:
-                nodes[a]["pending"] = True
-                queue[queued] = a
-                queued += 1
-    level = 2
-    while last and queued > 0:
-        queued = _settle_level(nodes, links, verdicts, queue, queued, level)
-        level += 1
-
-
-@njit(cache=True, nogil=True)
-def _settle_level(nodes, links, verdicts, queue, queued, level):
-    """Decides the regions of one level among those in the queue, and queues their undecided neighbours for the next."""
-    settled = 0
-    for i in range(queued):
-        a = queue[i]
-        nodes[a]["keep"] = False
-        if _choose(nodes, links, a, level, True):
-            _decide(nodes, a, verdicts, nodes[a]["heir"])
-            queue[settled] = a
-            settled += 1
-    following = []
-    for i in range(settled):
-        end = entry = nodes[queue[i]]["links"]
-        while True:
-            entry = links[entry]["next"]
-            b = find(nodes, links[entry]["to"])
-            if nodes[b]["level"] == UNDECIDED and not nodes[b]["keep"]:
-                nodes[b]["keep"] = True
-                following.append(b)
-            if entry == end:
-                break
-    for i in range(len(following)):
-        queue[i] = following[i]
-    return len(following)
+def _longest(nodes, links, root, level, edges, first):
+    """The class with the longest common border; `edges` (zeros, left as such) and `first` are scratch, by class."""
+    end = entry = nodes[root]["links"]
+    best = -1
+    while True:
+        entry = links[entry]["next"]
+        neighbour = nodes[find(nodes, links[entry]["to"])]
+        if neighbour["level"] == level - 1:
+            best = np.int64(neighbour["heir"])
+            place = links[entry]["first"]
+            first[best] = place if edges[best] == 0 else min(first[best], place)
+            edges[best] += links[entry]["count"]
+        if entry == end:
+            break
+    for label in range(256):
+        if edges[label] > edges[best] or (edges[label] == edges[best] and label != best and first[label] < first[best]):
+            best = label
+    edges[:] = 0
+    return best
 
 
 @njit(cache=True, nogil=True)
@@ -156,10 +176,11 @@ def compact(nodes, links, fresh, above, counts):
         if above.nodes[i] >= 0:
             nodes[roots[above.nodes[i]]]["keep"] = True
     for a in range(count):
-        end = entry = nodes[a]["links"] if nodes[a]["pending"] else -1
+        end = entry = nodes[a]["links"] if roots[a] == a and nodes[a]["pending"] else -1
         while entry >= 0:
             entry = links[entry]["next"]
-            nodes[roots[links[entry]["to"]]]["keep"] = True
+            b = roots[links[entry]["to"]]
+            nodes[b]["keep"] |= nodes[b]["level"] != FAR
             if entry == end:
                 break
     place = np.full(count, -1, np.int64)
@@ -189,26 +210,29 @@ def compact(nodes, links, fresh, above, counts):
 def _move_links(nodes, links, fresh, roots, place):
     """Copies the links of pending regions to `fresh`, one per neighbour. Returns their number."""
     moved = 0
+    copied = np.full(len(roots), -1, np.int64)  # a neighbour's link in `fresh`, as far as it is of this region
     for a in range(len(roots)):
         if roots[a] != a:
             continue
         end = entry = nodes[a]["links"] if nodes[a]["pending"] else -1
         nodes[a]["links"] = -1
-        while entry >= 0:
-            entry = links[entry]["next"]
-            nodes[roots[links[entry]["to"]]]["tally"] += links[entry]["count"]
-            if entry == end:
-                break
         begin = moved
         while entry >= 0:
             entry = links[entry]["next"]
             b = roots[links[entry]["to"]]
-            if nodes[b]["tally"] > 0:
-                fresh[moved]["to"], fresh[moved]["count"], fresh[moved]["next"] = place[b], nodes[b]["tally"], moved + 1
-                nodes[b]["tally"] = 0
+            if copied[b] >= begin:
+                link = fresh[copied[b]]
+                link["count"] += links[entry]["count"]
+                link["first"] = min(link["first"], links[entry]["first"])
+            elif place[b] >= 0:
+                copied[b] = moved
+                link = fresh[moved]
+                link["to"], link["count"], link["next"] = place[b], links[entry]["count"], moved + 1
+                link["first"] = links[entry]["first"]
                 moved += 1
             if entry == end:
-                fresh[moved - 1]["next"] = begin
-                nodes[a]["links"] = begin
                 break
+        if moved > begin:
+            fresh[moved - 1]["next"] = begin
+            nodes[a]["links"] = begin
     return moved

@@ -17,6 +17,7 @@ import pytest
 import rasterio
 import torch
 
+from jingwei import estimates
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.models import ModelSpec, build_model
@@ -36,10 +37,15 @@ TRAIN_FLAGS = (
     "optimizer weight_decay workers precision compile seed resume early_stop steps_per_epoch device data_dir "
     "ema accumulate clip_grad balance class_mix init_from skip_bad_steps sync_bn label_smoothing edge_smoothing"
 )
-PREDICT_FLAGS = "exp checkpoint scene window overlap tta batch_size precision device output data_dir workers"
+PREDICT_FLAGS = (
+    "exp checkpoint scene window overlap tta probabilities engine batch_size precision device output data_dir workers "
+    "dry_run cluster"
+)
 FLAGS = {
-    "generate_train_data.py": "data_dir scene crop_size stride val_fraction keep_background workers legend",
-    "generate_test_data.py": "data_dir scene workers",
+    "generate_train_data.py": (
+        "data_dir scene crop_size stride val_fraction keep_background workers legend dry_run cluster"
+    ),
+    "generate_test_data.py": "data_dir scene workers dry_run cluster",
     "train.py": TRAIN_FLAGS,
     "train_focalloss.py": TRAIN_FLAGS,
     "train_swa.py": TRAIN_FLAGS,
@@ -47,9 +53,12 @@ FLAGS = {
     "Unet_resnet34/train.py": TRAIN_FLAGS,
     "predict.py": PREDICT_FLAGS,
     "Unet_resnet34/predict.py": PREDICT_FLAGS,
-    "vote.py": "inputs output weights ties data_dir legend",
-    "fill_hole.py": "input output max_size min_area connectivity classes data_dir legend",
-    "evaluate.py": "prediction label json data_dir legend",
+    "vote.py": "inputs output soft weights ties data_dir legend dry_run cluster",
+    "fill_hole.py": (
+        "input output rule max_size min_area connectivity protect frame_sizes step classes data_dir legend dry_run "
+        "cluster"
+    ),
+    "evaluate.py": "prediction label json data_dir legend dry_run cluster",
 }
 QUICK = [
     "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "48",
@@ -223,12 +232,19 @@ BAD_FLAGS = [
     ("predict.py", "--window 8", "--window.*window 8"),
     ("predict.py", "--window 64 --overlap 64", "overlap 64"),
     ("predict.py", "--tta many", "--tta.*many.*flips"),
+    ("predict.py", "--engine fast", "--engine.*fast.*openvino"),
     ("predict.py", "--batch_size 0", "0 is below 1"),
     ("predict.py", "--precision fp16 --device cpu", "--precision fp16"),
     ("predict.py", "--scene nowhere.tif", "nowhere.tif: no such file"),
     ("vote.py", "--weights 1 2 3", "3 weights for 2 maps"),
     ("vote.py", "--weights 0 0", "--weights"),
     ("vote.py", "--weights nan 1", "--weights"),
+    ("vote.py", "--weights many", "--weights: 'many' is neither a number nor `auto`"),
+    ("vote.py", "--weights 1 auto", "--weights: `auto` stands beside other weights"),
+    ("vote.py", "--weights auto --inputs a.tif --output b.tif", "a.tif is the map of no experiment.*entropy/first"),
+    ("vote.py", "--weights auto --legend gf3", "the vote's legend is gf3, that of the crops is jingwei"),
+    ("vote.py", "--soft", "probabilities: no probabilities there: run predict.py --probabilities first"),
+    ("vote.py", "--soft --inputs a.tif --output b.tif", "a.tif: no such file"),
     ("vote.py", "--ties nobody", "nobody.*corn"),
     ("vote.py", "--inputs a.tif b.tif", "--inputs and --output go together"),
     ("vote.py", "--output a.tif", "--inputs and --output go together"),
@@ -236,7 +252,22 @@ BAD_FLAGS = [
     ("fill_hole.py", "--max_size 0", "0 is below 1"),
     ("fill_hole.py", "--min_area -1", "--min_area.*is -1"),
     ("fill_hole.py", "--connectivity 6", "--connectivity.*6.*4, 8"),
+    ("fill_hole.py", "--min_area few", "--min_area: 'few' is no number"),
+    ("fill_hole.py", "--min_area 9 wheat=4", "wheat.*corn"),
+    ("fill_hole.py", "--min_area 9 corn=-4", "--min_area: is -4: "),
+    ("fill_hole.py", "--min_area 9 4", "--min_area: has two numbers for all classes"),
     ("fill_hole.py", "--classes wheat", "wheat.*corn"),
+    ("fill_hole.py", "--protect wheat", "wheat.*corn"),
+    ("fill_hole.py", "--protect 0", "--protect: keeps the background"),
+    ("fill_hole.py", "--rule square", "--rule.*square.*frame"),
+    ("fill_hole.py", "--rule frame --frame_sizes 2", "--frame_sizes: is 2: "),
+    ("fill_hole.py", "--rule frame --step 0", "--step: is 0: "),
+    ("fill_hole.py", "--rule frame --min_area 9", "--min_area: means nothing to --rule frame: leave it out"),
+    ("fill_hole.py", "--rule frame --max_size 500", "--max_size: means nothing to --rule frame"),
+    ("fill_hole.py", "--rule frame --connectivity 4", "--connectivity: means nothing to --rule frame"),
+    ("fill_hole.py", "--rule frame --protect corn", "--protect: means nothing to --rule frame"),
+    ("fill_hole.py", "--step 50", "--step: means nothing to --rule hole: leave it out, or take --rule frame"),
+    ("fill_hole.py", "--frame_sizes 500", "--frame_sizes: means nothing to --rule hole"),
     ("fill_hole.py", "--input a.tif", "--input and --output go together"),
     ("fill_hole.py", "--input a.tif --output b.tif", "a.tif: no such file"),
     ("fill_hole.py", "--legend nowhere.json", "nowhere.json: no such legend"),
@@ -257,6 +288,36 @@ def test_flags_may_be_spelled_with_dashes(call, data):
     status, out, err = call("fill_hole.py", "--data-dir", data, "--max-size", 40, "--min-area", 3)
     assert (status, err) == (0, "")
     assert (data / "test" / "mask3" / "filled.tif").exists()
+
+
+def test_filling_follows_its_rule(call, tmp_path):
+    labels = np.ones((60, 60), np.uint8)
+    labels[:, 30:] = 2
+    labels[10:14, 10:14] = 0
+    labels[10:14, 28:32] = 0  # in both fields: no hole, and in no frame of one class
+    labels[40, 3:6] = labels[40, 50:53] = 4
+    write_tif(tmp_path / "map.tif", labels[None])
+
+    def filled(*flags):
+        status, _, err = call("fill_hole.py", "--input", tmp_path / "map.tif", "--output", tmp_path / "f.tif", *flags)
+        assert (status, err) == (0, "")
+        with rasterio.open(tmp_path / "f.tif") as file:
+            return file.read(1)
+
+    def expected(*places):
+        result = labels.copy()
+        for *place, value in places:
+            result[tuple(place)] = value
+        return result
+
+    hole = slice(10, 14), slice(10, 14), 1
+    left, right = (40, slice(3, 6)), (40, slice(50, 53))
+    np.testing.assert_array_equal(filled(), expected(hole))
+    np.testing.assert_array_equal(filled("--rule", "frame", "--frame_sizes", 20, 12, "--step", 4), expected(hole))
+    np.testing.assert_array_equal(filled("--rule", "frame"), labels)  # no frame of 400 px fits in
+    np.testing.assert_array_equal(filled("--min_area", "building=9"), expected(hole, (*left, 1), (*right, 2)))
+    np.testing.assert_array_equal(filled("--min_area", 9, "building=3"), expected(hole))
+    np.testing.assert_array_equal(filled("--min_area", 9, "--protect", "building"), expected(hole))
 
 
 # ---- missing and unusable scenes ----
@@ -579,7 +640,8 @@ def test_a_full_disk_gets_one_line_and_leaves_nothing_half_written(call, data, s
     finished = {name: content for name, content in before.items() if not name.startswith("train/")}
     assert {name: after.get(name) for name in finished} == finished
     made = {name for name in set(after) - set(before) if name.endswith((".tif", "predict.png", ".pt"))}
-    assert not {name for name in made if not name.startswith("train/")}
+    # Finished crops and finished bands stay: the next run goes on with them.
+    assert not {name for name in made if not name.startswith("train/") and ".parts/" not in name}
     if script == "generate_train_data.py":
         assert nothing_looks_cut(data)
     status, _, err = call(script, "--data_dir", data, *flags)  # with room again, the same command ends well
@@ -675,7 +737,57 @@ def test_named_files_go_where_they_are_told(call, data, tmp_path):
     assert status == 0
     assert json.loads(out)["pixels"] == 170 * 140
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"v.tif", "v_agreement.tif", "f.tif", "f_vis.png"}
+    assert names == {"v.tif", "v_agreement.tif", "v_entropy.tif", "f.tif", "f_vis.png"}
+
+
+def test_voting_again_keeps_the_vote_and_submits_it(call, data):
+    status, out, _ = call("vote.py", "--data_dir", data)
+    assert (status, out.count("written: ")) == (0, 2)
+    before = contents(data)
+    write_png(data / "submit" / "image_3_predict.png", np.zeros((170, 140), np.uint8))
+    status, out, _ = call("vote.py", "--data_dir", data)
+    assert (status, out.count("kept, it is up to date: ")) == (0, 1)
+    assert contents(data) == before
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_vote_with_learned_weights(call, data, soft):
+    masks = data / "test" / "mask3"
+    maps = sorted(masks.glob("cross_entropy_*.tif"))
+    if soft:
+        for path in maps:
+            with rasterio.open(path) as file:
+                labels = file.read(1)
+            planes = 200 * (labels == np.arange(5)[:, None, None]) + 10 * (labels != NODATA)
+            (masks / "probabilities").mkdir(exist_ok=True)
+            write_tif(masks / "probabilities" / path.name, planes.astype(np.uint8), nodata=0, photometric="minisblack")
+    flags = ["--data_dir", data, "--weights", "auto", "--workers", 1, *(["--soft"] if soft else [])]
+    status, out, err = call("vote.py", *flags)
+    assert (status, err) == (0, "")
+    shares = re.findall(r"^  cross_entropy_(?:first|second) +(\d\.\d\d)$", out, re.MULTILINE)
+    assert len(shares) == 2
+    assert sum(map(float, shares)) == pytest.approx(1, abs=0.011)
+    assert re.search(r"validation mIoU: best single map \d.*, equal vote \d.*, weighted vote \d", out)
+    assert {"vote.tif", "agreement.tif", "entropy.tif"} <= {path.name for path in masks.iterdir()}
+    assert len(list(data.rglob("validation_sample.npz"))) == 2
+    status, out, _ = call("vote.py", *flags)
+    assert (status, out.count("kept, it is up to date: ")) == (0, 1)
+    (data / "train" / "crops.csv").unlink()
+    assert_one_line(call("vote.py", *flags), "crops.csv: no such file: run generate_train_data.py first")
+
+
+def test_label_maps_are_no_probabilities(call, data, tmp_path):
+    maps = sorted((data / "test" / "mask3").glob("*.tif"))
+    outcome = call("vote.py", "--data_dir", data, "--soft", "--inputs", *maps, "--output", tmp_path / "v.tif")
+    assert_one_line(outcome, f"{maps[0].name}: has one band, as label maps have.*run predict.py --probabilities")
+
+
+def test_learned_weights_want_experiments_of_the_crops_legend(call, data):
+    change_checkpoint(data / "model" / "cross_entropy" / "second" / "best.pt", legend=GF3)
+    before = contents(data / "test")
+    outcome = call("vote.py", "--data_dir", data, "--weights", "auto", "--workers", 1)
+    assert_one_line(outcome, "second/best.pt: was trained on other classes")
+    assert contents(data / "test") == before
 
 
 def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
@@ -686,3 +798,131 @@ def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
     assert (status, err) == (0, "")
     made = {path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.*")}
     assert made == {"village/cross_entropy_first.tif", "village/village_predict.png"}
+
+
+# ---- what it would take ----
+
+SMALL = ["--window", "64", "--overlap", "16", "--device", "cpu"]
+DRY = {
+    "generate_train_data.py": (["--crop_size", "64"], r"image_1.png: 211 x 300 px, 3 bands of uint8: at most 20 crops"),
+    "generate_test_data.py": ([], r"image_3.png: 140 x 170 px, 3 bands of uint8: a copy in tiles of 256 px"),
+    "predict.py": (SMALL, r"image_3.tif: 140 x 170 px, 3 bands of uint8: at most 12 windows of 64 px, by .*best.pt"),
+    "vote.py": ([], r"cross_entropy_first.tif: 140 x 170 px, 1 band of uint8: a vote of 2 maps"),
+    "fill_hole.py": ([], r"cross_entropy_first.tif: 140 x 170 px, 1 band of uint8: holes to be filled"),
+    "evaluate.py": ([], r"cross_entropy_second.tif: 140 x 170 px, .*: to be scored by .*truth/image_3_label.png"),
+}
+
+
+@pytest.mark.parametrize("script", DRY)
+def test_a_dry_run_tells_what_it_would_take_and_makes_nothing(call, data, script):
+    flags, line = DRY[script]
+    if script.startswith("generate"):
+        shutil.rmtree(data / "train")
+        shutil.rmtree(data / "test")
+    before = contents(data)
+    status, out, err = call(script, "--data_dir", data, *flags, "--dry-run")
+    assert (status, err) == (0, "")
+    assert re.search(line, out), out
+    assert re.search(r"^  memory +[\d.]+ [MG]B at most$", out, re.MULTILINE)
+    disk = re.search(r"^  disk +[\d.e+]+ [kMG]B about; [\d.e+]+ GB are free$", out, re.MULTILINE)
+    assert bool(disk) == (script != "evaluate.py")
+    assert re.search(r"^  time +[\d.]+ (s|min) about$", out, re.MULTILINE)
+    assert out.endswith("dry run: nothing was made\n")
+    assert ("all 2:" in out) == (script in ("generate_train_data.py", "predict.py", "evaluate.py"))
+    assert contents(data) == before
+
+
+@pytest.mark.parametrize("kind", ["scene that is not cut", "probabilities", "soft", "frames", "turns"])
+def test_a_dry_run_of_the_rarer_ways(call, data, kind):
+    command = {
+        "scene that is not cut": ["predict.py", "--scene", data / TEST / "image_3.png", "--exp", "first", *SMALL],
+        "probabilities": ["predict.py", "--probabilities", "--exp", "first", *SMALL],
+        "turns": ["predict.py", "--tta", "d4", "--exp", "first", *SMALL],
+        "soft": ["vote.py", "--soft"],
+        "frames": ["fill_hole.py", "--rule", "frame", "--frame_sizes", 20, "--step", 5],
+    }[kind]
+    if kind == "soft":
+        assert call("predict.py", "--data_dir", data, "--probabilities", *SMALL)[0] == 0
+    if kind == "scene that is not cut":
+        shutil.rmtree(data / "test")
+    before = contents(data)
+    status, out, err = call(*command, "--data_dir", data, "--dry_run")
+    assert (status, err) == (0, "")
+    assert "not measured" not in out
+    assert ("each turned 8 ways" in out) == (kind == "turns")
+    assert contents(data) == before
+
+
+def test_a_dry_run_of_a_prediction_counts_turns_and_bands(call, data, monkeypatch):
+    asked, time_of_windows = [], estimates.time_of_windows
+    monkeypatch.setattr(estimates, "time_of_windows", lambda *how: asked.append(how[2]) or time_of_windows(*how))
+    for tta in ("none", "d4"):
+        out = call("predict.py", "--data_dir", data, "--exp", "first", "--tta", tta, *SMALL, "--dry_run")[1]
+    assert asked == [12, 8 * 12]
+    amount, unit = re.search(r"disk +(\S+) (kB|MB)", out).groups()
+    made = (data / "test" / "mask3" / "cross_entropy_first.tif").stat().st_size
+    estimate = float(amount) * {"kB": 1e3, "MB": 1e6}[unit]
+    assert 1 < estimate / (2 * made) < 4  # the heads of files weigh much in small maps
+
+
+def test_a_dry_run_says_when_the_disk_is_too_small(call, data, no_room):
+    assert "5 kB are free: TOO LITTLE" in call("generate_test_data.py", "--data_dir", data, "--dry_run")[1]
+
+
+def test_a_dry_run_makes_the_same_mistakes(call, data):
+    before = contents(data)
+    for script, message in (("generate_train_data.py --crop_size 0", "crop_size 0"),
+                            ("predict.py --window 8", "window 8"),
+                            ("predict.py --scene nowhere.tif", "nowhere.tif: no such file"),
+                            ("vote.py --inputs a.tif --output b.tif", "a.tif: no such file"),
+                            ("fill_hole.py --input a.tif --output b.tif", "a.tif: no such file"),
+                            ("evaluate.py --prediction a.tif --label b.png", "a.tif: no such file")):  # fmt: skip
+        script, *flags = script.split()
+        assert_one_line(call(script, "--data_dir", data, *flags, "--dry_run"), message)
+    assert contents(data) == before
+
+
+@pytest.fixture
+def no_room(monkeypatch):
+    """Disks with 5 kB left."""
+    usage = shutil._ntuple_diskusage(10**9, 10**9 - 5000, 5000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+
+
+@pytest.mark.parametrize("script", ["generate_train_data.py", "generate_test_data.py"])
+def test_a_job_that_can_never_fit_is_refused_before_it_begins(call, bare, no_room, script):
+    rng = np.random.default_rng(0)
+    for name, shape in (
+        (f"{TRAIN}/image_1", (300, 211)),
+        (f"{TRAIN}/image_2", (150, 270)),
+        (f"{TEST}/image_3", (170, 140)),
+    ):
+        write_png(bare / f"{name}.png", rng.integers(0, 9, (*shape, 4), np.uint8))  # compresses to about half
+    before = contents(bare)
+    flags = ["--keep_background", "1"] if "train" in script else []
+    outcome = call(script, "--data_dir", bare, *flags)
+    assert_one_line(outcome, rf"error: {bare}: [\d.]+ kB are needed at the very least, and 5 kB are free: free some")
+    assert contents(bare) == before
+
+
+@pytest.mark.parametrize("script", ["predict.py", "vote.py", "fill_hole.py"])
+def test_maps_are_refused_only_where_not_even_empty_ones_fit(call, data, no_room, monkeypatch, tmp_path, script):
+    flags = {
+        "predict.py": ["--output", tmp_path / "maps", *SMALL],
+        "vote.py": [],
+        "fill_hole.py": [],
+    }[script]
+    before = contents(data)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9 - 3, 3))
+        assert_one_line(call(script, "--data_dir", data, *flags), "are needed at the very least, and 0.003 kB are free")
+    assert contents(data) == before
+    assert not (tmp_path / "maps").exists()
+    status, _, err = call(script, "--data_dir", data, *flags)
+    assert (status, err) == (0, "")
+
+
+def test_what_is_there_already_needs_no_room(call, data, no_room):
+    status, out, err = call("generate_test_data.py", "--data_dir", data)
+    assert (status, err) == (0, "")
+    assert "kept, it is up to date" in out

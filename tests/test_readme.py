@@ -161,6 +161,7 @@ def test_predicting_voting_and_filling_leave_their_maps(replayed):
     assert maps == {f"{recipe}_{exp}.tif" for recipe, exp in experiments()} | {
         "vote.tif",
         "agreement.tif",
+        "entropy.tif",
         "filled.tif",
     }
     outside = read_crop_alpha(replayed["data"]) == 0
@@ -170,7 +171,7 @@ def test_predicting_voting_and_filling_leave_their_maps(replayed):
             assert written.nodata == NODATA
             values = written.read(1)
         np.testing.assert_array_equal(values == NODATA, outside)
-        highest = 100 if name == "agreement.tif" else len(JINGWEI) - 1
+        highest = 100 if name in ("agreement.tif", "entropy.tif") else len(JINGWEI) - 1
         assert values[~outside].max() <= highest
 
 

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, command, workspace_flags
+import jingwei.cli.dry_run as dry_run
+from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, workspace_flags
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
+from jingwei.scheduling import Task
 from jingwei.workspace import Scene, Workspace, label_of
 
 
@@ -25,6 +27,8 @@ def generate_train_data_command() -> None:
     text = "share of the crops of nothing but background that is kept"
     parser.flag("keep_background", text, type=float, default=defaults.keep_background)
     parser.flag("legend", "jingwei, gf2, gf3 or a legend's JSON file", default="jingwei")
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     workspace = Workspace(Path(args.data_dir))
     if "scene" in args:
@@ -34,7 +38,12 @@ def generate_train_data_command() -> None:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
     settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
-    crops = cut_train(workspace, scenes, settings, find_legend(args.legend), args.workers)
+    legend = find_legend(args.legend)
+    if args.dry_run:
+        return dry_run.tell(dry_run.crop_steps(scenes, settings, legend, args.workers), workspace.root)
+    dry_run.require_room_for_crops(workspace.root, [scene.image for scene in scenes], args.keep_background)
+    with chosen_cluster(args) as cluster:
+        crops = cut_train(workspace, scenes, settings, legend, args.workers, cluster)
     sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
@@ -49,12 +58,20 @@ def generate_test_data_command() -> None:
     parser = Parser("Copies scenes into tiled GeoTIFFs, of which any window can be read at once.")
     workspace_flags(parser)
     parser.flag("scene", "a scene, instead of DIR/*test*/; may be repeated", action="append", metavar="IMAGE")
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     workspace = Workspace(Path(args.data_dir))
-    for scene in test_scenes(args, workspace):
-        fresh = tile_scene(scene.image, workspace.tiled(scene), args.workers)
+    scenes = test_scenes(args, workspace)
+    if args.dry_run:
+        return dry_run.tell(dry_run.tiling_steps(scenes, args.workers), workspace.root)
+    dry_run.require_room_for_tiled(workspace.root, [(scene.image, workspace.tiled(scene)) for scene in scenes])
+    tasks = [Task(tile_scene, (scene.image, workspace.tiled(scene), args.workers)) for scene in scenes]
+    with chosen_cluster(args) as cluster:
+        for task, fresh in cluster.run(tasks):
+            print(f"{'written' if fresh else 'kept, it is up to date'}: {task.arguments[1]}")
+    for scene in scenes:
         workspace.masks(scene).mkdir(parents=True, exist_ok=True)
-        print(f"{'written' if fresh else 'kept, it is up to date'}: {workspace.tiled(scene)}")
     print("next: python predict.py")
 
 

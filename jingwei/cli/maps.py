@@ -1,50 +1,126 @@
 """Steps 4 to 6, from maps on disk: voting, filling, scoring."""
 
+import argparse
 import json
+from functools import partial
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, chosen_legend, command, legend_flag, positive, workspace_flags
+import jingwei.cli.dry_run as dry_run
+from jingwei.cli.fill_rules import chosen_rule, rule_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_cluster,
+    chosen_legend,
+    cluster_flag,
+    command,
+    legend_flag,
+    workspace_flags,
+)
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
-from jingwei.workspace import Workspace
+from jingwei.scheduling import Task
+from jingwei.workspace import Scene, Workspace
+
+AUTO = "auto"
 
 
 @command
 def vote_command() -> None:
-    """Step 4: majority vote."""
-    parser = Parser("Combines label maps by majority vote.")
+    """Step 4: votes."""
+    parser = Parser("Combines label maps by majority vote, or class probabilities by their mean.")
     workspace_flags(parser)
     parser.flag(
         "inputs", "maps to combine, best first (default: all predictions of each scene)", nargs="+", metavar="MAP"
     )
-    parser.flag("output", "the result of --inputs: labels; the agreement goes beside it", metavar="FILE")
-    parser.flag("weights", "a weight per map, in the order of --inputs", nargs="+", type=float)
+    parser.flag("output", "the result of --inputs: labels; agreement and entropy go beside it", metavar="FILE")
+    text = "average the class probabilities of predict.py --probabilities, instead of counting labels"
+    parser.flag("soft", text, action="store_true")
+    text = "a weight per map, in the order of --inputs, or `auto`: learned on the validation crops"
+    parser.flag("weights", text, nargs="+", type=_weight, metavar="WEIGHT")
     text = "who wins a tie: `first` (the map named first), `background`, or classes in order: CLASS,CLASS"
     parser.flag("ties", text, default="first")
     legend_flag(parser)
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.voting import vote
+    from jingwei.voting import VoteFiles, vote
 
     workspace = Workspace(Path(args.data_dir))
-    how = {"weights": getattr(args, "weights", None), "ties": args.ties, "workers": args.workers}
     legend = chosen_legend(args, workspace)
     if ("inputs" in args) != ("output" in args):
         raise SettingError("vote.py", "--inputs and --output go together", "give both or neither")
+    if args.dry_run:
+        named = [list(map(Path, args.inputs))] if "inputs" in args else None
+        groups = named or [_voters(workspace, scene, args.soft) for scene in workspace.cut_scenes()]
+        steps = [dry_run.vote_step(maps, legend, args.soft, args.ties, args.workers) for maps in groups]
+        return dry_run.tell(steps, Path(args.output) if named else workspace.root)
+    weigh = _Weighing(args, workspace, legend)
+
     if "inputs" in args:
-        target = Path(args.output)
-        agreement = target.with_name(f"{target.stem}_agreement.tif")
-        vote([Path(path) for path in args.inputs], target, agreement, legend, **how)
-        print(f"written: {target}, {agreement}")
+        votes = [(list(map(Path, args.inputs)), VoteFiles.beside(Path(args.output)))]
+    else:
+        votes = []
+        for scene in workspace.cut_scenes():
+            files = workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)
+            votes.append((_voters(workspace, scene, args.soft), VoteFiles(*files, workspace.submission(scene))))
+    tasks = []
+    for maps, files in votes:
+        how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(maps)}
+        dry_run.require_room_for_maps(maps[0], [path for path in files if path])
+        tasks.append(Task(partial(vote, **how), (maps, files, legend)))
+    with chosen_cluster(args) as cluster:
+        for task, fresh in cluster.run(tasks):
+            maps, files, _ = task.arguments
+            print(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, files.maps))}")
+            if files.submission:
+                print(f"written: {files.submission} ({len(maps)} {'probabilities' if args.soft else 'maps'})")
+    if "inputs" in args:
         return
-    for scene in workspace.cut_scenes():
-        maps = workspace.predictions(scene)
-        if not maps:
-            raise InputError(workspace.masks(scene), "no predictions there", "run predict.py first")
-        folder = workspace.masks(scene)
-        targets = folder / "vote.tif", folder / "agreement.tif"
-        vote(maps, *targets, legend, submission=workspace.submission(scene), **how)
-        print(f"written: {targets[0]}, {targets[1]}, {workspace.submission(scene)} ({len(maps)} maps)")
     print("next: python fill_hole.py")
+
+
+def _voters(workspace: Workspace, scene: Scene, soft: bool) -> list[Path]:
+    """The maps of a scene that vote, or the probabilities. InputError where there are none."""
+    maps = workspace.soft_predictions(scene) if soft else workspace.predictions(scene)
+    if not maps and soft:
+        problem = "no probabilities there"
+        raise InputError(workspace.probabilities(scene), problem, "run predict.py --probabilities first")
+    if not maps:
+        raise InputError(workspace.masks(scene), "no predictions there", "run predict.py first")
+    return maps
+
+
+def _weight(text: str) -> float | str:
+    """A number, or the word `auto`."""
+    try:
+        return text if text == AUTO else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor `{AUTO}`") from None
+
+
+class _Weighing:
+    """The weights of some maps: as --weights has them, or learned (once for the same maps) and told."""
+
+    def __init__(self, args: argparse.Namespace, workspace: Workspace, legend: Legend):
+        self.args, self.workspace, self.legend = args, workspace, legend
+        self.given = getattr(args, "weights", None)
+        self._learned: dict[tuple[str, ...], list[int]] = {}
+        if self.given and AUTO in self.given and len(self.given) > 1:
+            problem = f"`{AUTO}` stands beside other weights"
+            raise SettingError("--weights", problem, f"give a number per map, or `{AUTO}` alone")
+
+    def __call__(self, maps: list[Path]) -> list[float] | None:
+        if self.given != [AUTO]:
+            return self.given
+        from jingwei.vote_weights import learn_weights
+
+        names = tuple(path.stem for path in maps)
+        if names not in self._learned:
+            how = {"soft": self.args.soft, "ties": self.args.ties, "workers": self.args.workers}
+            learned = learn_weights(self.workspace, maps, self.legend, **how)
+            print(learned.report(list(names)))
+            self._learned[names] = learned.weights
+        return self._learned[names]
 
 
 @command
@@ -54,34 +130,42 @@ def fill_hole_command() -> None:
     workspace_flags(parser, workers=False)
     parser.flag("input", "map to fill (default: vote.tif of each scene, else its best prediction)", metavar="FILE")
     parser.flag("output", "where the filled map of --input goes", metavar="FILE")
-    parser.flag("max_size", "a hole fits in a square of this side, px", type=positive, default=500)
-    parser.flag("min_area", "regions smaller than this go to a neighbour, px", type=int, default=0)
-    parser.flag("connectivity", "neighbours that join a region", type=int, choices=(4, 8), default=4)
-    parser.flag("classes", "fill only holes inside these classes, by name or id (default: all)", nargs="+")
+    rule_flags(parser)
     legend_flag(parser)
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.filling import fill_map
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
-    rules = {"legend": legend, "max_size": args.max_size, "min_area": args.min_area, "connectivity": args.connectivity}
-    if "classes" in args:
-        rules["classes"] = {legend.id_of(name) for name in args.classes}
+    rules = {"legend": legend, **chosen_rule(args, legend)}
     if ("input" in args) != ("output" in args):
         raise SettingError("fill_hole.py", "--input and --output go together", "give both or neither")
+    if args.dry_run:
+        named = [Path(args.input)] if "input" in args else None
+        sources = named or [workspace.vote_or_best(scene) for scene in workspace.cut_scenes()]
+        place = Path(args.output) if named else workspace.root
+        return dry_run.tell([dry_run.fill_step(source, rules, submits=not named) for source in sources], place)
     if "input" in args:
         target = Path(args.output)
+        dry_run.require_room_for_maps(Path(args.input), [target])
         picture = target.with_name(f"{target.stem}_vis.png")
         _print_changes(fill_map(Path(args.input), target, picture=picture, **rules), legend)
         print(f"written: {target}, {picture}")
         return
+    tasks = []
     for scene in workspace.cut_scenes():
         source = workspace.vote_or_best(scene)
         target, png, picture = workspace.filled(scene), workspace.submission(scene), workspace.fill_picture(scene)
-        changed = fill_map(source, target, submit_png=png, picture=picture, **rules)
-        print(f"{scene.name}: {source.name} filled")
-        _print_changes(changed, legend)
-        print(f"written: {target}, {png}, {picture}")
+        dry_run.require_room_for_maps(source, [target, png])
+        tasks.append(Task(partial(fill_map, submit_png=png, picture=picture, **rules), (source, target)))
+    with chosen_cluster(args) as cluster:
+        for task, changed in cluster.run(tasks):
+            source, target = task.arguments
+            print(f"{source}: filled")
+            _print_changes(changed, legend)
+            print(f"written: {target}, {task.function.keywords['submit_png']}, {task.function.keywords['picture']}")
     print("next: python evaluate.py, where there are labels")
 
 
@@ -103,6 +187,8 @@ def evaluate_command() -> None:
     parser.flag("label", "its truth", metavar="FILE")
     parser.flag("json", "print JSON instead of tables", action="store_true")
     legend_flag(parser)
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.evaluation import score_file, score_stages, stage_table
     from jingwei.metrics import scores, table
@@ -111,12 +197,27 @@ def evaluate_command() -> None:
     legend = chosen_legend(args, workspace)
     if ("prediction" in args) != ("label" in args):
         raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
+    if args.dry_run:
+        pairs = [(Path(args.prediction), Path(args.label))] if "prediction" in args else _labelled_maps(workspace)
+        return dry_run.tell([dry_run.score_step(*pair, legend) for pair in pairs], None)
     if "prediction" in args:
         matrix = score_file(Path(args.prediction), Path(args.label), legend)
         print(json.dumps(scores(matrix, legend), indent=1) if args.json else table(matrix, legend))
         return
-    stages = score_stages(workspace, legend)
+    with chosen_cluster(args) as cluster:
+        stages = score_stages(workspace, legend, cluster)
     if args.json:
         print(json.dumps({name: scores(matrix, legend) for name, matrix in stages.items()}, indent=1))
     else:
         print(stage_table(stages, legend))
+
+
+def _labelled_maps(workspace: Workspace) -> list[tuple[Path, Path]]:
+    """All maps of the scenes that have a label, each with it. InputError where there is none."""
+    pairs = []
+    for scene in workspace.cut_scenes():
+        later = [path for path in (workspace.vote(scene), workspace.filled(scene)) if path.exists()]
+        pairs += [(path, scene.label) for path in [*workspace.predictions(scene), *later] if scene.label]
+    if not pairs:
+        raise InputError(workspace.root, "no map of a labelled scene", "put labels under truth/, run predict.py")
+    return pairs

@@ -5,10 +5,12 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend
+from jingwei.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
 
 
@@ -59,6 +61,19 @@ def workspace_flags(parser: Parser, workers: bool = True) -> None:
     parser.flag("data_dir", "folder of the scenes and of all that is made from them", default="data", metavar="DIR")
     if workers:
         parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
+
+
+def cluster_flag(parser: Parser) -> None:
+    """Adds --cluster, of the stages whose work can be shared out."""
+    text = "Dask scheduler tcp://HOST:PORT to share the work out on, or `local` for one worker per core or GPU here"
+    parser.flag("cluster", f"{text} (default: none, this process does all)", metavar="ADDRESS")
+
+
+@contextmanager
+def chosen_cluster(args: argparse.Namespace, gpus: int = 0) -> Iterator[Here | Cluster]:
+    """Where --cluster has the work done."""
+    with open_cluster(getattr(args, "cluster", None), getattr(args, "workers", cores()), gpus) as cluster:
+        yield cluster
 
 
 def legend_flag(parser: Parser) -> None:

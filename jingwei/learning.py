@@ -83,6 +83,8 @@ class Learner:
             recipe.model, recipe.backbone, len(kind.mean), len(kind.legend), recipe.output_stride, recipe.aux_weight > 0
         )
         self.model = build_model(spec, kind.mean, kind.std)
+        if recipe.freeze_backbone:
+            self.model.freeze_backbone()
         if recipe.sync_bn and team.size > 1:
             self.model = synchronize_batch_norm(self.model, device)
         self.model = self.model.to(device, memory_format=torch.channels_last)
@@ -114,9 +116,7 @@ class Learner:
         return kind
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        encoder = list(self.model.network.encoder.parameters())
-        known = {id(p) for p in encoder}
-        rest = [p for p in self.model.parameters() if id(p) not in known]
+        encoder, rest = list(self.model.backbone_parameters()), list(self.model.head_parameters())
         groups = [{"params": encoder, "multiple": 1.0}, {"params": rest, "multiple": self.recipe.last_mult}]
         decay = {"lr": self.recipe.base_lr, "weight_decay": self.recipe.weight_decay}
         if self.recipe.optimizer == "adamw":
@@ -261,8 +261,9 @@ class Learner:
         """The mean of the weights at the cycles' ends, its batch norm fitted to some training batches."""
         model = self.average.module
         pixels = (to_device(pixels, self.device) for pixels, _ in batches)
+        still = self.recipe.freeze_bn or self.recipe.freeze_backbone
         with autocast(self.device, self.precision):
-            refit_batch_norm(model, pixels, model.network.encoder if self.recipe.freeze_bn else None)
+            refit_batch_norm(model, pixels, model.network.encoder if still else None)
         self.team.copy_buffers(model)
         return model
 

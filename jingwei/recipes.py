@@ -22,8 +22,10 @@ class Recipe:
 
     name: str = _field("cross_entropy", "name of the recipe: the folder under model/ that its experiments go to")
     model: str = _field("deeplabv3", "network family")
-    backbone: str = _field("resnet50", "encoder of the network, any of segmentation-models-pytorch or timm (tu-NAME)")
-    output_stride: int = _field(8, "pixels of the picture to one of the encoder's last map: 8, 16 or 32")
+    backbone: str = _field("", "encoder of the network; empty: the network's usual one")
+    output_stride: int = _field(
+        0, "pixels of the picture to one of the encoder's last map: 8 or 16; 0: the network's usual number"
+    )
     loss: str = _field("cross_entropy", "loss, or a weighted sum such as focal+0.5*lovasz")
     class_weights: str = _field(
         "equal", "weight of each class in cross_entropy and focal: equal, balanced, or numbers such as 1,2,1,1,4"
@@ -38,6 +40,7 @@ class Recipe:
     aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of --loss; 0: no such head")
     pretrained: bool = _field(True, "start from ImageNet weights")
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
+    freeze_backbone: bool = _field(False, "train the decoder and the heads only, the encoder stays as it starts")
     sync_bn: bool = _field(False, "batch norm over the windows of all processes (torchrun), not of each alone")
     epochs: int = _field(20, "epochs")
     steps_per_epoch: int = _field(0, "steps per epoch; 0: as many as see every training crop's pixels once")
@@ -81,7 +84,6 @@ class Recipe:
             "batch_size",
             "accumulate",
             "cycles",
-            "output_stride",
             "base_lr",
             "last_mult",
             "min_scale",
@@ -115,10 +117,8 @@ class Recipe:
             problems.append(f"average_cycles is on, but the schedule {self.schedule} has no cycles")
         if self.ema and self.average_cycles:
             problems.append("ema and average_cycles are both on, but one average is kept")
-        if self.batch_size == 1:
-            problems.append("batch_size is 1, but batch norm needs 2 windows or more")
-        if self.output_stride not in (8, 16, 32):
-            problems.append(f"output_stride is {self.output_stride}, not 8, 16 or 32")
+        if self.output_stride not in (0, 8, 16, 32):
+            problems.append(f"output_stride is {self.output_stride}, not 8, 16 or 32, nor 0 for the usual one")
         if not self.crop_sizes or min(self.crop_sizes) < 32:
             problems.append(f"crop_size is {', '.join(map(str, self.crop_sizes))}, below 32 px")
         if self.max_scale < self.min_scale:

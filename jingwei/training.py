@@ -92,9 +92,9 @@ def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -
     device = _own_device(options.device)
     folder = workspace.experiment(recipe.name, exp)
     with team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
+        run = _Run(recipe, data, options, device, crew, folder, interrupts)
         if crew.leads:
             stack.enter_context(only_run(folder))
-        run = _Run(recipe, data, options, device, crew, folder, interrupts)
         run.resume()
         run.check_team()
         run.write_recipe()

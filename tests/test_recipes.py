@@ -42,14 +42,14 @@ def test_unknown_keys_are_an_error_that_lists_the_known_ones():
 
 def test_check_names_every_impossible_value_in_one_error():
     recipe = replace(
-        CROSS_ENTROPY, epochs=0, batch_size=1, output_stride=4, base_lr=-1.0, crop_sizes=(512, 16), min_scale=3.0,
+        CROSS_ENTROPY, epochs=0, output_stride=4, base_lr=-1.0, crop_sizes=(512, 16), min_scale=3.0,
         warmup=1.0, jitter=-0.5,
     )  # fmt: skip
     with pytest.raises(SettingError) as raised:
         recipe.check()
     message = str(raised.value)
     assert "\n" not in message
-    for problem in ["epochs is 0", "batch_size is 1", "output_stride is 4", "base_lr is -1.0", "crop_size is 512, 16",
+    for problem in ["epochs is 0", "output_stride is 4", "base_lr is -1.0", "crop_size is 512, 16",
                     "max_scale 2.0 is below min_scale 3.0", "warmup is 1.0", "jitter is -0.5"]:  # fmt: skip
         assert problem in message
 

@@ -443,7 +443,6 @@ def test_offline_nothing_is_left_behind(project, monkeypatch):
         ({"schedule": "nonsense"}, "--schedule nonsense.*known are poly, cosine"),
         ({"model": "nonsense"}, "--model nonsense.*known are deeplabv3, attention_unet"),
         ({"backbone": "nonsense"}, "--backbone nonsense.*known are resnet18"),
-        ({"batch_size": 1}, "batch_size is 1"),
         ({"crop_sizes": (16,), "epochs": 0}, "epochs is 0.*crop_size is 16"),
         ({"precision": "fp16"}, "--precision fp16.*CPU"),
     ],

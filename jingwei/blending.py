@@ -118,7 +118,7 @@ def blended(
                 continue
             complete[:, :carried] += carry[:, :carried, start:stop].to(complete.device)
             decided, valid = complete[:, :height], valid[:height]
-            np.copyto(labels[:, start:stop], decided.argmax(0).to(torch.uint8).cpu().numpy(), where=valid)
+            np.copyto(labels[:, start:stop], _likeliest(decided).cpu().numpy(), where=valid)
             if with_probabilities:
                 quantised = (decided * (255 / decided.sum(0))).round().to(torch.uint8)
                 np.copyto(shares[:, :, start:stop], quantised.cpu().numpy(), where=valid)
@@ -197,6 +197,19 @@ def _joined_along(pieces: Iterator[_Piece], ends: list[int]) -> Iterator[tuple[i
             piece.weighted[:, :, : shared.shape[2]] += shared
         shared = piece.weighted[:, :, done:]
         yield piece.col, piece.valid[:, :done], piece.weighted[:, :, :done]
+
+
+def _likeliest(scores_CHW: Tensor) -> Tensor:
+    """The class of the highest score of each pixel, uint8 HW; of equal ones the first.
+
+    Class by class: on a CPU, torch's argmax over the first axis takes ten times as long.
+    """
+    best = scores_CHW[0].clone()
+    labels = torch.zeros_like(best, dtype=torch.uint8)
+    for number in range(1, len(scores_CHW)):
+        labels.masked_fill_(scores_CHW[number] > best, number)
+        torch.maximum(best, scores_CHW[number], out=best)
+    return labels
 
 
 def bump_of(height: int, width: int) -> Tensor:

@@ -133,8 +133,8 @@ def _slid(strips: Iterator[np.ndarray], plan: _Plan) -> Iterator[np.ndarray]:
         if held is None:
             held = np.empty((plan.size + BAND_ROWS, width), np.uint8)
             depth = np.zeros(len(plan.columns), np.int64)
-            # Background pixels of each square of step x step: of the rows of squares under a frame, the last ones.
-            cells = np.zeros((plan.size // plan.step + 3, -(-width // plan.step)), np.int64)
+            # Background pixels of each square of step x step, of as many rows of squares as lie under a frame.
+            cells = np.zeros((-(-plan.size // plan.step), -(-width // plan.step)), np.int64)
         while len(strip):
             rows = min(len(strip), first + len(held) - end)
             held[end - first : end - first + rows] = strip[:rows]

@@ -68,16 +68,21 @@ def test_a_geotiff_keeps_its_place_on_earth(tmp_path, field_map, strip_rows):
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_a_large_map_gets_a_small_picture_that_shows_every_change(tmp_path):
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_large_map_gets_a_small_picture_that_shows_every_change(tmp_path, upright):
     labels = np.ones((40, 4501), np.uint8)
+    labels[:, 3001:] = 2  # from a pixel of the picture that its row does not begin with
     labels[7, 4400] = 0
-    tiff(tmp_path / "vote.tif", labels)
+    tiff(tmp_path / "vote.tif", labels.T.copy() if upright else labels)
     fill_map(tmp_path / "vote.tif", tmp_path / "filled.tif", legend=JINGWEI, picture=tmp_path / "vis.png", strip_rows=3)
     with rasterio.open(tmp_path / "vis.png") as result:
-        assert result.shape == (10, 1126)
         pixels = result.read()
-    assert pixels[:, 1, 1100].tolist() == [255, 0, 255]
-    assert (pixels == pixels[:, :1, :1]).all(axis=0).sum() == 10 * 1126 - 1
+    pixels = pixels.transpose(0, 2, 1) if upright else pixels
+    assert pixels.shape == (3, 10, 1126)
+    expected = np.where(np.arange(1126) * 4 < 3001, 1, 2)[None].repeat(10, 0)
+    colors = np.array([land_class.color for land_class in JINGWEI.classes] + [(255, 0, 255)])
+    expected[1, 1100] = -1
+    np.testing.assert_array_equal(pixels, colors[expected].transpose(2, 0, 1))
 
 
 def test_a_contest_png(tmp_path, field_map):

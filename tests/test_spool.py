@@ -62,6 +62,31 @@ def test_a_large_table_takes_little_memory(tmp_path, monkeypatch):
         assert table.array[: 1 << 27 : 1 << 20].all()
 
 
+class _Hasty:
+    """A file that writes no more than 1000 bytes at once, as a system may."""
+
+    def __init__(self, file):
+        self._file = file
+
+    def write(self, data):
+        return self._file.write(memoryview(data)[:1000])
+
+    def __getattr__(self, name):
+        return getattr(self._file, name)
+
+
+def test_what_is_written_in_parts_is_whole(tmp_path, monkeypatch):
+    plain = spool.tempfile.TemporaryFile
+    monkeypatch.setattr(spool.tempfile, "TemporaryFile", lambda **settings: _Hasty(plain(**settings)))
+    block = np.random.default_rng(0).integers(0, 256, 4321, dtype=np.uint8)
+    with Tape(tmp_path) as tape, Table(tmp_path) as table:
+        tape.append(1, block)
+        ((_, again),) = tape
+        np.testing.assert_array_equal(again, block)
+        table.grow(5000)
+        assert len(table.array) >= 5000
+
+
 @pytest.mark.parametrize("kind", [Tape, Table])
 def test_nothing_lies_in_the_folder(tmp_path, kind):
     with kind(tmp_path):

@@ -157,7 +157,7 @@ def test_training_leaves_the_files_of_an_experiment(replayed, recipe, exp):
 
 def test_predicting_voting_and_filling_leave_their_maps(replayed):
     folder = replayed["data"] / "test" / "mask3"
-    maps = {path.name for path in folder.iterdir()}
+    maps = {path.name for path in folder.iterdir() if path.is_file()}
     assert maps == {f"{recipe}_{exp}.tif" for recipe, exp in experiments()} | {
         "vote.tif",
         "agreement.tif",

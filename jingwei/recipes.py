@@ -22,7 +22,7 @@ class Recipe:
 
     name: str = _field("cross_entropy", "name of the recipe: the folder under model/ that its experiments go to")
     model: str = _field("deeplabv3", "network family")
-    backbone: str = _field("", "encoder of the network; empty: the network's usual one")
+    backbone: str = _field("", "encoder of the network (default: its usual one, such as resnet50 for deeplabv3)")
     output_stride: int = _field(
         0, "pixels of the picture to one of the encoder's last map: 8 or 16; 0: the network's usual number"
     )

@@ -81,7 +81,6 @@ def _union(nodes, links, a, b):
     root["area"] += joined["area"]
     root["left"] = min(root["left"], joined["left"])
     root["right"] = max(root["right"], joined["right"])
-    root["bottom"] = max(root["bottom"], joined["bottom"])
     if joined["border"] != UNSEEN:
         _surround(root, joined["border"])
     if root["links"] < 0:

@@ -70,18 +70,18 @@ def test_a_geotiff_keeps_its_place_on_earth(tmp_path, field_map, strip_rows):
 
 @pytest.mark.parametrize("upright", [False, True])
 def test_a_large_map_gets_a_small_picture_that_shows_every_change(tmp_path, upright):
-    labels = np.ones((40, 4501), np.uint8)
-    labels[:, 3001:] = 2  # from a pixel of the picture that its row does not begin with
-    labels[7, 4400] = 0
+    labels = np.ones((40, 4400), np.uint8)  # three pixels to one of the picture
+    labels[:, 1:4300:3] = labels[:, 3001:4300] = 2
+    labels[7, 4397] = 0
     tiff(tmp_path / "vote.tif", labels.T.copy() if upright else labels)
     fill_map(tmp_path / "vote.tif", tmp_path / "filled.tif", legend=JINGWEI, picture=tmp_path / "vis.png", strip_rows=3)
     with rasterio.open(tmp_path / "vis.png") as result:
         pixels = result.read()
     pixels = pixels.transpose(0, 2, 1) if upright else pixels
-    assert pixels.shape == (3, 10, 1126)
-    expected = np.where(np.arange(1126) * 4 < 3001, 1, 2)[None].repeat(10, 0)
+    assert pixels.shape == (3, 14, 1467)
+    expected = labels[::3, ::3].astype(int)
     colors = np.array([land_class.color for land_class in JINGWEI.classes] + [(255, 0, 255)])
-    expected[1, 1100] = -1
+    expected[2, 1465] = -1
     np.testing.assert_array_equal(pixels, colors[expected].transpose(2, 0, 1))
 
 

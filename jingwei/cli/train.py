@@ -80,6 +80,7 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
             parser.flag(name, text, type=type(default[0]), nargs="+", default=list(default))
         else:
             assert field.default is not MISSING
+            default = None if default == "" else default  # the help text tells what counts then
             parser.flag(field.name, text, type=type(field.default), choices=choices, default=default)
 
 

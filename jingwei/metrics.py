@@ -5,8 +5,8 @@ F1 = 2 n_cc / (row_c + column_c); kappa is Cohen's. A class that is in neither l
 and is left out of the means; a class that is predicted but never labelled scores 0 and counts.
 """
 
-import cv2
 import numpy as np
+from numba import njit
 
 from jingwei.legend import NODATA, Legend
 
@@ -25,12 +25,7 @@ class ConfusionMatrix:
     def update(self, labels: np.ndarray, predictions: np.ndarray) -> None:
         """Adds pixels: two uint8 arrays of one shape. ValueError for ids that are neither a class nor NODATA."""
         labels, predictions = labels.reshape(-1), predictions.reshape(-1)
-        counts = np.zeros((256, 256), np.int64)
-        # OpenCV's two-dimensional histogram is many times as fast as numpy's, but counts in float32: exact up to 2^24.
-        for first in range(0, labels.size, 2**24):
-            both = [np.ascontiguousarray(a[first : first + 2**24]) for a in (labels, predictions)]
-            counts += cv2.calcHist(both, [0, 1], None, [256, 256], [0, 256, 0, 256]).astype(np.int64)
-        counts = counts[:NODATA]
+        counts = _count_pairs(labels, predictions)[:NODATA]
         known = counts[: self.num_classes][:, [*range(self.num_classes), NODATA]]
         if known.sum() != counts.sum():
             strange = sorted(
@@ -145,6 +140,21 @@ def table(matrix: ConfusionMatrix, legend: Legend) -> str:
     if content["missed"]:
         lines.append(f"{content['missed']:,d} labelled pixels have no prediction and count as wrong")
     return "\n".join(lines)
+
+
+@njit(cache=True, nogil=True)
+def _count_pairs(labels, predictions):
+    """How often each pair of values stands in two uint8 arrays of N: int64, [label, prediction]."""
+    counts = np.zeros(65536, np.int64)
+    last, run = np.int64(0), np.int64(0)
+    for i in range(len(labels)):  # pairs come in runs: one addition a run
+        pair = (np.int64(labels[i]) << 8) | predictions[i]
+        if pair != last:
+            counts[last] += run
+            last, run = pair, 0
+        run += 1
+    counts[last] += run
+    return counts.reshape(256, 256)
 
 
 def _ratio(part, whole) -> np.ndarray:

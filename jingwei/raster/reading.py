@@ -48,6 +48,8 @@ class Raster:
         # Going down a plain PNG, our own reader is twice as fast as GDAL's.
         plain = self._dataset.driver == "PNG" and not self._has_mask and self.nodata is None
         self._png = PngReader.opens(self.path) if plain else None
+        unmasked = not self._has_mask and not self._alpha
+        self._plain_labels = unmasked and self.dtype == np.uint8 and self.nodata in (None, NODATA)
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
 
     def __enter__(self):
@@ -121,6 +123,8 @@ class Raster:
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
         """`read_rows` of a label raster, uint8, NODATA where the file says so. Raises InputError for ids beyond 255."""
+        if self.tiled and self._plain_labels:
+            return self._read(self._band_numbers, Window(first, 0, end - first, self.width))[0]  # labels as they are
         pixels, valid = self.read_rows(first, end)
         labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
         if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):

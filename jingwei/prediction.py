@@ -20,6 +20,7 @@ from jingwei.blending import Bands, Finished, blended
 from jingwei.checkpoints import Checkpoint, load_checkpoint
 from jingwei.devices import find_device, find_precision
 from jingwei.engines import ENGINES, make_engine
+from jingwei.engines.base import Engine
 from jingwei.engines.choosing import AUTO, SIDE, Sample, calibration_windows, choose_engine, read_label, spread_samples
 from jingwei.engines.views import TTA, Viewer
 from jingwei.errors import CheckpointError, SettingError
@@ -95,7 +96,8 @@ def predict_scene(job: Job, checkpoint: Checkpoint | None = None) -> bool:
     CheckpointError where the scene has other bands than the network, OutputError where another run makes the same map.
     """
     with only_run(job.parts):
-        plan = prepare(job, checkpoint)
+        checkpoint = checkpoint or load_checkpoint(job.weights)
+        plan, engine = _prepare(job, checkpoint)
         if plan is None:
             return False
         total = plan.bands.height * plan.bands.width
@@ -103,7 +105,7 @@ def predict_scene(job: Job, checkpoint: Checkpoint | None = None) -> bool:
         with tqdm(total=total, unit="px", unit_scale=True, desc=title, disable=None) as bar:
             bar.update(total - sum(_area(plan.bands.window(number)) for number in plan.missing))
             for first, end in runs_of(plan.missing):
-                for number in predict_bands(job, plan, range(first, end), checkpoint):
+                for number in predict_bands(job, plan, range(first, end), checkpoint, engine):
                     bar.update(_area(plan.bands.window(number)))
         assemble(job, plan, checkpoint)
         return True
@@ -111,38 +113,46 @@ def predict_scene(job: Job, checkpoint: Checkpoint | None = None) -> bool:
 
 def prepare(job: Job, checkpoint: Checkpoint | None = None) -> Plan | None:
     """Looks at what is done. None where the map is up to date; clears what other settings have left behind."""
+    return _prepare(job, checkpoint or load_checkpoint(job.weights))[0]
+
+
+def _prepare(job: Job, checkpoint: Checkpoint) -> tuple[Plan | None, Engine | None]:
+    """`prepare`, and the engine where one was made on the way."""
     settings = job.settings.check()
-    checkpoint = checkpoint or load_checkpoint(job.weights)
     device = find_device(job.device)
     precision = find_precision(settings.precision, device)
     mark = stamp(job.source, job.weights, **asdict(settings) | {"precision": str(precision), "device": device.type})
     outputs = [job.target] + ([job.probabilities] if job.probabilities else [])
     if all(up_to_date(path, mark) for path in outputs):
         shutil.rmtree(job.parts, ignore_errors=True)
-        return None
+        return None, None
     with raster.open_image(job.source) as image:
         if image.bands != checkpoint.spec.bands:
             problem = f"was trained on {checkpoint.spec.bands} bands, but {job.source.name} has {image.bands}"
             raise CheckpointError(job.weights, problem, "take scenes of the same bands, or train again")
         bands = Bands.of(image.shape, settings.window, settings.overlap)
-    kept = job.parts / "stamp"
+    kept, engine = job.parts / "stamp", None
     if not kept.exists() or kept.read_text().split("\n")[0] != mark:
         shutil.rmtree(job.parts, ignore_errors=True)
         engine = _choose(job, checkpoint, bands, device, precision)
         with whole_or_nothing(kept) as part:
-            part.write_text(f"{mark}\n{engine}")
-    engine = kept.read_text().split("\n")[1]  # the one that has begun goes on: another would leave a seam
+            part.write_text(f"{mark}\n{engine.label}")
+    label = kept.read_text().split("\n")[1]  # the one that has begun goes on: another would leave a seam
     missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
-    return Plan(mark, engine, bands, tuple(missing))
+    return Plan(mark, label, bands, tuple(missing)), engine
 
 
-def predict_bands(job: Job, plan: Plan, numbers: range, checkpoint: Checkpoint | None = None) -> Iterator[int]:
+def predict_bands(
+    job: Job, plan: Plan, numbers: range, checkpoint: Checkpoint | None = None, engine: Engine | None = None
+) -> Iterator[int]:
     """Computes bands of a job that `prepare` has looked at, and gives the number of each that is on the disk."""
     device = find_device(job.device)
     checkpoint = checkpoint or load_checkpoint(job.weights)
-    name, precision = read_label(plan.engine)
-    calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
-    network = Viewer(make_engine(name, checkpoint, device, precision, calibration), job.settings.tta)
+    if engine is None:
+        name, precision = read_label(plan.engine)
+        calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+        engine = make_engine(name, checkpoint, device, precision, calibration)
+    network = Viewer(engine, job.settings.tta)
     batch_size = job.batch_size or (8 if device.type == "cuda" else 1)
     written: list[int] = []
 
@@ -247,8 +257,8 @@ def runs_of(numbers: tuple[int, ...], longest: int | None = None) -> list[tuple[
     return runs
 
 
-def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> str:
-    """The label of the engine that predicts a job's scene."""
+def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> Engine:
+    """The engine that predicts a job's scene."""
     settings = job.settings
     windows = len(bands.rows) * len(bands.cols) * len(TTA[settings.tta])
 
@@ -259,7 +269,7 @@ def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device
     calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
     megapixels = windows * settings.window**2 / 1e6
     how = {"calibration": calibration, "say": tqdm.write}
-    return str(choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how))
+    return choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how).engine
 
 
 def _mosaic(parts: list[Path], bands: Bands, count: int) -> Iterator[tuple[int, np.ndarray]]:

@@ -132,7 +132,16 @@ def test_help_tells_the_defaults(call, script):
     out = " ".join(call(script, "-h")[1].split())
     expected = {
         "generate_train_data.py": ("1024)", "0.2)", "0.1)", "jingwei)", "data)"),
-        "train.py": ("deeplabv3)", "its usual one, such as resnet50 for deeplabv3)", "0.01)", "16)", "poly)", "sgd)", "cross_entropy)", "auto)"),
+        "train.py": (
+            "deeplabv3)",
+            "its usual one, such as resnet50 for deeplabv3)",
+            "0.01)",
+            "16)",
+            "poly)",
+            "sgd)",
+            "cross_entropy)",
+            "auto)",
+        ),
         "predict.py": ("1024)", "256)", "none)", "auto)"),
     }
     for value in expected[script]:

@@ -33,6 +33,7 @@ from jingwei.datasets import CropCache, TrainingWindows, WholeCrops, training_lo
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.png import write_png
+from jingwei.raster import crop_files
 from jingwei.recipes import CROSS_ENTROPY
 from jingwei.sampling import Draw, WindowDraws
 from jingwei.workspace import Workspace
@@ -780,7 +781,8 @@ def counted(cut_county, monkeypatch):
     """(folder, crops, names of the files that were read)"""
     read = []
     original = raster.read_crop
-    monkeypatch.setattr(raster, "read_crop", lambda path: read.append(path) or original(path))
+    for room in (raster, crop_files):  # labels are read as crops, too
+        monkeypatch.setattr(room, "read_crop", lambda path: read.append(path) or original(path))
     return *cut_county, read
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -536,11 +537,16 @@ def test_an_engine_that_has_begun_a_map_goes_on_with_it(tmp_path, monkeypatch, b
         pass
     (tmp_path / "best.pt").touch()
     labels = iter(["torch bf16", "onnx fp32"])
-    monkeypatch.setattr(prediction, "choose_engine", lambda *args, **how: next(labels))
+    monkeypatch.setattr(prediction, "choose_engine", lambda *args, **how: chosen(next(labels)))
     settings = PredictSettings(window=64, overlap=16)
     job = Job(tmp_path / "best.pt", tmp_path / "scene.tif", tmp_path / "map.tif", settings, device="cpu")
     assert [prepare(job, bright).engine for _ in range(2)] == ["torch bf16"] * 2
     assert prepare(replace(job, settings=replace(settings, overlap=8)), bright).engine == "onnx fp32"
+
+
+def chosen(label: str) -> SimpleNamespace:
+    """A choice that nobody made."""
+    return SimpleNamespace(engine=SimpleNamespace(label=label))
 
 
 def test_auto_is_given_the_pixels_of_all_views(tmp_path, monkeypatch, bright):
@@ -551,7 +557,7 @@ def test_auto_is_given_the_pixels_of_all_views(tmp_path, monkeypatch, bright):
 
     def note(name, checkpoint, device, precision, look, megapixels, **how):
         given.append((name, megapixels, len(look()), look()[0][0].shape))
-        return "torch fp32"
+        return chosen("torch fp32")
 
     monkeypatch.setattr(prediction, "choose_engine", note)
     settings = PredictSettings(window=100, overlap=0, tta="flips", engine="onnx")

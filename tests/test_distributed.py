@@ -2,11 +2,13 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from torch import nn
@@ -40,12 +42,22 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def torchrun(processes: int, *command, timeout: int = 240) -> subprocess.CompletedProcess:
-    """Runs a script as so many processes that form a team."""
+    """Runs a script as so many processes that form a team. Those that hang tell where, and the test fails."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [*launcher, *map(str, command)], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
-    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+    line = [*launcher, *map(str, command)]
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(line, cwd=ROOT, env=environment, **how) as team:
+        try:
+            output = team.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            members = psutil.Process(team.pid).children(recursive=True)
+            for member in members:
+                member.send_signal(signal.SIGABRT)  # faulthandler's: the stack of every thread goes to stderr
+            psutil.wait_procs(members, timeout=10)
+            os.killpg(team.pid, signal.SIGKILL)
+            pytest.fail(f"hung for {timeout} s\n" + "\n".join(team.communicate()))
+    return subprocess.CompletedProcess(line, team.returncode, *output)
 
 
 @pytest.fixture(scope="module")

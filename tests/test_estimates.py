@@ -370,7 +370,7 @@ def test_maps_are_refused_by_their_index_and_only_where_they_are_missing(free, g
 
 
 def test_no_job_that_fits_is_refused(free, giant):
-    """The bound beside what is really written, for what compresses best: nothing but background."""
+    """The bound beside what is really written, for what compresses best: nothing but background. A refusal raises."""
     write_png(giant / "flat.png", np.full((1500, 1300, 4), 255, np.uint8))
     write_png(giant / "flat_label.png", np.zeros((1500, 1300), np.uint8))
     scene = Scene(giant / "flat.png", giant / "flat_label.png")

@@ -83,7 +83,7 @@ def states(tmp_path_factory) -> dict[str, Path]:
     return kept
 
 
-def kill_and_go_on(stage: str, states: dict[str, Path], folder: Path, moments: list[float]) -> None:
+def assert_kills_leave_no_trace(stage: str, states: dict[str, Path], folder: Path, moments: list[float]) -> None:
     """Stops a stage at shares of its working time, each time from a fresh start, and lets the next run finish it."""
     after = [*STAGES, "end"][list(STAGES).index(stage) + 1]
     expected = contents(states[after])
@@ -119,11 +119,11 @@ def wait_for_work(process: subprocess.Popen, data: Path, before: dict) -> None:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_stage_ends_with_the_same_bytes(stage, states, tmp_path):
-    kill_and_go_on(stage, states, tmp_path, [0.5])
+    assert_kills_leave_no_trace(stage, states, tmp_path, [0.5])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_killed_at_twenty_moments_ends_with_the_same_bytes(stage, states, tmp_path):
     rng = random.Random(stage)
-    kill_and_go_on(stage, states, tmp_path, [rng.random() for _ in range(20)])
+    assert_kills_leave_no_trace(stage, states, tmp_path, [rng.random() for _ in range(20)])

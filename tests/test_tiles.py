@@ -8,22 +8,12 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterioWindow
+from test_raster import DTYPES, noise
 
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster import Raster, TiledWriter
 from jingwei.raster.tiff import IMAGE, MASK, OVERVIEW, read_directories
-
-DTYPES = ("uint8", "uint16", "int16", "float32")
-
-
-def noise(bands: int, height: int, width: int, dtype: str = "uint8", seed: int = 0) -> np.ndarray:
-    """Random pixels_CHW over the type's whole range."""
-    rng = np.random.default_rng(seed)
-    if dtype == "float32":
-        return rng.normal(0, 1e4, (bands, height, width)).astype(dtype)
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max, (bands, height, width), dtype=dtype, endpoint=True)
 
 
 def patches(height: int, width: int, seed: int = 0) -> np.ndarray:

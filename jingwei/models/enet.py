@@ -80,15 +80,8 @@ class Bottleneck(nn.Module):
             ]
         else:
             convolutions = [nn.Conv2d(middle, middle, 3, padding=dilation, dilation=dilation, bias=False)]
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, middle, 1, bias=False),
-            _norm_prelu(middle),
-            *convolutions,
-            _norm_prelu(middle),
-            nn.Conv2d(middle, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-            nn.Dropout2d(dropout),
-        )
+        first = nn.Conv2d(channels, middle, 1, bias=False)
+        self.branch = _bottleneck(first, convolutions, channels, dropout)
         self.prelu = nn.PReLU(channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,15 +95,8 @@ class Halving(nn.Module):
         super().__init__()
         middle = channels // 4
         self.more = out_channels - channels
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, middle, 2, stride=2, bias=False),
-            _norm_prelu(middle),
-            nn.Conv2d(middle, middle, 3, padding=1, bias=False),
-            _norm_prelu(middle),
-            nn.Conv2d(middle, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.Dropout2d(dropout),
-        )
+        first = nn.Conv2d(channels, middle, 2, stride=2, bias=False)
+        self.branch = _bottleneck(first, [nn.Conv2d(middle, middle, 3, padding=1, bias=False)], out_channels, dropout)
         self.prelu = nn.PReLU(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,15 +111,9 @@ class Doubling(nn.Module):
         super().__init__()
         middle = channels // 4
         self.main = nn.Sequential(nn.Conv2d(channels, out_channels, 1, bias=False), nn.BatchNorm2d(out_channels))
-        self.branch = nn.Sequential(
-            nn.Conv2d(channels, middle, 1, bias=False),
-            _norm_prelu(middle),
-            nn.ConvTranspose2d(middle, middle, 3, stride=2, padding=1, output_padding=1, bias=False),
-            _norm_prelu(middle),
-            nn.Conv2d(middle, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.Dropout2d(0.1),
-        )
+        first = nn.Conv2d(channels, middle, 1, bias=False)
+        up = nn.ConvTranspose2d(middle, middle, 3, stride=2, padding=1, output_padding=1, bias=False)
+        self.branch = _bottleneck(first, [up], out_channels, dropout=0.1)
         self.prelu = nn.PReLU(out_channels)
 
     def forward(self, x: Tensor, before: Tensor) -> Tensor:
@@ -152,6 +132,20 @@ def _long_stage() -> list[Bottleneck]:
         Bottleneck(128, asymmetric=True),
         Bottleneck(128, dilation=16),
     ]
+
+
+def _bottleneck(first: nn.Conv2d, convolutions: list[nn.Module], channels: int, dropout: float) -> nn.Sequential:
+    """A branch: narrowed by `first`, convolved, widened to `channels`."""
+    middle = first.out_channels
+    return nn.Sequential(
+        first,
+        _norm_prelu(middle),
+        *convolutions,
+        _norm_prelu(middle),
+        nn.Conv2d(middle, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.Dropout2d(dropout),
+    )
 
 
 def _norm_prelu(channels: int) -> nn.Sequential:

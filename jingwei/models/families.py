@@ -32,28 +32,27 @@ class Family:
 
 def _deeplabv3(spec: ModelSpec) -> nn.Module:
     """DeepLabV3 (Chen et al. 2017): atrous pyramid over an encoder of output stride 8 or 16."""
-    network = smp.DeepLabV3(
-        spec.backbone,
-        encoder_weights=None,
-        encoder_output_stride=spec.output_stride,
-        in_channels=spec.bands,
-        classes=spec.classes,
-    )
+    network = _dilated(smp.DeepLabV3, spec)
     _let_one_window_through(network.decoder.aspp.convs[-1], 2)
     return network
 
 
 def _deeplab(spec: ModelSpec) -> nn.Module:
     """DeepLabV3+ (Chen et al. 2018): the pyramid's map, refined with the encoder's map of stride 4."""
-    network = smp.DeepLabV3Plus(
+    network = _dilated(smp.DeepLabV3Plus, spec)
+    _let_one_window_through(network.decoder.aspp[0].convs[-1], 2)
+    return network
+
+
+def _dilated(family: type[nn.Module], spec: ModelSpec) -> nn.Module:
+    """A network whose encoder is dilated to the spec's output stride."""
+    return family(
         spec.backbone,
         encoder_weights=None,
         encoder_output_stride=spec.output_stride,
         in_channels=spec.bands,
         classes=spec.classes,
     )
-    _let_one_window_through(network.decoder.aspp[0].convs[-1], 2)
-    return network
 
 
 def _attention_unet(spec: ModelSpec) -> nn.Module:

@@ -27,9 +27,12 @@ NETWORK = {"model": "attention_unet", "backbone": "resnet18", "pretrained": Fals
 # What every recipe is told, beside its network: small windows and AdamW, because the budget is minutes on a CPU.
 SETTINGS = {"optimizer": "adamw", "base_lr": 0.001, "weight_decay": 0.01, "batch_size": 8, "crop_sizes": (256,)}
 SETTINGS |= {"aux_weight": 0.0, "ema": 0.99, "class_weights": "balanced"}
+# A constant rate and an average over all of the run's end, as in SWAD (Cha et al. 2021): for scenes of another kind.
+DENSE = {"schedule": "constant", "ema": 0.995, "base_lr": 0.0007}
 OWN = {
     "swa": {"ema": 0.0},  # it has its own average
-    "multiscale": {"crop_sizes": (256, 192)},  # 512 and 448 in turn are for GPUs
+    "focal_lovasz": DENSE,
+    "multiscale": {"crop_sizes": (256, 192), **DENSE},  # 512 and 448 in turn are for GPUs
     "attention_unet": {"seed": 1},  # on one network it is focal_lovasz otherwise
 }
 

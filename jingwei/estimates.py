@@ -12,6 +12,7 @@ from jingwei.grid import even_starts, starts
 MIB = 2**20
 GDAL_HOLDS = 160 * MIB  # its block cache of 96, as `raster/` sets it, and what its threads work on
 TILE = 256  # px a side, of the GeoTIFFs that are written
+REPORT_TILE = 512  # px a side, of a report's tiles
 INDEX_ENTRY = 4  # bytes a tile of a GeoTIFF takes at least: two numbers of 16 bits
 DEFLATE_MOST = 1032  # bytes that one byte of deflate can stand for (RFC 1951: a match of 258 bytes in 2 bits)
 SOFT_BLOCK = 32 * MIB  # of probabilities, that a soft vote reads at a time
@@ -112,6 +113,12 @@ def fill_memory(size: Size, min_area: int = 0, frame_sizes: tuple[int, ...] = ()
 def evaluate_memory(size: Size) -> int:
     """Scoring: strips of the map and its truth, read ahead."""
     return 20 * TILE * size.width + GDAL_HOLDS
+
+
+def report_memory(size: Size, workers: int) -> int:
+    """Layers of a report: strips read ahead, rows of tiles of all levels, and the tiles that threads compress."""
+    strips = 4 * TILE * size.width * (size.px_bytes + 5)
+    return strips + 8 * REPORT_TILE * size.width + workers * 16 * REPORT_TILE**2 + GDAL_HOLDS
 
 
 # ---- disk, in bytes, at least ----

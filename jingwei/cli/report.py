@@ -1,0 +1,95 @@
+"""Step 7: the report."""
+
+import argparse
+import math
+from pathlib import Path
+
+import jingwei.cli.dry_run as dry_run
+from jingwei import estimates
+from jingwei.cli.parser import (
+    Parser,
+    chosen_cluster,
+    chosen_legend,
+    cluster_flag,
+    command,
+    legend_flag,
+    workspace_flags,
+)
+from jingwei.errors import SettingError
+from jingwei.legend import Legend
+from jingwei.workspace import Scene, Workspace
+
+LANGUAGES = ("auto", "en", "zh")
+
+
+@command
+def report_command() -> None:
+    """Step 7: writes the report."""
+    parser = Parser("Writes a report that opens from disk: scenes and maps in deep zoom, scores, curves, areas.")
+    workspace_flags(parser)
+    text = "names of the scenes to show, such as image_3 (default: all cut test scenes)"
+    parser.flag("scene", text, nargs="+", metavar="NAME")
+    parser.flag("output", "folder of the report (default: DIR/report)", metavar="FOLDER")
+    text = "language of the page: `auto` is the reader's own; the page can switch"
+    parser.flag("language", text, choices=LANGUAGES, default="auto")
+    text = "side of a pixel on the ground, metres, for areas in hectares (default: the scene's georeference)"
+    parser.flag("gsd", text, type=_length, metavar="METRES")
+    legend_flag(parser)
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
+    args = parser.parse_args()
+    from jingwei.reporting.report import write_report
+
+    workspace = Workspace(Path(args.data_dir))
+    legend = chosen_legend(args, workspace)
+    scenes = _chosen_scenes(args, workspace)
+    folder = Path(args.output) if "output" in args else workspace.root / "report"
+    if args.dry_run:
+        return dry_run.tell(_steps(workspace, scenes, legend, folder, args.workers), folder)
+    with chosen_cluster(args) as cluster:
+        how = {"language": args.language, "gsd": getattr(args, "gsd", None), "workers": args.workers}
+        report = write_report(workspace, scenes, legend, folder, scheduler=cluster, **how)
+    for verb, names in (("made", report.made), ("kept, up to date", report.kept)):
+        if names:
+            print(f"{verb}: {', '.join(names)}")
+    print(f"written: {report.page}; open it in a browser")
+
+
+def _length(text: str) -> float:
+    """A number of metres above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no length")
+    return value
+
+
+def _chosen_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
+    """The cut test scenes, or those that --scene names. None where nothing is cut: then a report has curves alone."""
+    if "scene" not in args and not any(workspace.root.glob("test/image*/*.tif")):
+        return []
+    scenes = workspace.cut_scenes()
+    if "scene" not in args:
+        return scenes
+    known = {scene.name: scene for scene in scenes}
+    for name in args.scene:
+        if name not in known:
+            raise SettingError("--scene", f"no cut scene is named {name}", f"take some of: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(args.scene)]
+
+
+def _steps(workspace: Workspace, scenes: list[Scene], legend: Legend, folder: Path, workers: int) -> list[dry_run.Step]:
+    """The layers to be made, each as a step; pictures and maps differ in what a pixel takes."""
+    from jingwei.reporting.layers import layers_of, make_layer
+
+    def step(source) -> dry_run.Step:
+        def work(samples: list[Path], place: Path) -> None:
+            image, path = samples[0], samples[-1]
+            scene = Scene(image, path if source.name == "truth" else None)
+            make_layer(source._replace(path=path, scene=scene, folder=place / source.name), legend, workers)
+
+        inputs = list(dict.fromkeys([source.scene.image, source.path]))
+        memory = estimates.report_memory(dry_run.size_of(source.path), workers)
+        rows = 2 * estimates.TILE
+        return dry_run.Step(source.path, "tiles to zoom in", lambda: dry_run.rehearsed(inputs, rows, work, memory))
+
+    return [step(source) for scene in scenes for source in layers_of(workspace, scene, legend, folder / "tiles")]

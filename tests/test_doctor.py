@@ -1,0 +1,241 @@
+"""The check-up: what is in a folder is told as it is, and what is wrong with it before a long job finds out."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from jingwei.checkup import CONTEST, FOLDERS, examine
+from jingwei.cli import doctor_command
+from jingwei.errors import InputError
+from jingwei.legend import GF2, JINGWEI, NODATA
+from jingwei.png import write_png
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+TRAIN = "jingwei_round1_train_20190619"
+TEST = "jingwei_round1_test_a_20190619"
+
+
+@pytest.fixture
+def project(county, tmp_path) -> Path:
+    """The county, to be broken."""
+    return Path(shutil.copytree(county, tmp_path / "project"))
+
+
+@pytest.fixture
+def folders(tmp_path) -> Path:
+    """Three optical samples with masks in the colours of GF-2."""
+    rng = np.random.default_rng(0)
+    colors = np.array([c.color for c in GF2.classes], np.uint8)
+    for number, side in ((1, "train"), (2, "train"), (1, "valid")):
+        write_png(tmp_path / side / "img" / f"{number}.png", rng.integers(1, 255, (40, 30, 3), dtype=np.uint8))
+        write_png(tmp_path / side / "lbl" / f"{number}_gt.png", colors[rng.integers(0, len(GF2), (40, 30))])
+    return tmp_path
+
+
+def run(monkeypatch, capsys, *flags) -> tuple[int, str]:
+    """Exit code and output of the command."""
+    monkeypatch.setattr("sys.argv", ["doctor.py", *map(str, flags)])
+    try:
+        doctor_command()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code
+    captured = capsys.readouterr()
+    return code, captured.out + captured.err
+
+
+def test_what_is_there_is_told_as_it_is(county):
+    found = examine(county)
+    assert found.layout == CONTEST
+    assert found.legend == JINGWEI
+    assert [(s.path.name, s.use, s.height, s.width, s.bands, s.dtype) for s in found.scenes] == [
+        ("image_1.png", "train", 300, 211, 3, "uint8"),
+        ("image_2.png", "train", 150, 270, 3, "uint8"),
+        ("image_3.png", "test", 170, 140, 3, "uint8"),
+    ]
+    for scene in found.scenes:
+        with rasterio.open(scene.path) as file:
+            valid = file.read(4) > 0
+        assert scene.valid == valid.sum()
+        label = scene.path.with_name(f"{scene.path.stem}_label.png")
+        label = label if label.exists() else county / "truth" / label.name
+        with rasterio.open(label) as file:
+            labels = file.read(1)[valid]
+        assert scene.counts.tolist() == [(labels == c.id).sum() for c in JINGWEI.classes]
+    assert found.ready
+
+
+def test_samples_in_folders_are_told_too(folders):
+    found = examine(folders)
+    assert found.layout == FOLDERS
+    assert [scene.use for scene in found.scenes] == ["train", "train", "valid"]
+    assert found.class_pixels.sum() == 3 * 40 * 30
+    assert (found.ready, found.findings) == (True, [])
+
+
+def test_a_sound_folder_ends_with_its_verdict(county, monkeypatch, capsys):
+    code, text = run(monkeypatch, capsys, county, "--quick")
+    assert code == 0
+    assert "image_2.png: train, 270 x 150 px, 3 x uint8" in text
+    assert "verdict: ready" in text.splitlines()[-1]
+
+
+def test_hours_are_told_of_the_network_that_is_named(folders, monkeypatch, capsys):
+    code, text = run(monkeypatch, capsys, folders, "--model", "enet", "--epochs", "3")
+    assert code == 0
+    assert "training 3 epochs about" in text
+    assert "by enet (" in text
+
+
+def unknown_id(project):
+    labels = np.zeros((300, 211), np.uint8)
+    labels[:7, :11] = 9
+    write_png(project / TRAIN / "image_1_label.png", labels)
+    return "image_1_label.png: has ids that legend jingwei does not know: 9 ("
+
+
+def another_size(project):
+    write_png(project / TRAIN / "image_1_label.png", np.zeros((300, 210), np.uint8))
+    return "image_1_label.png: 210 x 300 px, but image_1.png is 211 x 300"
+
+
+def truncated(project):
+    path = project / TRAIN / "image_2.png"
+    path.write_bytes(path.read_bytes()[:-3000])
+    return "image_2.png: broken or truncated at rows"
+
+
+def no_label(project):
+    (project / TRAIN / "image_2_label.png").unlink()
+    return "image_2.png: has no label image_2_label.png"
+
+
+def no_picture(project):
+    (project / TEST / "image_3.png").write_bytes(b"a download that failed")
+    return "image_3.png: is no raster that GDAL can read"
+
+
+def all_transparent(project):
+    write_png(project / TRAIN / "image_1.png", np.zeros((300, 211, 4), np.uint8))
+    return "image_1.png: has no valid pixel"
+
+
+def other_bands(project):
+    write_png(project / TEST / "image_3.png", np.full((170, 140), 99, np.uint8))
+    return "image_3.png: 1 bands of uint8, but image_1.png has 3 of uint8"
+
+
+def colours_for_ids(project):
+    write_png(project / TRAIN / "image_1_label.png", np.zeros((300, 211, 3), np.uint8))
+    return "image_1_label.png: has 3 bands: labels need one band of class ids"
+
+
+def nothing_labelled(project):
+    write_png(project / TRAIN / "image_2_label.png", np.full((150, 270), NODATA, np.uint8))
+    return "image_2_label.png: labels no valid pixel"
+
+
+def two_of_one_name(project):
+    (project / "other_train").mkdir()
+    shutil.copy(project / TRAIN / "image_1.png", project / "other_train")
+    return "another image_1 is in"
+
+
+def one_class(project):
+    for number, shape in ((1, (300, 211)), (2, (150, 270))):
+        write_png(project / TRAIN / f"image_{number}_label.png", np.full(shape, 2, np.uint8))
+    shutil.rmtree(project / "truth")
+    return "all labels are of one class"
+
+
+FAULTS = [unknown_id, another_size, truncated, no_label, no_picture, all_transparent, other_bands, colours_for_ids,
+          nothing_labelled, two_of_one_name, one_class]  # fmt: skip
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_broken_contest_folder_is_not_ready(project, fault, monkeypatch, capsys):
+    problem = fault(project)
+    code, text = run(monkeypatch, capsys, project, "--quick")
+    assert code == 1
+    assert problem in text.split("problems\n")[1].split("\nwarnings\n")[0]
+    assert "verdict: NOT READY: 1 problem to mend first" in text
+
+
+def half_a_quadruple(folders):
+    for channel in ("HH", "HV", "VV"):
+        write_png(folders / "train" / "img" / f"7_{channel}.png", np.full((9, 9), 5, np.uint8))
+    return "sample 7: 7_VH.png is missing"
+
+
+def black_and_white(folders):
+    write_png(folders / "train" / "lbl" / "1_gt.png", np.full((40, 30), 77, np.uint8))
+    return "has values that legend gf2 does not know: 77 (1,200 px)"
+
+
+def strange_colour(folders):
+    write_png(folders / "valid" / "lbl" / "1_gt.png", np.full((40, 30, 3), 17, np.uint8))
+    return "has colours that legend gf2 does not know: #111111 (1,200 px)"
+
+
+@pytest.mark.parametrize("fault", [half_a_quadruple, black_and_white, strange_colour])
+def test_broken_samples_are_not_ready(folders, fault):
+    problem = fault(folders)
+    found = examine(folders)
+    (grave,) = [finding for finding in found.findings if finding.grave]
+    assert problem in str(grave)
+    assert not found.ready
+
+
+def test_what_may_spoil_a_job_is_a_warning(project, folders):
+    labels = np.zeros((300, 211), np.uint8)
+    labels[150, 100:105] = 3
+    write_png(project / TRAIN / "image_1_label.png", labels)
+    write_png(project / TRAIN / "image_2_label.png", np.ones((150, 270), np.uint8))
+    write_png(project / TRAIN / "image_77_label.png", np.ones((150, 270), np.uint8))
+    shutil.rmtree(project / "truth")
+    (folders / "train" / "img" / "2.png").unlink()
+    shutil.rmtree(folders / "valid")
+    said = [str(finding) for finding in [*examine(project).findings, *examine(folders).findings]]
+    for problem in ("no pixel is labelled corn, building", "rare: barley-rice (0.00", "has no scene image_77",
+                    "2_gt.png: is a mask without a picture", "has train but no valid"):  # fmt: skip
+        assert any(problem in line for line in said), problem
+    assert examine(project).ready
+    assert examine(folders).ready
+
+
+@pytest.mark.parametrize(
+    ("epsg", "west", "problem"),
+    [
+        (32651, 0, "is in EPSG:32651, but image_1.tif is in EPSG:32650"),
+        (32650, 5, "lies at another place than image_1.tif"),
+    ],
+)
+def test_a_label_at_another_place_is_a_warning(tmp_path, epsg, west, problem):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    pixels = np.random.default_rng(0).integers(1, 9, (20, 20), dtype=np.uint8)
+    for name, code, x in (("image_1", 32650, 0), ("image_1_label", epsg, west)):
+        kind = {"height": 20, "width": 20, "count": 1, "dtype": "uint8", "crs": f"EPSG:{code}"}
+        with rasterio.open(folder / f"{name}.tif", "w", transform=from_origin(x, 0, 1, 1), **kind) as file:
+            file.write(pixels % 4, 1)
+    found = examine(tmp_path)
+    assert found.scenes[0].crs == "EPSG:32650"
+    assert any(problem in str(finding) and not finding.grave for finding in found.findings)
+
+
+def test_a_folder_that_is_not_there_or_empty_is_the_users_mistake(tmp_path, monkeypatch, capsys):
+    with pytest.raises(InputError, match="no such folder"):
+        examine(tmp_path / "nowhere")
+    code, text = run(monkeypatch, capsys, tmp_path)
+    assert code == 2
+    assert text.startswith(f"error: {tmp_path}: no scenes there: put ")
+
+
+def test_nothing_is_written(folders, monkeypatch, capsys):
+    before = sorted(folders.rglob("*"))
+    run(monkeypatch, capsys, folders, "--quick")
+    assert sorted(folders.rglob("*")) == before

@@ -5,8 +5,9 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend
@@ -80,6 +81,21 @@ def legend_flag(parser: Parser) -> None:
     """Adds --legend, of the commands that know the legend of the cut; see chosen_legend."""
     text = "jingwei, gf2, gf3 or a legend's JSON file (default: the one that the scenes were cut with, else jingwei)"
     parser.flag("legend", text)
+
+
+def cog_flag(parser: Parser) -> None:
+    """Adds --cog, of the stages that write maps; see write_cogs."""
+    parser.flag("cog", "write the map as a Cloud-Optimised GeoTIFF too, for GIS and the web", action="store_true")
+
+
+def write_cogs(args: argparse.Namespace, maps: Iterable[tuple[Path, Path | None]]) -> None:
+    """With --cog, copies label maps: beside their submission, `image_3_predict.tif`; without one, to `MAP_cog.tif`."""
+    from jingwei.raster import write_cog
+
+    for labels, submission in maps if args.cog else ():
+        target = submission.with_suffix(".tif") if submission else labels.with_name(f"{labels.stem}_cog.tif")
+        write_cog(labels, target, getattr(args, "workers", cores()))
+        print(f"written: {target}")
 
 
 def cores() -> int:

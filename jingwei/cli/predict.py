@@ -5,7 +5,16 @@ from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
 from jingwei.cli.cut import test_scenes
-from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, positive, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_cluster,
+    cluster_flag,
+    cog_flag,
+    command,
+    positive,
+    workspace_flags,
+    write_cogs,
+)
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
 from jingwei.workspace import Scene, Workspace
@@ -38,6 +47,7 @@ def predict_command() -> None:
     parser.flag("probabilities", text, action="store_true")
     cluster_flag(parser)
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
+    cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei import raster
@@ -78,6 +88,7 @@ def predict_command() -> None:
     for labels, png in submissions.items():
         raster.write_submission(labels, png)
         print(f"written: {png} ({loaded[0][0]})")
+    write_cogs(args, submissions.items())
     print("next: python vote.py")
 
 

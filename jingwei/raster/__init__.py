@@ -17,6 +17,7 @@ os.environ.setdefault("CPL_LOG", os.devnull)
 os.environ["GDAL_PNG_WHOLE_IMAGE_OPTIM"] = "NO"
 
 from jingwei.png import write_png
+from jingwei.raster.cog import write_cog
 from jingwei.raster.crop_files import crop_suffix, read_crop, read_label_crop, write_crop
 from jingwei.raster.reading import Raster, check_same_size, open_image, open_labels, read_tags
 from jingwei.raster.tiles import TILE
@@ -34,6 +35,7 @@ __all__ = [
     "read_label_crop",
     "read_tags",
     "without_nodata",
+    "write_cog",
     "write_crop",
     "write_png",
     "write_submission",

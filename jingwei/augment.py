@@ -177,9 +177,12 @@ def random_light(
     return lit_CHW.transpose(1, 2, 0)
 
 
-def random_turn(pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One of the eight turns and mirrorings of a square: seen from above, all are as likely."""
-    turns, mirrored = int(rng.integers(4)), bool(rng.integers(2))
+def random_turn(
+    pixels: np.ndarray, labels: np.ndarray, rng: np.random.Generator, quarters: bool = True, mirrors: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """One of the eight turns and mirrorings of a square, all as likely; or of the four turns, or the two mirrorings."""
+    turns = int(rng.integers(4)) if quarters else 0
+    mirrored = bool(rng.integers(2)) if mirrors else False
 
     def turned(part: np.ndarray) -> np.ndarray:
         if turns:

@@ -69,7 +69,7 @@ class TrainingWindows(Dataset):
         """(pixels_HWC, labels_HW), with all that is done to a window by itself."""
         recipe = self.recipe
         pixels, labels = self._cut(crop, size, target, rng)
-        pixels, labels = augment.random_turn(pixels, labels, rng)
+        pixels, labels = augment.random_turn(pixels, labels, rng, recipe.quarter_turns, recipe.flip)
         pixels = augment.fill_unseen(pixels, labels, self.fill)  # the corners that a rotation left empty
         unseen = augment.filled(pixels, labels, self.fill)
         if recipe.hue and pixels.dtype == np.uint8 and pixels.shape[2] == 3:

@@ -24,19 +24,37 @@ MEANS = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy"
 
 
 class Journal:
-    """The log of one experiment, a row per epoch. A context manager; `finished` epochs of an earlier run are kept."""
+    """The log of one experiment, a row per epoch. A context manager; `finished` epochs of an earlier run are kept.
 
-    def __init__(self, folder: Path, finished: int, legend: Legend):
+    TensorBoard's events go to `events`; to nowhere where that is None.
+    """
+
+    def __init__(self, folder: Path, finished: int, legend: Legend, events: Path | None):
         self.folder, self.legend = folder, legend
         self.rows = read_log(folder / "log.csv")[:finished]
-        self.events = SummaryWriter(folder, purge_step=finished + 1)
+        self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
+        self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        self.events.close()
+        for events in (self.events, self.step_events):
+            if events:
+                events.close()
+
+    def add_step(self, step: int, values: dict[str, float]) -> None:
+        """Shows the values of a step (counted over all epochs, from 1) in TensorBoard.
+
+        As a run of its own: what follows the step that a run went on from is dropped, and epochs are no steps.
+        """
+        if not self.events:
+            return
+        if not self.step_events:
+            self.step_events = SummaryWriter(Path(self.events.log_dir) / "steps", purge_step=step)
+        for name, value in values.items():
+            self.step_events.add_scalar(name, value, step)
 
     def add(self, epoch: int, values: dict[str, float], matrix: ConfusionMatrix | None) -> None:
         """Notes an epoch: losses and speed, and the validation scores where there is a validation."""
@@ -48,7 +66,7 @@ class Journal:
         row["seconds"] = round(time.perf_counter() - self._begun, 1)
         self._begun = time.perf_counter()
         self.rows.append(row)
-        for name, value in row.items():
+        for name, value in row.items() if self.events else ():
             if value is not None and name != "epoch":
                 self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
         self._write()
@@ -56,7 +74,7 @@ class Journal:
 
     def show(self, epoch: int, crops: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         """Shows crops (pixels_HWC, labels_HW, prediction_HW) as pictures side by side: scene, labels, prediction."""
-        for number, (pixels, labels, prediction) in enumerate(crops):
+        for number, (pixels, labels, prediction) in enumerate(crops if self.events else ()):
             step = -(-max(labels.shape) // PICTURE_SIDE)
             every = (slice(None, None, step), slice(None, None, step))
             maps = [painted(each[every], self.legend) for each in (labels, prediction)]
@@ -106,12 +124,14 @@ def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
             left.plot(epochs, [row.get(name) for row in rows], label=name, linewidth=2 if name == "loss" else 1)
     left.set(xlabel="epoch", title="training loss")
     left.legend()
-    if rows[-1].get("miou") is not None:
+    scored = [row for row in rows if row.get("miou") is not None]  # not every epoch may have had a validation
+    if scored:
+        epochs = [row["epoch"] for row in scored]
         for land_class in legend.classes:
-            values = [np.nan if (v := row.get(f"iou {land_class.name}")) is None else v for row in rows]
+            values = [np.nan if (v := row.get(f"iou {land_class.name}")) is None else v for row in scored]
             color = tuple(channel / 255 for channel in land_class.color)
             right.plot(epochs, values, color=color, label=land_class.name, linewidth=1)
-        right.plot(epochs, [row["miou"] for row in rows], color="black", label="mIoU", linewidth=2.5)
+        right.plot(epochs, [row["miou"] for row in scored], color="black", label="mIoU", linewidth=2.5)
         right.set(xlabel="epoch", title="validation IoU", ylim=(0, 1))
         right.legend()
     figure.savefig(path, format="png", dpi=100)

@@ -7,7 +7,7 @@ place in the run are the whole state, and a run that was stopped anywhere goes o
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,9 @@ from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ModelSpec, build_model
 from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_weights
 from jingwei.recipes import Recipe
-from jingwei.schedules import cycle_ends, find_schedule, learning_rate
+from jingwei.schedules import cycle_ends, find_schedule, learning_rate, momentum
+
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class DataKind:
-    """What a network is built for: bands and their type, mean and std per band, classes and their training pixels."""
+    """What a network is built for: bands and their type, mean and std per band, classes and their training pixels.
+
+    `source` says how radar files become those bands (SarSettings); empty: files as they are.
+    """
 
     dtype: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
     legend: Legend
     class_pixels: tuple[int, ...]
+    source: dict = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -118,10 +124,7 @@ class Learner:
     def _optimizer(self) -> torch.optim.Optimizer:
         encoder, rest = list(self.model.backbone_parameters()), list(self.model.head_parameters())
         groups = [{"params": encoder, "multiple": 1.0}, {"params": rest, "multiple": self.recipe.last_mult}]
-        decay = {"lr": self.recipe.base_lr, "weight_decay": self.recipe.weight_decay}
-        if self.recipe.optimizer == "adamw":
-            return torch.optim.AdamW(groups, **decay)
-        return torch.optim.SGD(groups, momentum=self.recipe.momentum, **decay)
+        return OPTIMIZERS[self.recipe.optimizer](groups, lr=self.recipe.base_lr, weight_decay=self.recipe.weight_decay)
 
     def load_start(self) -> None:
         """Puts the weights into the network that a fresh run starts from."""
@@ -140,7 +143,13 @@ class Learner:
 
         Raises TrainingError where memory ends.
         """
-        rate = self._set_learning_rate(place)
+        rate, beta = self.pace(place)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["multiple"]
+            if "betas" in group:
+                group["betas"] = (beta, group["betas"][1])
+            else:
+                group["momentum"] = beta
         torch.manual_seed(_mixed(self.recipe.seed, place.epoch, place.step, self.team.rank))
         try:
             good, values = self._step(batches)
@@ -153,12 +162,11 @@ class Learner:
             remedy = "lower --batch_size (and raise --accumulate by as much) or --crop_size"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy) from error
 
-    def _set_learning_rate(self, place: Place) -> float:
+    def pace(self, place: Place) -> tuple[float, float]:
+        """The learning rate of the encoder and the momentum (beta1 of Adam and AdamW) of a step."""
         total = self.recipe.epochs * self.recipe.steps_per_epoch
-        rate = learning_rate(place.epoch * self.recipe.steps_per_epoch + place.step, total, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["multiple"]
-        return rate
+        step = place.epoch * self.recipe.steps_per_epoch + place.step
+        return learning_rate(step, total, self.recipe), momentum(step, total, self.recipe)
 
     def _step(self, batches: list[tuple[Tensor, Tensor]]) -> Step:
         statistics = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
@@ -280,6 +288,7 @@ class Learner:
             weights=model.state_dict(),
             scores=scores(matrix, self.kind.legend) if scored else {},
             training=training,
+            source=self.kind.source,
         )
 
     def state(self) -> dict:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from jingwei.errors import SettingError
 from jingwei.legend import NODATA
-from jingwei.recipes import Recipe
+from jingwei.recipes import LOSS_ALIASES, Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -151,15 +151,20 @@ LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "focal": focal, "lova
 
 
 def parse_loss(text: str) -> dict[str, tuple[float, Loss]]:
-    """`focal+0.5*lovasz` -> {"focal": (1.0, focal), "lovasz": (0.5, lovasz)}. SettingError lists the known losses."""
+    """`focal+0.5*lovasz` -> {"focal": (1.0, focal), "lovasz": (0.5, lovasz)}. SettingError lists the known losses.
+
+    The contest trainer's names are taken too; `0.5*CE_DiceLoss` is `0.5*cross_entropy+0.5*dice`.
+    """
     terms = {}
     for part in text.replace(" ", "").split("+"):
         match = re.fullmatch(r"(?:(\d+\.?\d*|\.\d+)\*)?(\w+)", part)
-        name = match[2] if match else None
-        if name not in LOSSES or name in terms:
-            problem = f"{name} is in it twice" if name in terms else f"{part!r} is no loss"
-            raise SettingError(f"--loss {text}", problem, f"known are {', '.join(LOSSES)}; sums as in focal+0.5*lovasz")
-        terms[name] = (float(match[1] or 1), LOSSES[name])
+        names = LOSS_ALIASES.get(match[2], match[2]).split("+") if match else [None]
+        for name in names:
+            if name not in LOSSES or name in terms:
+                problem = f"{name} is in it twice" if name in terms else f"{part!r} is no loss"
+                remedy = f"known are {', '.join(LOSSES)}; sums as in focal+0.5*lovasz; or {', '.join(LOSS_ALIASES)}"
+                raise SettingError(f"--loss {text}", problem, remedy)
+            terms[name] = (float(match[1] or 1), LOSSES[name])
     return terms
 
 

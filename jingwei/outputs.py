@@ -33,14 +33,15 @@ def whole_or_nothing(path):
 
 
 @contextmanager
-def only_run(path):
+def only_run(path, wait: bool = False):
     """Keeps `path` (a file or a folder of outputs) to this run while the block runs, and makes the folder it lies in.
 
-    A second run that asks for it gets an OutputError at once. Held by the system, so a killed run holds nothing.
+    A second run that asks for it gets an OutputError at once, or may wait. Held by the system, so a killed run holds
+    nothing.
     """
     path = Path(path)
     file = path.with_name(f".{path.name.lstrip('.')}.lock")
-    lock = FileLock(file, blocking=False)
+    lock = FileLock(file, blocking=wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()

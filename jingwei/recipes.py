@@ -5,10 +5,25 @@ its flags and their help from this file.
 """
 
 import json
+import math
+import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import get_args, get_origin
 
 from jingwei.errors import SettingError
+
+# The contest trainer's names of losses, in ours.
+LOSS_ALIASES = {
+    "CrossEntropyLoss2d": "cross_entropy",
+    "DiceLoss": "dice",
+    "CE_DiceLoss": "cross_entropy+dice",
+    "FocalLoss": "focal",
+    "LovaszSoftmax": "lovasz",
+}
+# What makes one epoch better than another: a score of the validation, or the loss of the training.
+SCORES = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
 
 
 def _field(default, text: str, choices: tuple[str, ...] | None = None, flag: str | None = None):
@@ -24,7 +39,9 @@ class Recipe:
     model: str = _field("deeplabv3", "network family")
     backbone: str = _field("", "encoder of the network (default: its usual one, such as resnet50 for deeplabv3)")
     output_stride: int = _field(
-        0, "pixels of the picture to one of the encoder's last map: 8 or 16; 0: the network's usual number"
+        0,
+        "pixels of the picture to one of the encoder's last map: 8, 16 or 32, where the network lets you choose; "
+        "0: its usual number",
     )
     loss: str = _field("cross_entropy", "loss, or a weighted sum such as focal+0.5*lovasz")
     class_weights: str = _field(
@@ -54,31 +71,56 @@ class Recipe:
     balance: float = _field(0.0, "how far rare classes are drawn more often: 0 as the pixels are, 1 all classes alike")
     jitter: float = _field(0.1, "random gain and offset of the bands, in standard deviations")
     hue: float = _field(0.0, "random turn of the hue and change of the saturation, 8-bit RGB only; 0.1 is much")
+    flip: bool = _field(True, "mirror windows left to right at random")
+    quarter_turns: bool = _field(True, "turn windows by 90, 180 or 270 degrees at random")
     rotate: float = _field(0.0, "largest random rotation beside the turns by 90 degrees, degrees")
     blur: float = _field(0.0, "share of the windows that are blurred")
     dropout: float = _field(0.0, "share of the windows in which a few rectangles are hidden; their labels stay")
     class_mix: float = _field(0.0, "share of the windows into which classes of another window are copied")
-    optimizer: str = _field("sgd", "optimizer", choices=("sgd", "adamw"))
+    optimizer: str = _field("sgd", "optimizer", choices=("sgd", "adam", "adamw"))
     base_lr: float = _field(0.01, "learning rate at its height")
     last_mult: float = _field(1.0, "learning rate of the new layers (decoder, heads) as a multiple of the encoder's")
-    momentum: float = _field(0.9, "momentum of SGD")
+    momentum: float = _field(0.9, "momentum of SGD, beta1 of Adam and AdamW; one_cycle drives its own")
     weight_decay: float = _field(1e-4, "weight decay")
     schedule: str = _field("poly", "learning-rate schedule")
     power: float = _field(0.9, "power of the poly schedule")
     cycles: int = _field(4, "cosine cycles in the second half of the cosine_cycles schedule")
-    warmup: float = _field(0.05, "share of all steps in which the learning rate rises from 0")
+    warmup: float = _field(0.05, "share of all steps in which the learning rate rises from 0; one_cycle needs none")
+    rise: float = _field(0.3, "share of all steps in which one_cycle rises")
+    start_div: float = _field(10.0, "one_cycle starts at the learning rate divided by this")
+    end_div: float = _field(25.0, "one_cycle ends at the learning rate divided by this")
+    high_momentum: float = _field(0.95, "momentum at both ends of one_cycle")
+    low_momentum: float = _field(0.85, "momentum of one_cycle where the learning rate is highest")
     clip_grad: float = _field(0.0, "longest gradient of a step, longer ones are shortened to it; 0: any")
     ema: float = _field(0.0, "decay of a moving average of the weights, scored and kept in their place; 0: none")
     average_cycles: bool = _field(
         False, "average the weights at the cycles' ends (SWA), kept as swa.pt, and as best.pt where it scores best"
     )
-    early_stop: int = _field(0, "stop after so many epochs without a better validation mIoU; 0: never")
+    val_period: int = _field(1, "epochs from one validation to the next, the last has one too; 0: none")
+    monitor: str = _field(
+        "miou",
+        "what the best epoch is best in: a validation score (miou is without background), loss (of the training), or "
+        "off: the last epoch counts as the best, as it does without a validation",
+        choices=(*SCORES, "loss", "off"),
+    )
+    early_stop: int = _field(0, "stop after so many epochs without a better one, see --monitor; 0: never")
     precision: str = _field("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
     seed: int = _field(0, "seed of weights, sampling and augmentation")
 
     def check(self) -> "Recipe":
         """The recipe itself, or one SettingError that names every field with an impossible value."""
-        problems = []
+        problems = [f"{name} {problem}" for name, problem in self.problems()]
+        if problems:
+            raise SettingError(f"recipe {self.name}", "; ".join(problems), "see -h for what each flag takes")
+        return self
+
+    def problems(self) -> list[tuple[str, str]]:
+        """What is impossible: (field, what is wrong with it)."""
+        found = []
+
+        def refuse(name: str, limit: str) -> None:
+            found.append((name, f"is {getattr(self, name)}, {limit}"))
+
         for name in (
             "epochs",
             "batch_size",
@@ -87,45 +129,71 @@ class Recipe:
             "base_lr",
             "last_mult",
             "min_scale",
+            "start_div",
+            "end_div",
         ):
             if not getattr(self, name) > 0:
-                problems.append(f"{name} is {getattr(self, name)}, not above 0")
-        for name in ("steps_per_epoch", "weight_decay", "seed", "early_stop", "aux_weight", "focal_gamma", "clip_grad"):
+                refuse(name, "not above 0")
+        for name in (
+            "steps_per_epoch",
+            "weight_decay",
+            "seed",
+            "early_stop",
+            "val_period",
+            "aux_weight",
+            "focal_gamma",
+            "clip_grad",
+        ):
             if getattr(self, name) < 0:
-                problems.append(f"{name} is {getattr(self, name)}, below 0")
-        for name in ("momentum", "ema", "label_smoothing", "edge_smoothing", "jitter", "warmup"):
+                refuse(name, "below 0")
+        for name in (
+            "momentum",
+            "high_momentum",
+            "low_momentum",
+            "ema",
+            "label_smoothing",
+            "edge_smoothing",
+            "jitter",
+            "warmup",
+            "rise",
+        ):
             if not 0 <= getattr(self, name) < 1:
-                problems.append(f"{name} is {getattr(self, name)}, not from 0 to below 1")
+                refuse(name, "not from 0 to below 1")
         for name in ("balance", "blur", "dropout", "class_mix"):
             if not 0 <= getattr(self, name) <= 1:
-                problems.append(f"{name} is {getattr(self, name)}, not between 0 and 1")
+                refuse(name, "not between 0 and 1")
         if not 0 <= self.hue <= 0.5:
-            problems.append(f"hue is {self.hue}, not between 0 and 0.5")
+            refuse("hue", "not between 0 and 0.5")
         if not 0 <= self.rotate <= 180:
-            problems.append(f"rotate is {self.rotate}, not between 0 and 180")
-        smoothed = self.label_smoothing or self.edge_smoothing
+            refuse("rotate", "not between 0 and 180")
+        for each in fields(self):
+            choices = each.metadata["choices"]
+            if choices and getattr(self, each.name) not in choices:
+                refuse(each.name, f"none of {', '.join(choices)}")
+        terms = "+".join(LOSS_ALIASES.get(name, name) for name in re.findall(r"\w+", self.loss))
         given = {
-            "label_smoothing or edge_smoothing": (smoothed, ("cross_entropy",)),
+            "label_smoothing": (self.label_smoothing, ("cross_entropy",)),
+            "edge_smoothing": (self.edge_smoothing, ("cross_entropy",)),
             "lovasz_per_image": (self.lovasz_per_image, ("lovasz",)),
             "focal_gamma": (self.focal_gamma != 2, ("focal",)),
             "class_weights": (self.class_weights != "equal", ("cross_entropy", "focal")),
         }
         for name, (value, losses) in given.items():
-            if value and not any(loss in self.loss for loss in losses):
-                problems.append(f"{name} is given, but the loss {self.loss} has no use for it")
+            if value and not any(loss in terms for loss in losses):
+                found.append((name, f"is given, but the loss {self.loss} has no use for it"))
         if self.average_cycles and self.schedule != "cosine_cycles":
-            problems.append(f"average_cycles is on, but the schedule {self.schedule} has no cycles")
+            found.append(("average_cycles", f"is on, but the schedule {self.schedule} has no cycles"))
+        if self.average_cycles and self.monitor == "loss":
+            found.append(("average_cycles", "is on, but an average has no training loss to be monitored"))
         if self.ema and self.average_cycles:
-            problems.append("ema and average_cycles are both on, but one average is kept")
+            found.append(("ema", "and average_cycles are both on, but one average is kept"))
         if self.output_stride not in (0, 8, 16, 32):
-            problems.append(f"output_stride is {self.output_stride}, not 8, 16 or 32, nor 0 for the usual one")
+            refuse("output_stride", "not 8, 16 or 32, nor 0 for the usual one")
         if not self.crop_sizes or min(self.crop_sizes) < 32:
-            problems.append(f"crop_size is {', '.join(map(str, self.crop_sizes))}, below 32 px")
+            found.append(("crop_size", f"is {', '.join(map(str, self.crop_sizes))}, below 32 px"))
         if self.max_scale < self.min_scale:
-            problems.append(f"max_scale {self.max_scale} is below min_scale {self.min_scale}")
-        if problems:
-            raise SettingError(f"recipe {self.name}", "; ".join(problems), "see -h for what each flag takes")
-        return self
+            found.append(("max_scale", f"{self.max_scale} is below min_scale {self.min_scale}"))
+        return found
 
     def to_dict(self) -> dict:
         """The recipe as JSON has it."""
@@ -133,14 +201,43 @@ class Recipe:
 
 
 def recipe_from_dict(content: dict, where="recipe") -> Recipe:
-    """A recipe from its JSON content. Raises SettingError for unknown keys, listing the known ones."""
+    """A recipe from its JSON content. SettingError for unknown keys, listing the known, and values of a wrong type."""
     if not isinstance(content, dict):
         raise SettingError(where, "is no recipe", 'write {"name": ..., "model": ..., ...}')
-    known = [f.name for f in fields(Recipe)]
-    unknown = [key for key in content if key not in known]
-    if unknown:
-        raise SettingError(where, f"unknown keys {', '.join(unknown)}", f"known are {', '.join(known)}")
-    return replace(Recipe(), **{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    types = {f.name: f.type for f in fields(Recipe)}
+    unknown = [key for key in content if key not in types]
+    problems = [f"unknown keys {', '.join(unknown)}"] if unknown else []
+    values = {}
+    for name, value in content.items():
+        if name in types and is_of(types[name], value):
+            values[name] = tuple(value) if isinstance(value, list) else value
+        elif name in types:
+            problems.append(f"{name} is {json.dumps(value)}, not {in_words(types[name])}")
+    if problems:
+        remedy = f"known are {', '.join(types)}" if unknown else "see train.py -h for what each takes"
+        raise SettingError(where, "; ".join(problems), remedy)
+    return replace(Recipe(), **values)
+
+
+def is_of(kind, value) -> bool:
+    """Whether a value from JSON can stand in a field of that type: numbers are finite, whole ones are numbers too."""
+    if isinstance(kind, UnionType):
+        return any(is_of(each, value) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(is_of(get_args(kind)[0], each) for each in value)
+    if kind in (int, float):
+        return isinstance(value, int | kind) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, kind)
+
+
+def in_words(kind) -> str:
+    """A field's type as a person says it."""
+    if isinstance(kind, UnionType):
+        return " or ".join(in_words(each) for each in get_args(kind))
+    if get_origin(kind) is tuple:
+        return f"a list, each {in_words(get_args(kind)[0])}"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
+    return words.get(kind, "a section {...}")
 
 
 def read_recipe(path: Path) -> Recipe:

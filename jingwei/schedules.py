@@ -1,4 +1,7 @@
-"""Learning-rate schedules by name. Each maps the share of a run that is done, 0 to 1, to a multiple of `base_lr`."""
+"""Learning-rate schedules by name. Each maps the share of a run that is done, 0 to 1, to a multiple of `base_lr`.
+
+One of them drives the momentum too.
+"""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -34,11 +37,27 @@ def cosine_cycles(done: float, recipe: Recipe) -> float:
     return cosine(cycles_done % 1, recipe) / 2
 
 
+def one_cycle(done: float, recipe: Recipe) -> float:
+    """From 1 / `start_div` up to 1 in the share `rise` of the run, then down to 1 / `end_div`, by half cosine waves.
+
+    After Smith and Topin 2018 (super-convergence), who go up and down in straight lines; the momentum goes against it.
+    """
+    return _up_and_down(done, recipe.rise, 1 / recipe.start_div, 1.0, 1 / recipe.end_div)
+
+
+def _up_and_down(done: float, rise: float, first: float, middle: float, last: float) -> float:
+    """`first` to `middle` until the share `rise` is done, from there to `last`, each time by half a cosine wave."""
+    if done < rise:
+        return middle + (first - middle) * (1 + cos(pi * done / rise)) / 2
+    return last + (middle - last) * (1 + cos(pi * (done - rise) / (1 - rise))) / 2
+
+
 SCHEDULES: dict[str, Callable[[float, Recipe], float]] = {
     "poly": poly,
     "cosine": cosine,
     "cosine_cycles": cosine_cycles,
     "constant": constant,
+    "one_cycle": one_cycle,
 }
 
 
@@ -50,6 +69,15 @@ def learning_rate(step: int, total_steps: int, recipe: Recipe) -> float:
     return recipe.base_lr * find_schedule(recipe.schedule)((step - warmup) / max(1, total_steps - warmup), recipe)
 
 
+def momentum(step: int, total_steps: int, recipe: Recipe) -> float:
+    """The momentum of step 0 .. `total_steps` - 1: the recipe's own; under one_cycle from high to low and back."""
+    if recipe.schedule != "one_cycle":
+        return recipe.momentum
+    return _up_and_down(
+        step / total_steps, recipe.rise, recipe.high_momentum, recipe.low_momentum, recipe.high_momentum
+    )
+
+
 def cycle_ends(total_steps: int, recipe: Recipe) -> list[int]:
     """How many steps are done at the end of each descent of cosine_cycles, the last being all."""
     warmup = _warmup_steps(total_steps, recipe)
@@ -58,7 +86,7 @@ def cycle_ends(total_steps: int, recipe: Recipe) -> list[int]:
 
 
 def _warmup_steps(total_steps: int, recipe: Recipe) -> int:
-    return round(recipe.warmup * total_steps)
+    return 0 if recipe.schedule == "one_cycle" else round(recipe.warmup * total_steps)
 
 
 def find_schedule(name: str) -> Callable[[float, Recipe], float]:

@@ -1,7 +1,8 @@
 """One training loop for all recipes.
 
 An experiment's folder, `model/<recipe>/<exp>/`, holds `last.pt` (to go on from), `best.pt` (the highest validation mIoU
-without background), `recipe.json`, `log.csv`, `curves.png` and TensorBoard events; SWA adds `swa.pt`, the average.
+without background, or what else the recipe monitors), `recipe.json`, `log.csv`, `curves.png` and TensorBoard events;
+SWA adds `swa.pt`, the average. `Keeping` says where a run from a config file keeps the same.
 """
 
 import contextlib
@@ -25,10 +26,10 @@ from jingwei.errors import CheckpointError, InputError, SettingError, TrainingEr
 from jingwei.interrupts import Interrupted, Interrupts
 from jingwei.learning import DataKind, Learner, Place, Start, predicted
 from jingwei.legend import Legend, find_legend
-from jingwei.metrics import ConfusionMatrix
+from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.raster import read_crop
-from jingwei.recipes import Recipe, read_recipe
+from jingwei.recipes import SCORES, Recipe, read_recipe
 from jingwei.workspace import Workspace
 
 PICTURES = 4  # validation crops shown in TensorBoard
@@ -49,6 +50,28 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """Where a run's files go, and which it keeps beside the last and the best checkpoint."""
+
+    folder: Path
+    suffix: str = ".pt"
+    events: Path | None = None  # folder of TensorBoard's events; None: the run's own
+    tensorboard: bool = True
+    save_period: int = 0  # epochs from one `checkpoint-epochN` to the next, each to go on from; 0: none
+    log_steps: int = 0  # steps from one to the next whose loss TensorBoard shows; 0: epochs alone
+    config: str | None = None  # the config file that the run is from, kept as `config.json`
+
+    def file(self, name: str) -> Path:
+        """Where a checkpoint goes."""
+        return self.folder / f"{name}{self.suffix}"
+
+    @property
+    def going_on(self) -> str:
+        """How a run that was stopped goes on."""
+        return f"train.py -r {self.file('last')} goes on" if self.config else "the same command goes on"
+
+
+@dataclass(frozen=True)
 class TrainingData:
     """The crops of both sides of the split, and what they hold."""
 
@@ -58,6 +81,7 @@ class TrainingData:
     legend: Legend
     dtype: str
     statistics: Statistics
+    source: dict = field(default_factory=dict)  # see DataKind
 
     @property
     def bands(self) -> int:
@@ -66,11 +90,12 @@ class TrainingData:
     @property
     def kind(self) -> DataKind:
         pixels = np.array([crop.pixels for crop in self.training]).sum(axis=0)
-        return DataKind(self.dtype, self.statistics.mean, self.statistics.std, self.legend, tuple(pixels.tolist()))
+        mean, std = self.statistics.mean, self.statistics.std
+        return DataKind(self.dtype, mean, std, self.legend, tuple(pixels.tolist()), self.source)
 
 
 def read_training_data(workspace: Workspace) -> TrainingData:
-    """The crops that `generate_train_data.py` cut. Raises InputError where there are none."""
+    """The crops that `generate_train_data.py` cut, or a folder of samples was prepared into. InputError for none."""
     crops = read_crops(workspace.crops)
     training = [crop for crop in crops if crop.split == TRAIN]
     if not training:
@@ -78,33 +103,40 @@ def read_training_data(workspace: Workspace) -> TrainingData:
     legend = find_legend(str(workspace.train / "legend.json"))
     dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
     validation = [crop for crop in crops if crop.split == VALIDATION]
-    return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training))
+    source = workspace.train / "source.json"
+    source = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
+    return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source)
 
 
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
+    """Runs a recipe as the experiment `exp` of a workspace; see `run`."""
+    return run(workspace, recipe, Keeping(workspace.experiment(recipe.name, exp)), options)
+
+
+def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOptions) -> Path:
     """Runs a recipe, or goes on with it where an earlier run of the same recipe stopped. Returns the folder.
 
     Under `torchrun` all processes call it and train together. Raises SettingError where the folder holds an experiment
-    of other settings, TrainingError where the loss diverges, Interrupted (with last.pt saved) at Ctrl-C and SIGTERM.
+    of other settings, TrainingError where the loss diverges, Interrupted (with the last checkpoint saved) at Ctrl-C and
+    SIGTERM.
     """
     data = read_training_data(workspace)
     recipe = _with_steps(recipe.check(), data)
     device = _own_device(options.device)
-    folder = workspace.experiment(recipe.name, exp)
     with team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
-        run = _Run(recipe, data, options, device, crew, folder, interrupts)
+        run = _Run(recipe, data, options, device, crew, keeping, interrupts)
         if crew.leads:
-            stack.enter_context(only_run(folder))
+            stack.enter_context(only_run(keeping.folder))
         run.resume()
         run.check_team()
-        run.write_recipe()
+        run.write_settings()
         with run.journal():
             while run.place.epoch < recipe.epochs and not run.stops_early():
                 run.train_epoch()
-                run.score_epoch()
+                run.finish_epoch()
         if recipe.average_cycles:
             run.finish_average()
-    return run.folder
+    return keeping.folder
 
 
 def _own_device(name: str) -> torch.device:
@@ -125,7 +157,7 @@ def _with_steps(recipe: Recipe, data: TrainingData) -> Recipe:
 
 @dataclass
 class _Best:
-    """The best validation so far."""
+    """The best epoch so far, by what the recipe monitors: the higher the score, the better."""
 
     score: float = -math.inf
     epoch: int = 0
@@ -164,11 +196,12 @@ class _Run:
         options: RunOptions,
         device: torch.device,
         crew: Team,
-        folder: Path,
+        keeping: Keeping,
         interrupts: Interrupts,
     ):
         self.recipe, self.data, self.options = recipe, data, options
-        self.team, self.folder, self.interrupts = crew, folder, interrupts
+        self.team, self.keeping, self.folder, self.interrupts = crew, keeping, keeping.folder, interrupts
+        self.last, self.best_file = keeping.file("last"), keeping.file("best")
         self.place, self.best, self.epoch, self.bad_steps = Place(), _Best(), _Epoch(), 0
         start = Start(options.weights, options.init_from)
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
@@ -192,25 +225,25 @@ class _Run:
         here = torch.tensor([self.place.epoch, self.place.step], device=self.learner.device, dtype=torch.float64)
         if not torch.equal(self.team.total(here * here) * self.team.size, self.team.total(here) ** 2):
             problem = "is not the same for all processes"
-            raise CheckpointError(self.folder, problem, "put --data_dir into a folder that all machines share")
+            raise CheckpointError(self.folder, problem, "put it into a folder that all machines share")
 
     def _load(self) -> None:
         chosen = self.options.resume
-        path = chosen or self.folder / "last.pt"
+        path = chosen or self.last
         if not path.exists() and not chosen:
             self.learner.load_start()
             if self.team.leads:
-                (self.folder / "swa.pt").unlink(missing_ok=True)  # of a run whose last.pt was deleted
+                self.keeping.file("swa").unlink(missing_ok=True)  # of a run whose last.pt was deleted
             return
         checkpoint = load_checkpoint(path)
         state = checkpoint.training
         if state is None:
-            raise CheckpointError(path, "holds weights alone, no state to go on from", "give a last.pt")
+            raise CheckpointError(path, "holds weights alone, no state to go on from", f"give a {self.last.name}")
         if "in_progress" not in state:
             problem = "was written by an earlier version, which kept less of a run"
             raise CheckpointError(path, problem, "start anew from it: another --exp, with --weights and this file")
-        ours, theirs = self.recipe.to_dict(), checkpoint.recipe
-        changed = [f"{key} {theirs.get(key)} -> {value}" for key, value in ours.items() if theirs.get(key) != value]
+        ours, theirs = self.recipe.to_dict(), Recipe().to_dict() | checkpoint.recipe  # older ones have fewer fields
+        changed = [f"{key} {theirs[key]} -> {value}" for key, value in ours.items() if theirs[key] != value]
         if changed and not chosen:
             problem = f"holds an experiment with other settings ({', '.join(changed)})"
             raise SettingError(self.folder, problem, "name another --exp, or go on with the new settings by --resume")
@@ -220,30 +253,34 @@ class _Run:
         self.bad_steps = state["bad_steps"]
         if self.place.step > self.recipe.steps_per_epoch:  # epochs have become shorter
             self.place, self.epoch = Place(self.place.epoch), _Epoch()
-        if (self.folder / "best.pt").exists():
-            swa = self.folder / "swa.pt"  # written after last.pt; its average may be the best
-            averaged = load_checkpoint(swa).score if swa.exists() else -math.inf
+        if self.best_file.exists() and theirs["monitor"] == self.recipe.monitor:
+            swa = self.keeping.file("swa")  # written after last.pt; its average may be the best
+            averaged = self._score(load_checkpoint(swa).scores) if swa.exists() else -math.inf
             self.best = _Best(max(state["best_score"], averaged), state["best_epoch"])
         else:
-            self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best is not ours
+            self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best, or one in other terms
 
-    def write_recipe(self) -> None:
-        """Writes `recipe.json`, with the statistics that the network is fed by."""
+    def write_settings(self) -> None:
+        """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""
         if self.team.leads:
             kind = self.learner.kind
             content = self.recipe.to_dict() | {"statistics": {"mean": list(kind.mean), "std": list(kind.std)}}
             with whole_or_nothing(self.folder / "recipe.json") as part:
                 part.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            if self.keeping.config is not None:
+                with whole_or_nothing(self.folder / "config.json") as part:
+                    part.write_text(self.keeping.config, encoding="utf-8")
 
     def journal(self) -> contextlib.AbstractContextManager:
         """The log, which the leader keeps, opened for the rest of the run."""
         if not self.team.leads:
             return contextlib.nullcontext()
-        self.log = journal.Journal(self.folder, self.place.epoch, self.data.legend)
+        events = (self.keeping.events or self.folder) if self.keeping.tensorboard else None
+        self.log = journal.Journal(self.folder, self.place.epoch, self.data.legend, events)
         return self.log
 
-    def save(self, matrix: ConfusionMatrix | None = None) -> None:
-        """Writes `last.pt`: all that the run goes on from."""
+    def save(self, matrix: ConfusionMatrix | None = None, numbered: bool = False) -> None:
+        """Writes `last.pt`: all that the run goes on from; where it is `numbered`, `checkpoint-epochN.pt` before."""
         state = self.learner.state() | {
             "epoch": self.place.epoch,
             "step": self.place.step,
@@ -253,14 +290,17 @@ class _Run:
             "best_epoch": self.best.epoch,
         }
         if self.team.leads:
-            save_checkpoint(self.folder / "last.pt", self.learner.checkpoint(self.learner.model, matrix, state))
+            checkpoint = self.learner.checkpoint(self.learner.model, matrix, state)
+            if numbered:
+                save_checkpoint(self.keeping.file(f"checkpoint-epoch{self.place.epoch}"), checkpoint)
+            save_checkpoint(self.last, checkpoint)
 
     def stops_early(self) -> bool:
-        """Whether the best score is so old that the run ends."""
-        patience = self.recipe.early_stop
-        if not patience or self.place.epoch - 1 - self.best.epoch < patience:
+        """Whether the best epoch is so long ago that the run ends: asked after each that could have been better."""
+        patience, last = self.recipe.early_stop, self.place.epoch - 1
+        if not patience or last - self.best.epoch < patience or not self._is_judged(last):
             return False
-        self._say(f"no better validation mIoU for {patience} epochs: stopped after {self.place.epoch}")
+        self._say(f"no better {self.recipe.monitor} for {patience} epochs: stopped after {self.place.epoch}")
         return True
 
     def _stop_if_asked(self) -> None:
@@ -274,9 +314,7 @@ class _Run:
             self.save()
             self.team.wait()  # a process that left before the leader has saved would have torchrun end it
             place = f"epoch {self.place.epoch + 1}, step {self.place.step}"
-            raise Interrupted(
-                asked, f"stopped in {place}; {self.folder / 'last.pt'} is saved: the same command goes on"
-            )
+            raise Interrupted(asked, f"stopped in {place}; {self.last} is saved: {self.keeping.going_on}")
 
     def _say(self, text: str) -> None:
         if self.team.leads:
@@ -304,7 +342,10 @@ class _Run:
                 self.epoch.windows += sum(len(labels) for _, labels in batches) * self.team.size
                 begun = now
                 self.place = Place(epoch, self.place.step + 1)
-                self.learner.note_cycle_end(epoch * steps + self.place.step)
+                done = epoch * steps + self.place.step
+                self.learner.note_cycle_end(done)
+                if self.log and good and self.keeping.log_steps and done % self.keeping.log_steps == 0:
+                    self.log.add_step(done, values)
                 bar.update()
                 self._stop_if_asked()
 
@@ -328,45 +369,70 @@ class _Run:
         crops = ", ".join(dict.fromkeys(self.data.training[draw.crop].name for draw in draws))
         problem = f"the {name} is {values[name]} in epoch {epoch + 1}, step {step + 1}, with the crops {crops}"
         if self.bad_steps > self.options.skip_bad_steps:
-            last = self.folder / "last.pt"
-            kept = f"{last} is intact" if last.exists() else "nothing was saved yet"
+            kept = f"{self.last} is intact" if self.last.exists() else "nothing was saved yet"
             remedy = f"lower --base_lr, look at these crops, or allow some with --skip_bad_steps; {kept}"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy)
         self._say(f"{problem}: left out ({self.bad_steps} of {self.options.skip_bad_steps})")
 
-    def score_epoch(self) -> None:
-        """Scores the network after an epoch, and writes log and checkpoints."""
-        scored = self.learner.scored_model
-        # A team's processes have unlike numbers of crops, and stop together: after all of them.
-        after_each = self._stop_if_asked if self.team.size == 1 else None
-        matrix, pictures = self.learner.validate(self.validation, scored, PICTURES, after_each)
-        self._stop_if_asked()
-        group = self.learner.optimizer.param_groups[0]
-        momentum = group["momentum"] if "momentum" in group else group["betas"][0]
+    def finish_epoch(self) -> None:
+        """Scores the network after an epoch, where this one has a validation, and writes log and checkpoints."""
+        epoch, scored = self.place.epoch, self.learner.scored_model
+        matrix, pictures = self._validate(scored) if self._is_validated(epoch) else (None, [])
+        _, momentum = self.learner.pace(Place(epoch, self.recipe.steps_per_epoch - 1))
         row = {"momentum": momentum, **self.epoch.row()}
-        epoch = self.place.epoch
-        improved = self._remember(matrix, epoch)
+        if self.recipe.last_mult != 1:
+            row["lr heads"] = row["lr"] * self.recipe.last_mult
+        judged = scores(matrix, self.data.legend) if matrix else {}
+        improved = self._is_judged(epoch) and self._remember(self._score(judged, row.get("loss", math.inf)), epoch)
         self.place, self.epoch = Place(epoch + 1), _Epoch()
         if self.log:
-            self.log.add(epoch, row, matrix if self.data.validation else None)
+            self.log.add(epoch, row, matrix)
             self.log.show(epoch, pictures)
             if improved:
-                save_checkpoint(self.folder / "best.pt", self.learner.checkpoint(scored, matrix))
-        self.save(matrix)
+                save_checkpoint(self.best_file, self.learner.checkpoint(scored, matrix))
+        period = self.keeping.save_period
+        self.save(matrix, numbered=period > 0 and (epoch + 1) % period == 0)
         self.team.wait()
 
-    def _remember(self, matrix: ConfusionMatrix, epoch: int) -> bool:
-        """Notes a score. True where it is the best so far; without validation the last always is."""
-        score = matrix.mean_iou(self.data.legend.foreground)
-        score = -1.0 if math.isnan(score) else score  # nothing but background in the validation
-        if self.data.validation and not score > self.best.score:
+    def _validate(self, model: torch.nn.Module) -> tuple[ConfusionMatrix, list]:
+        # A team's processes have unlike numbers of crops, and stop together: after all of them.
+        after_each = self._stop_if_asked if self.team.size == 1 else None
+        result = self.learner.validate(self.validation, model, PICTURES, after_each)
+        self._stop_if_asked()
+        return result
+
+    def _is_validated(self, epoch: int) -> bool:
+        """Whether an epoch ends with a validation: every `val_period`-th, and the last."""
+        period = self.recipe.val_period
+        here = period > 0 and ((epoch + 1) % period == 0 or epoch + 1 == self.recipe.epochs)
+        return here and bool(self.data.validation)
+
+    def _is_judged(self, epoch: int) -> bool:
+        """Whether an epoch can be the best: those with a validation, where it is that which counts."""
+        return self._is_validated(epoch) if self._by_validation else True
+
+    @property
+    def _by_validation(self) -> bool:
+        return self.recipe.monitor in SCORES and self.recipe.val_period > 0 and bool(self.data.validation)
+
+    def _score(self, judged: dict, loss: float = math.inf) -> float:
+        """What the recipe monitors, the higher the better, of an epoch's validation scores and its training loss."""
+        if self.recipe.monitor == "loss":
+            return -loss
+        score = judged.get(self.recipe.monitor)
+        return -1.0 if score is None else score  # no validation, or nothing in it that counts
+
+    def _remember(self, score: float, epoch: int) -> bool:
+        """Notes a score. True where it is the best so far; where there is nothing to compare, the last always is."""
+        compared = self._by_validation or self.recipe.monitor == "loss"
+        if compared and not score > self.best.score:
             return False
         self.best = _Best(score, epoch)
         return True
 
     def finish_average(self) -> None:
         """Fits, scores and keeps the average of the cycles' ends; it becomes `best.pt` where it is the best."""
-        path = self.folder / "swa.pt"
+        path = self.keeping.file("swa")
         if path.exists() and load_checkpoint(path).recipe == self.recipe.to_dict():
             return
         if not self.learner.average.n_averaged:
@@ -380,9 +446,9 @@ class _Run:
         matrix, _ = self.learner.validate(self.validation, model)
         if self.team.leads:
             checkpoint = self.learner.checkpoint(model, matrix)
-            best = self._remember(matrix, self.recipe.epochs)
+            best = self._remember(self._score(checkpoint.scores), self.recipe.epochs)
             if best:
-                save_checkpoint(self.folder / "best.pt", checkpoint)
+                save_checkpoint(self.best_file, checkpoint)
             save_checkpoint(path, checkpoint)
             score = f"mIoU {checkpoint.score:.4f}" if self.data.validation else "no validation"
             count = int(self.learner.average.n_averaged)

@@ -374,6 +374,31 @@ def test_sums_of_losses_are_parsed_with_their_weights():
     assert parse_loss("focal + 0.5*lovasz") == {"focal": (1.0, focal), "lovasz": (0.5, lovasz)}
 
 
+def test_the_contest_trainers_names_are_taken_too():
+    assert parse_loss("CrossEntropyLoss2d") == parse_loss("cross_entropy")
+    assert parse_loss("DiceLoss") == parse_loss("dice")
+    assert parse_loss("FocalLoss") == parse_loss("focal")
+    assert parse_loss("LovaszSoftmax") == parse_loss("lovasz")
+    assert parse_loss("CE_DiceLoss") == parse_loss("cross_entropy + dice")
+    assert parse_loss("0.5*CE_DiceLoss + 2*LovaszSoftmax") == parse_loss("0.5*cross_entropy+0.5*dice+2*lovasz")
+    with pytest.raises(SettingError, match="dice is in it twice"):
+        parse_loss("CE_DiceLoss+dice")
+    recipe = replace(CROSS_ENTROPY, loss="CE_DiceLoss", class_weights="balanced").check()
+    assert set(build_loss(recipe, [3, 2, 1, 1])) == {"cross_entropy", "dice"}
+    with pytest.raises(SettingError, match="class_weights is given, but the loss DiceLoss has no use for it"):
+        replace(recipe, loss="DiceLoss").check()
+
+
+def test_hand_computed_sum_of_cross_entropy_and_dice():
+    # Two pixels of class 0 and 1, both sure of class 0 to 3/4: -log of 3/4 and of 1/4; Dice scores 2 * 3/4 / (3/2 + 1)
+    # and 2 * 1/4 / (1/2 + 1).
+    logits = torch.tensor([3.0, 1.0]).log().view(1, 2, 1, 1).expand(1, 2, 1, 2)
+    labels = torch.tensor([[[0, 1]]])
+    terms = build_loss(replace(CROSS_ENTROPY, loss="CE_DiceLoss"), [1, 1]).values()
+    value = sum(factor * loss(logits, labels) for factor, loss in terms)
+    assert value.item() == pytest.approx(-(log(3 / 4) + log(1 / 4)) / 2 + 1 - (0.6 + 1 / 3) / 2)
+
+
 @pytest.mark.parametrize("text", ["tversky", "", "focal+", "x*focal", "0.5*", "focal*0.5", "+", "focal+0.5*jaccard"])
 def test_what_is_no_loss_is_refused_with_the_known_ones(text):
     with pytest.raises(SettingError, match="is no loss: known are cross_entropy, focal, lovasz, dice;"):

@@ -1,9 +1,11 @@
 """Step 2: training, with a flag for each field of a recipe."""
 
 import argparse
+import sys
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
+from jingwei.cli.config import asks_for_config, train_from_config
 from jingwei.cli.parser import Parser, command, cores, experiment_name, not_negative, workspace_flags
 from jingwei.errors import SettingError
 from jingwei.recipes import Recipe
@@ -11,9 +13,13 @@ from jingwei.workspace import Workspace
 
 
 @command
-def train_command(recipe: Recipe) -> None:
-    """Step 2: trains a recipe, or scores what it trained."""
-    parser = Parser(f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation.")
+def train_command(recipe: Recipe, configs: bool = False) -> None:
+    """Step 2: trains a recipe, or scores what it trained. With `configs`, trains config files of system B too."""
+    if configs and asks_for_config(sys.argv[1:]):
+        train_from_config()
+        return
+    about = f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation."
+    parser = Parser(about + " With -c FILE, trains system B as a config file says: see -c FILE -h." * configs)
     workspace_flags(parser, workers=False)
     parser.flag("train", "train; without it, score best.pt and print the table", action="store_true")
     text = "name of the experiment: a folder under DIR/model/<recipe>/"

@@ -146,6 +146,7 @@ ALIASES = {
     "PSPDenseNet": "pspdensenet",
     "DeepLabV3": "deeplabv3",
     "SegFormer": "segformer",
+    "AttentionUNet": "attention_unet",
 }
 
 

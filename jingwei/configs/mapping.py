@@ -1,0 +1,273 @@
+"""What a config file's sections say, in this library's own terms: a recipe, and a data set in folders."""
+
+import math
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from jingwei.configs.reading import Reading, short
+from jingwei.configs.sections import (
+    LOADERS,
+    MONITORS,
+    OPTIMIZERS,
+    SCHEDULERS,
+    Arch,
+    ConfigFile,
+    OneCycleArgs,
+    Optimizer,
+    Scheduler,
+    TrainArgs,
+    Trainer,
+)
+from jingwei.legend import NODATA, Legend, find_legend
+from jingwei.preparing import SPLITS, FolderData
+from jingwei.recipes import Recipe, in_words, is_of
+from jingwei.sar import SarSettings
+
+TILE = 1024  # px: from tiles of that side, windows of 512 px can be taken at half their scale
+AUXILIARY = {"pspnet": 0.4, "pspdensenet": 0.4}  # weights of the auxiliary heads that papers have
+TAKEN = ("data", "runs")  # folders under save_dir that are of no run
+# The fields of a recipe that keys of the file set.
+KEYS = {
+    "name": "name",
+    "model": "arch.type",
+    **{name: f"arch.args.{name}" for name in ("backbone", "freeze_bn", "freeze_backbone", "pretrained")},
+    "output_stride": "arch.args.output_stride",
+    "sync_bn": "use_synch_bn",
+    "batch_size": "train_loader.args.batch_size",
+    "crop_sizes": "train_loader.args.crop_size",
+    "crop_size": "train_loader.args.crop_size",
+    "min_scale": "train_loader.args.scale",
+    "max_scale": "train_loader.args.scale",
+    **{name: f"train_loader.args.{name}" for name in ("flip", "rotate", "blur")},
+    "optimizer": "optimizer.type",
+    "base_lr": "optimizer.args.lr",
+    "last_mult": "optimizer.differential_lr",
+    "weight_decay": "optimizer.args.weight_decay",
+    "momentum": "optimizer.args.momentum",
+    "loss": "loss",
+    "schedule": "lr_scheduler.type",
+    "warmup": "lr_scheduler.args.warmup_epochs",
+    "power": "lr_scheduler.args.power",
+    "cycles": "lr_scheduler.args.cycles",
+    "rise": "lr_scheduler.args.phase1",
+    "start_div": "lr_scheduler.args.start_div_factor",
+    "end_div": "lr_scheduler.args.div_factor",
+    "low_momentum": "lr_scheduler.args.momentums",
+    "high_momentum": "lr_scheduler.args.momentums",
+    "epochs": "trainer.epochs",
+    "monitor": "trainer.monitor",
+    "early_stop": "trainer.early_stop",
+    "val_period": "trainer.val_per_epochs",
+}
+
+
+def recipe_of(file: ConfigFile, reading: Reading) -> Recipe:
+    """The recipe that a file describes; what is impossible is noted."""
+    reading.at_least("n_gpu", file.n_gpu, 0)
+    if file.name and (not re.fullmatch(r"[^/\\\s]+", file.name) or not file.name.strip(".")):
+        reading.problems.append(f"name is {short(file.name)}, which can't be a folder")
+    if file.name in TAKEN:
+        reading.problems.append(f"name is {short(file.name)}, which is a folder of other things under save_dir")
+    if file.ignore_index != NODATA:
+        remedy = f"pixels of no class are {NODATA} here, and the legend says which these are"
+        reading.problems.append(f"ignore_index is {file.ignore_index}, not {NODATA}: {remedy}")
+    recipe = Recipe(
+        **{"name": file.name, "sync_bn": file.use_synch_bn, "quarter_turns": False, "jitter": 0.0}
+        | _network(reading, file.arch)
+        | _windows(reading, file.train_loader.args)
+        | _optimizer(reading, file.optimizer)
+        | _loss(reading, file.loss)
+        | _schedule(reading, file.lr_scheduler, file.trainer.epochs)
+        | _trainer(reading, file.trainer)
+        | _own_fields(reading, file.recipe)
+    )
+    reading.problems += [f"{KEYS.get(name, f'recipe.{name}')} {problem}" for name, problem in recipe.problems()]
+    return recipe
+
+
+def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | None:
+    """The data set that a file names; None without a legend. What is impossible is noted."""
+    loader, args, validation = file.train_loader, file.train_loader.args, file.val_loader
+    where = "train_loader.args"
+    kind = reading.choice("train_loader.type", loader.type, LOADERS)
+    if validation.type is not None and loader.type and validation.type != loader.type:
+        reading.problems.append(f"val_loader.type is {validation.type}, but train_loader.type is {loader.type}")
+    if args.val:
+        reading.problems.append(f"{where}.val is true, but it is the training's")
+    if not validation.args.val:
+        reading.problems.append("val_loader.args.val is false: where none is wanted, set trainer.val to false")
+    reading.at_least(f"{where}.num_workers", args.num_workers, 0)
+    split = "folders" if args.split == "train" else args.split
+    if split not in SPLITS:
+        reading.problems.append(f"{where}.split is {short(args.split)}: known are {', '.join(SPLITS)}")
+    if not 0 <= args.val_fraction < 1:
+        reading.problems.append(f"{where}.val_fraction is {args.val_fraction}, not from 0 to below 1")
+    reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
+    root = _root(reading, args.data_dir, validation.args.data_dir)
+    legend = _legend(reading, args.legend, kind)
+    sar = _sar(reading, args.sar, kind)
+    if legend is None:
+        return None
+    needed = math.ceil(max(recipe.crop_sizes) / min(1.0, recipe.min_scale)) if recipe.min_scale > 0 else TILE
+    return FolderData(root, legend, sar, split, args.val_fraction, args.tile_size or max(TILE, needed))
+
+
+def _network(reading: Reading, arch: Arch) -> dict:
+    from jingwei.models import ALIASES, MODELS, find_backbone  # here, because -h needs no networks
+    from jingwei.models.families import find_output_stride
+    from jingwei.models.pretrained import has_imagenet
+
+    args = arch.args
+    values = {"freeze_bn": args.freeze_bn, "freeze_backbone": args.freeze_backbone}
+    reading.at_least("arch.args.in_channels", args.in_channels, 1)
+    family = reading.choice("arch.type", arch.type, ALIASES | {name: name for name in MODELS})
+    if family is None:
+        return values
+    with reading.noting(f"arch.args.backbone {args.backbone}"):
+        find_backbone(args.backbone, family)
+    with reading.noting(f"arch.args.output_stride {args.output_stride}"):
+        find_output_stride(args.output_stride, family)
+    if args.pretrained and not has_imagenet(family):
+        reading.problems.append(f"arch.args.pretrained is true, but there are no ImageNet weights for {arch.type}")
+    return values | {
+        "model": family,
+        "backbone": args.backbone,
+        "output_stride": args.output_stride,
+        "pretrained": has_imagenet(family) if args.pretrained is None else args.pretrained,
+        "aux_weight": AUXILIARY.get(family, 0.0),
+    }
+
+
+def _windows(reading: Reading, args: TrainArgs) -> dict:
+    scale = args.scale if isinstance(args.scale, tuple) else (0.5, 2.0) if args.scale else (1.0, 1.0)
+    if len(scale) != 2:
+        reading.problems.append("train_loader.args.scale is no pair: write [smallest, largest]")
+        scale = (1.0, 1.0)
+    if not args.shuffle:
+        reading.problems.append("train_loader.args.shuffle is false, but windows are always drawn at random")
+    reading.at_least("train_loader.args.base_size", args.base_size, 1)
+    values = {"batch_size": args.batch_size, "crop_sizes": (args.crop_size,)}
+    if not args.augment:
+        return values | {"min_scale": 1.0, "max_scale": 1.0, "flip": False, "rotate": 0.0, "blur": 0.0}
+    # A number stands for itself; true and false are no numbers here.
+    rotate = args.rotate if not isinstance(args.rotate, bool) else 10.0 * args.rotate
+    blur = args.blur if not isinstance(args.blur, bool) else 0.5 * args.blur
+    return values | {
+        "min_scale": scale[0],
+        "max_scale": scale[1],
+        "flip": args.flip,
+        "rotate": float(rotate),
+        "blur": float(blur),
+    }
+
+
+def _optimizer(reading: Reading, optimizer: Optimizer) -> dict:
+    args, name = optimizer.args, reading.choice("optimizer.type", optimizer.type, OPTIMIZERS)
+    rate = args.lr
+    if not rate > 0:
+        reading.problems.append(f"optimizer.args.lr is {rate}, not above 0")
+        rate = 0.01
+    values = {"base_lr": rate, "weight_decay": args.weight_decay, "momentum": args.momentum}
+    if optimizer.differential_lr:
+        values |= {"base_lr": rate / 10, "last_mult": 10.0}
+    return values | ({"optimizer": name} if name else {})
+
+
+def _loss(reading: Reading, loss: str) -> dict:
+    if not loss:
+        return {}
+    from jingwei.losses import parse_loss
+
+    with reading.noting(f"loss {loss}"):
+        parse_loss(loss)
+        return {"loss": loss}
+    return {}
+
+
+def _schedule(reading: Reading, scheduler: Scheduler, epochs: int) -> dict:
+    known = reading.choice("lr_scheduler.type", scheduler.type, SCHEDULERS)
+    if known is None:
+        return {}
+    name, kind = known
+    args = reading.section(kind, scheduler.args, "lr_scheduler.args")
+    if isinstance(args, OneCycleArgs):
+        values = {
+            "schedule": name,
+            "rise": args.phase1,
+            "start_div": args.start_div_factor,
+            "end_div": args.div_factor,
+        }
+        if len(args.momentums) != 2:
+            reading.problems.append("lr_scheduler.args.momentums is no pair: write [lowest, highest]")
+            return values
+        return values | {"low_momentum": args.momentums[0], "high_momentum": args.momentums[1]}
+    values = {"schedule": name, "warmup": 0.0}
+    if not 0 <= args.warmup_epochs < max(1, epochs):
+        reading.problems.append(f"lr_scheduler.args.warmup_epochs is {args.warmup_epochs}, of {epochs} epochs")
+    else:
+        values["warmup"] = args.warmup_epochs / max(1, epochs)
+    return values | {key: getattr(args, key) for key in ("power", "cycles") if hasattr(args, key)}
+
+
+def _trainer(reading: Reading, trainer: Trainer) -> dict:
+    reading.at_least("trainer.save_period", trainer.save_period, 0)
+    reading.at_least("trainer.log_per_iter", trainer.log_per_iter, 0)
+    reading.at_least("trainer.val_per_epochs", trainer.val_per_epochs if trainer.val else None, 1)
+    values = {"epochs": trainer.epochs, "val_period": max(1, trainer.val_per_epochs) if trainer.val else 0}
+    words = " ".join(trainer.monitor.split())
+    monitor = reading.choice("trainer.monitor", words, MONITORS)
+    if monitor is None:
+        return values
+    if not trainer.val and words.startswith("max"):
+        reading.problems.append(f"trainer.monitor is {words}, but trainer.val is false: take min loss or off")
+    return values | {"monitor": monitor, "early_stop": 0 if monitor == "off" else trainer.early_stop}
+
+
+def _own_fields(reading: Reading, content: dict) -> dict:
+    """The section `recipe`."""
+    own = {each.name: each.type for each in fields(Recipe) if each.name not in KEYS}
+    values = {}
+    for name, value in content.items():
+        if name in KEYS:
+            reading.problems.append(f"recipe.{name} is no key: it is {KEYS[name]}")
+        elif name not in own:
+            reading.problems.append(f"recipe.{name} is no key: known are {', '.join(own)}")
+        elif not is_of(own[name], value):
+            reading.problems.append(f"recipe.{name} is {short(value)}, not {in_words(own[name])}")
+        else:
+            values[name] = tuple(value) if isinstance(value, list) else value
+    return values
+
+
+def _root(reading: Reading, train: str, validation: str | None) -> Path:
+    """The folder of a data set that both loaders name: itself, or its train/ and its valid/."""
+    root = Path(train)
+    if validation is None or not train or Path(validation) == root:
+        return root
+    if root.name == "train" and Path(validation).parent == root.parent:
+        return root.parent
+    problem = f"val_loader.args.data_dir is {validation}, not the valid/ beside {train}"
+    reading.problems.append(f"{problem}: name one folder that holds train/ and valid/ in both")
+    return root
+
+
+def _legend(reading: Reading, name: str | None, kind: tuple | None) -> Legend | None:
+    name = name or (kind[0] if kind else None)
+    if name:
+        with reading.noting(f"train_loader.args.legend {name}"):
+            return find_legend(name)
+    elif kind:
+        reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend)")
+    return None
+
+
+def _sar(reading: Reading, settings: SarSettings | None, kind: tuple | None) -> SarSettings | None:
+    if kind and kind[1] is False and settings:
+        reading.problems.append("train_loader.args.sar is given, but the type is optical: take GF3 or Folders")
+    if kind and kind[1]:
+        settings = settings or SarSettings()
+    if settings:
+        with reading.noting("train_loader.args.sar"):
+            return settings.check()
+    return None

@@ -1,0 +1,78 @@
+"""Sections of JSON content as objects, and a list of all that is wrong with them."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import get_args
+
+from jingwei.errors import SettingError
+from jingwei.recipes import in_words, is_of
+
+
+class Reading:
+    """Reads a file's content, noting all that is wrong; defaults stand for what is."""
+
+    def __init__(self):
+        self.problems: list[str] = []
+
+    def section(self, kind: type, content, where: str = ""):
+        """A section of the file as an object of its kind."""
+        if not isinstance(content, dict):
+            self.problems.append(f"{where or 'the file'} is {short(content)}, not a section {{...}}")
+            return kind()
+        before = f"{where}." if where else ""
+        known = [each.name for each in fields(kind)]
+        for key in content:
+            if key not in known:
+                self.problems.append(f"{before}{key} is no key: known are {', '.join(known)}")
+        values = {}
+        for each in fields(kind):
+            key, inner = f"{before}{each.name}", _section_kind(each.type)
+            if each.name not in content:
+                if each.metadata.get("required"):
+                    self.problems.append(f"{key} is missing ({each.metadata['help']})")
+                if is_dataclass(each.type):
+                    values[each.name] = self.section(each.type, {}, key)
+                continue
+            value = content[each.name]
+            if inner and (value is not None or is_dataclass(each.type)):
+                values[each.name] = self.section(inner, value, key)
+            elif is_of(each.type, value):
+                values[each.name] = tuple(value) if isinstance(value, list) else value
+            else:
+                self.problems.append(f"{key} is {short(value)}, not {in_words(each.type)}")
+        return kind(**values)
+
+    @contextlib.contextmanager
+    def noting(self, key: str) -> Iterator[None]:
+        """Notes a SettingError as a problem of a key."""
+        try:
+            yield
+        except SettingError as error:
+            _, problem, remedy = error.args
+            self.problems.append(f"{key}: {problem}, {remedy}")
+
+    def at_least(self, key: str, number: float | None, least: int) -> None:
+        """Notes a number that is too small; None is none."""
+        if number is not None and number < least:
+            self.problems.append(f"{key} is {number}, below {least}")
+
+    def choice(self, key: str, value: str, choices):
+        """What a value stands for among choices (a dict); None, and a problem, where it is none of them."""
+        if value and value not in choices:  # an empty one is missing, and was noted
+            self.problems.append(f"{key} is {short(value)}: known are {', '.join(choices)}")
+        return choices.get(value)
+
+
+def _section_kind(kind) -> type | None:
+    """The class of a section, of one that may be null too; None for what is no section."""
+    kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
+    return next((each for each in kinds if is_dataclass(each)), None)
+
+
+def short(value) -> str:
+    """A value as JSON has it, cut where it is long."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."

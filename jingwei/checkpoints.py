@@ -32,6 +32,7 @@ class Checkpoint:
     scores: dict = field(default_factory=dict)
     path: Path | None = None  # where it was read from
     training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
+    source: dict = field(default_factory=dict)  # how radar files become its input (SarSettings); {}: files as they are
 
     @property
     def score(self) -> float:
@@ -63,6 +64,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
         "scores": checkpoint.scores,
         "training": checkpoint.training,
+        "source": checkpoint.source,
     }
     with whole_or_nothing(path) as part, open(part, "wb") as file:
         try:
@@ -81,7 +83,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError(path, "is no checkpoint of this library", "give a last.pt or best.pt under model/")
     try:
         return _from_content(content, path)
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         problem = f"was written by another version ({error!r})"
         raise CheckpointError(path, problem, "use the version that wrote it, or train again") from error
 
@@ -94,10 +96,12 @@ def _from_content(content: dict, path: Path) -> Checkpoint:
         std=tuple(content["std"]),
         legend=legend_from_dict(content["legend"], where=path),
         recipe=content["recipe"],
-        weights=content["weights"],
+        # DistributedDataParallel and DataParallel put a prefix before every name.
+        weights={name.removeprefix("module."): tensor for name, tensor in content["weights"].items()},
         scores=content["scores"],
         path=path,
         training=content["training"],
+        source=content.get("source", {}),  # older files have none
     )
 
 

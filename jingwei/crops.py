@@ -11,6 +11,7 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from jingwei.outputs import whole_or_nothing
 
 SPLIT_GAP = 16  # px between validation pixels and training blocks: more than the blur of a label's edge
 TRAIN, VALIDATION = "train", "validation"
+K = TypeVar("K")  # what names a block
 _FIXED = ("name", "scene", "row", "col", "height", "width", "valid", "split")
 
 
@@ -122,16 +124,21 @@ def scene_blocks(height: int, width: int, crop_size: int) -> Blocks:
 
 
 def choose_validation(crops: list[Crop], blocks: dict[str, Blocks], fraction: float) -> set[tuple[str, int]]:
-    """Blocks (scene, number) for validation, so that each class has about `fraction` of its pixels there.
+    """Blocks (scene, number) for validation, so that each class has about `fraction` of its pixels there."""
+    counts: dict[tuple[str, int], np.ndarray] = {}
+    for crop in crops:
+        key = (crop.scene, blocks[crop.scene].of(crop.window))
+        counts[key] = counts.get(key, 0) + np.array(crop.pixels, np.float64)
+    return choose_blocks(counts, fraction)
+
+
+def choose_blocks(counts: dict[K, np.ndarray], fraction: float) -> set[K]:
+    """Of blocks of any kind, with their pixels per class, those for validation: `fraction` of each class, or nearly.
 
     First, the rarest first, every class that lives in two blocks or more gets one, the one with the fewest pixels in
     all; then blocks are added as long as one brings the shares of all classes nearer to `fraction`. No class loses its
     last training block, so a class that lives in one block stays in training.
     """
-    counts: dict[tuple[str, int], np.ndarray] = {}
-    for crop in crops:
-        key = (crop.scene, blocks[crop.scene].of(crop.window))
-        counts[key] = counts.get(key, 0) + np.array(crop.pixels, np.float64)
     if fraction <= 0 or len(counts) < 2:
         return set()
     keys = sorted(counts, key=lambda key: hashlib.sha256(f"{key}".encode()).digest())  # no side of a scene comes first

@@ -37,7 +37,7 @@ from jingwei.legend import NODATA, Legend
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.pictures import natural
 from jingwei.png import write_png
-from jingwei.scheduling import Cluster, Here, Task
+from jingwei.scheduling import Cluster, Here, Task, Threads
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
 
@@ -81,23 +81,33 @@ def cut_train(
     settings: CutSettings,
     legend: Legend,
     workers: int,
-    scheduler: Here | Cluster | None = None,
+    scheduler: Here | Threads | Cluster | None = None,
+    sides: dict[str, str] | None = None,
 ) -> list[Crop]:
     """Cuts training scenes into `train/data`, `train/label` and `train/crops.csv`; returns the crops, split.
 
     A scene that was cut before from the same files with the same settings is not cut again. Each scene is a task for
-    the scheduler. Raises OutputError where another run is cutting into the same folder.
+    the scheduler. `sides` gives each scene by name, as a whole, to TRAIN or VALIDATION: for many small scenes, which
+    then share one progress bar and get no pictures of the split. Raises OutputError where another run is cutting into
+    the same folder.
     """
     settings.check()
     with only_run(workspace.train):
-        tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers)) for scene in scenes]
-        done = {task.arguments[1].name: cut for task, cut in (scheduler or Here()).run(tasks)}
+        tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers, not sides)) for scene in scenes]
+        done = {}
+        for task, cut in tqdm((scheduler or Here()).run(tasks), "cut", len(tasks), disable=None if sides else True):
+            done[task.arguments[1].name] = cut
         cuts = {scene.name: done[scene.name] for scene in scenes}
-        return _share_out(workspace, scenes, cuts, settings, legend)
+        return _share_out(workspace, scenes, cuts, settings, legend, sides)
 
 
 def _share_out(
-    workspace: Workspace, scenes: list[Scene], cuts: dict[str, SceneCut], settings: CutSettings, legend: Legend
+    workspace: Workspace,
+    scenes: list[Scene],
+    cuts: dict[str, SceneCut],
+    settings: CutSettings,
+    legend: Legend,
+    sides: dict[str, str] | None,
 ) -> list[Crop]:
     """Splits the crops of all scenes into training and validation, and leaves what training reads."""
     if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
@@ -106,16 +116,19 @@ def _share_out(
     blocks = {name: scene_blocks(cut.height, cut.width, settings.crop_size) for name, cut in cuts.items()}
     crops = [crop for cut in cuts.values() for crop in cut.crops]
     if not crops:
-        names = ", ".join(scene.name for scene in scenes)
+        names = ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if scenes[8:] else "")
         raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
-    validation = choose_validation(crops, blocks, settings.val_fraction)
+    if sides:
+        validation = {(name, n) for name in cuts if sides[name] == VALIDATION for n in range(len(blocks[name]))}
+    else:
+        validation = choose_validation(crops, blocks, settings.val_fraction)
     for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
         _delete_strays(folder, crops)
     crops = _split(workspace, crops, blocks, validation)
     _delete_strays(workspace.train / "label", crops)
     with whole_or_nothing(workspace.train / "legend.json") as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
-    for scene in scenes:
+    for scene in [] if sides else scenes:
         _draw_split(workspace, scene, blocks[scene.name], validation)
     write_crops(workspace.crops, crops)
     return crops
@@ -130,19 +143,23 @@ def _whole_label(workspace: Workspace, name: str) -> Path:
     return workspace.train / ".parts" / "label" / f"{Path(name).stem}.png"
 
 
-def _cut_or_reuse(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int) -> SceneCut:
+def _cut_or_reuse(
+    workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int, alone: bool
+) -> SceneCut:
+    """Cuts a scene unless that was done. `alone`: it shows its own progress, and leaves a picture for the split's."""
     if scene.label is None:
         expected = scene.image.with_name(f"{scene.name}_label{scene.image.suffix}")
         raise InputError(scene.image, f"has no label {expected.name}", "put it beside the scene")
     parts = _parts(workspace, scene)
     how = asdict(replace(settings, val_fraction=0))  # a new split needs no new cut
-    mark = stamp(scene.image, scene.label, **how, legend=legend.to_dict())
+    mark = stamp(*scene.sources, **how, **scene.reading, legend=legend.to_dict())
     if parts.exists():
         content = json.loads(parts.read_text(encoding="utf-8"))
-        if content.pop("stamp") == mark:
+        if content.pop("stamp") == mark and (parts.with_suffix(".png").exists() or not alone):
             return SceneCut(crops=[_crop_from_json(crop) for crop in content.pop("crops")], **content)
-    cut, preview = _cut_scene(workspace, scene, settings, legend, workers)
-    write_png(parts.with_suffix(".png"), preview)
+    cut, preview = _cut_scene(workspace, scene, settings, legend, workers, alone)
+    if alone:
+        write_png(parts.with_suffix(".png"), preview)
     with whole_or_nothing(parts) as part:
         part.write_text(json.dumps({"stamp": mark, **asdict(cut)}), encoding="utf-8")
     return cut
@@ -153,9 +170,9 @@ def _crop_from_json(content: dict) -> Crop:
     return Crop(**content | tuples | {"window": Window(*content["window"])})
 
 
-def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int):
-    """Streams one scene into crop files. Returns its SceneCut and its preview (HWC RGB)."""
-    with raster.open_image(scene.image) as image, raster.open_labels(scene.label) as label:
+def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int, alone: bool):
+    """Streams one scene into crop files. Returns its SceneCut and, where it is cut alone, its preview (HWC RGB)."""
+    with scene.open_image() as image, scene.open_labels() as label:
         raster.check_same_size(label, image)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)
@@ -165,7 +182,7 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         cols = starts(image.width, size, settings.stride)
         pending: deque[Future[Crop | None]] = deque()
         crops: list[Crop | None] = []
-        bar = _progress(image, f"cut {scene.name}")
+        bar = _progress(image, f"cut {scene.name}", alone)
         with bar, ThreadPoolExecutor(workers) as pool:
             try:
                 bands = _bands(image, label, starts(image.height, size, settings.stride), size)
@@ -186,10 +203,12 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
                 pool.shutdown(cancel_futures=True)
                 cutter.delete_written()
                 raise
-        if not cutter.any_valid:
+        if alone and not cutter.any_valid:
             raise InputError(scene.image, "has no valid pixel: all are transparent or nodata", "check its alpha")
         kept = [crop for crop in crops if crop is not None]
-        return SceneCut(image.height, image.width, image.bands, image.dtype.name, kept), cutter.preview()
+        return SceneCut(
+            image.height, image.width, image.bands, image.dtype.name, kept
+        ), cutter.preview() if alone else None
 
 
 def _bands(image: raster.Raster, label: raster.Raster, rows: list[int], size: int) -> Iterator[tuple]:
@@ -343,8 +362,9 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
     return True
 
 
-def _progress(image: raster.Raster, what: str) -> tqdm:
-    return tqdm(total=image.height * image.width, unit="px", unit_scale=True, desc=what, disable=None)
+def _progress(image: raster.Raster, what: str, shown: bool = True) -> tqdm:
+    total = image.height * image.width
+    return tqdm(total=total, unit="px", unit_scale=True, desc=what, disable=None if shown else True)
 
 
 def _rows(image: raster.Raster) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

@@ -4,6 +4,8 @@ A legend file looks like this (`background: null` says that no class is backgrou
 
     {"name": "dubai", "background": null,
      "classes": [{"id": 0, "name": "land", "color": "#8429F6"}, ...]}
+
+A class whose pixels have another value than its id in masks says so: `"value": 255` (for masks of 0 and 255, say).
 """
 
 import json
@@ -18,11 +20,20 @@ NODATA = 255  # the id of "no label here, and none wanted": outside the flight, 
 
 @dataclass(frozen=True)
 class LandClass:
-    """One class of a legend. `color` is (red, green, blue), 0 to 255."""
+    """One class of a legend. `color` is (red, green, blue), 0 to 255.
+
+    `value` stands for the class in masks of one band; None: its id does. A class may have NODATA's 255 there.
+    """
 
     id: int
     name: str
     color: tuple[int, int, int]
+    value: int | None = None
+
+    @property
+    def mask_value(self) -> int:
+        """The pixel value that stands for the class in masks."""
+        return self.id if self.value is None else self.value
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,10 @@ class Legend:
 
     def to_dict(self) -> dict:
         """The legend as its JSON file has it."""
-        classes = [{"id": c.id, "name": c.name, "color": "#{:02X}{:02X}{:02X}".format(*c.color)} for c in self.classes]
+        classes = []
+        for c in self.classes:
+            entry = {"id": c.id, "name": c.name, "color": "#{:02X}{:02X}{:02X}".format(*c.color)}
+            classes.append(entry if c.value is None else entry | {"value": c.value})
         return {"name": self.name, "background": self.background, "classes": classes}
 
 
@@ -78,11 +92,19 @@ def legend_from_dict(content, where="legend") -> Legend:
             color = _rgb(entry["color"])
             if entry["id"] != position:
                 problems.append(f"class {entry['name']!r} has id {entry['id']} at place {position}")
-            parsed.append(LandClass(position, str(entry["name"]), color))
+            value = entry.get("value")
+            if value is not None and (type(value) is not int or not 0 <= value <= 255):
+                problems.append(f"class {entry['name']!r} has value {value!r}, which is no whole number from 0 to 255")
+                value = None
+            parsed.append(LandClass(position, str(entry["name"]), color, value))
         except (KeyError, TypeError, ValueError):
             problems.append(f"class at place {position} is not id, name, color as #RRGGBB: {entry!r}")
     names = [land_class.name for land_class in parsed]
     problems += [f"two classes are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
+    values = [land_class.mask_value for land_class in parsed]
+    for value in sorted({v for v in values if values.count(v) > 1}):
+        same = " and ".join(repr(c.name) for c in parsed if c.mask_value == value)
+        problems.append(f"in masks {value} would stand for {same}: give each a `value` of its own")
     background = content.get("background", 0)
     if background is not None and background not in range(len(classes)):
         problems.append(f"background {background!r} is no class id")

@@ -10,6 +10,8 @@ DIR/test/mask3/<recipe>_<exp>.tif              3 predictions
 DIR/test/mask3/probabilities/                  3 the same names: a band per class, 255 = certain, for soft votes
 DIR/test/mask3/vote.tif                        4 with agreement.tif, entropy.tif; then filled.tif (5)
 DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
+DIR/polygons/image_3.gpkg                      the final map (filled, else vote, else the best prediction) as polygons
+DIR/sample/image_3.gpkg                        points of the final map for people to label
 """
 
 import hashlib
@@ -19,9 +21,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jingwei import __version__
+from jingwei import __version__, raster
 from jingwei.errors import InputError
-from jingwei.raster import read_tags
 
 SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg")
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
@@ -46,6 +47,24 @@ class Scene:
         match = re.fullmatch(r"image_(\w+)", self.name)
         return match[1] if match else f"_{self.name}"
 
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that it is read from."""
+        return (self.image, self.label) if self.label else (self.image,)
+
+    @property
+    def reading(self) -> dict:
+        """The settings that change what is read from them."""
+        return {}
+
+    def open_image(self) -> raster.Raster:
+        """Its pixels, to be read."""
+        return raster.open_image(self.image)
+
+    def open_labels(self) -> raster.Raster:
+        """Its labels, to be read: class ids."""
+        return raster.open_labels(self.label)
+
 
 @dataclass(frozen=True)
 class Workspace:
@@ -54,14 +73,14 @@ class Workspace:
     root: Path
 
     def train_scenes(self) -> list[Scene]:
-        """The scenes `image_N` of all folders named like `*train*`, each with its label."""
+        """The scenes `image_N` of all folders named like `*train*` (at the start of a word), each with its label."""
         scenes = [Scene(p, label_of(p)) for p in self._images("train")]
         if not scenes:
             raise self._nothing("train")
         return scenes
 
     def test_scenes(self) -> list[Scene]:
-        """The scenes `image_N` of all folders named like `*test*`, with labels where somebody has them."""
+        """The scenes `image_N` of all folders named like `*test*` (at a word's start), labelled where labels are."""
         scenes = [Scene(p, self.truth(p)) for p in self._images("test")]
         if not scenes:
             raise self._nothing("test")
@@ -75,11 +94,12 @@ class Workspace:
         found = [
             path
             for folder in sorted(self.root.glob(f"*{word}*"))
+            if re.search(rf"(?<![A-Za-z]){word}", folder.name)  # at a word's start: `latest` holds no tests
             for path in folder.glob("image_*")
             if path.suffix.lower() in SCENE_TYPES and not path.stem.endswith(("_label", "_predict"))
         ]
         by_name: dict[str, Path] = {}
-        for path in sorted(found, key=lambda p: (_natural(p.stem), p)):
+        for path in sorted(found, key=lambda p: (natural_order(p.stem), p)):
             if path.stem in by_name:
                 problem = f"another {path.stem} is in {by_name[path.stem].parent.name}"
                 raise InputError(
@@ -149,6 +169,17 @@ class Workspace:
             raise InputError(self.masks(scene), "no maps there", "run predict.py first")
         return candidates[0]
 
+    def final_map(self, scene: Scene) -> Path:
+        """The last stage's map of a scene: filled, else the vote, else the best prediction."""
+        return self.filled(scene) if self.filled(scene).exists() else self.vote_or_best(scene)
+
+    def polygons(self, scene: Scene, suffix: str) -> Path:
+        return self.root / "polygons" / f"{scene.name}{suffix}"
+
+    def sample(self, name: str) -> Path:
+        """The points of a map that people label, to learn how good it is."""
+        return self.root / "sample" / f"{name}.gpkg"
+
     def submission(self, scene: Scene) -> Path:
         return self.root / "submit" / f"{scene.name}_predict.png"
 
@@ -157,7 +188,7 @@ class Workspace:
 
     def cut_scenes(self) -> list[Scene]:
         """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""
-        tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: _natural(p.stem))
+        tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: natural_order(p.stem))
         originals = {p.stem: p for p in self._images("test")}
         scenes = [Scene(p, self.truth(originals.get(p.stem, p))) for p in tiled]
         if not scenes:
@@ -173,13 +204,13 @@ def label_of(image: Path) -> Path | None:
 
 def read_score(path: Path) -> float:
     """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
-    return float(read_tags(path).get(SCORE, -1))
+    return float(raster.read_tags(path).get(SCORE, -1))
 
 
 def up_to_date(path: Path, mark: str) -> bool:
     """Whether an output is there and was made from the same inputs with the same settings."""
     try:
-        return path.exists() and read_tags(path).get(STAMP) == mark
+        return path.exists() and raster.read_tags(path).get(STAMP) == mark
     except InputError:  # somebody else broke it: it is made again
         return False
 
@@ -207,5 +238,6 @@ def _identity(path: Path) -> tuple:
     return path.name, path.stat().st_size, path.stat().st_mtime_ns
 
 
-def _natural(name: str) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+def natural_order(name: str) -> list:
+    """What to sort names by, so that 10 comes after 9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

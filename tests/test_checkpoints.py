@@ -164,6 +164,41 @@ def test_other_classes_and_other_bands_do_not_fit(checkpoint):
         check_fits(checkpoint, Path("best.pt"), JINGWEI, 3)
 
 
+@pytest.mark.parametrize("source", [{}, {"values": "amplitude", "lee": 7, "low": (-20.5, 1.0), "high": (3.0, 4.0)}])
+def test_how_radar_files_become_its_input_travels_with_it(checkpoint, source, tmp_path):
+    save_checkpoint(tmp_path / "best.pth", replace(checkpoint, source=source))
+    assert load_checkpoint(tmp_path / "best.pth").source == source
+
+
+def test_a_file_from_before_radar_is_one_of_optical_scenes(saved, tmp_path):
+    content = torch.load(saved, weights_only=True)
+    del content["source"]
+    torch.save(content, tmp_path / "old.pt")
+    assert load_checkpoint(tmp_path / "old.pt").source == {}
+
+
+def test_what_parallel_wrappers_put_before_names_is_left_out(checkpoint, saved, tmp_path):
+    content = torch.load(saved, weights_only=True)
+    content["weights"] = torch.nn.DataParallel(checkpoint.build()).state_dict()
+    assert all(name.startswith("module.") for name in content["weights"])
+    torch.save(content, tmp_path / "best.pth")
+    read = load_checkpoint(tmp_path / "best.pth")
+    assert same(dict(read.weights), dict(checkpoint.weights))
+    read.build()
+
+
+def test_a_file_written_on_a_gpu_loads_on_a_cpu(checkpoint, saved, tmp_path, monkeypatch):
+    content = torch.load(saved, weights_only=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.serialization, "location_tag", lambda storage: "cuda:7")
+        torch.save(content, tmp_path / "best.pth")
+    with pytest.raises(RuntimeError, match="(?i)cuda"):
+        torch.load(tmp_path / "best.pth", weights_only=True)
+    read = load_checkpoint(tmp_path / "best.pth")
+    assert same(dict(read.weights), dict(checkpoint.weights))
+    assert {tensor.device.type for tensor in read.weights.values()} == {"cpu"}
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path

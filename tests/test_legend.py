@@ -113,3 +113,39 @@ def test_a_file_that_is_no_json_is_refused_in_one_line(content, tmp_path):
 def test_an_unknown_legend_lists_the_known_ones():
     with pytest.raises(SettingError, match="wheat: no such legend: take jingwei, gf2, gf3 or"):
         find_legend("wheat")
+
+
+def test_a_value_stands_for_a_class_in_masks_and_survives_its_json(tmp_path):
+    content = {
+        "name": "water",
+        "background": 0,
+        "classes": [
+            {"id": 0, "name": "land", "color": "#804000", "value": 0},
+            {"id": 1, "name": "water", "color": "#0000FF", "value": 255},
+            {"id": 2, "name": "reed", "color": "#00FF00"},
+        ],
+    }
+    legend = legend_from_dict(content)
+    assert [c.mask_value for c in legend.classes] == [0, 255, 2]
+    assert legend.to_dict() == content
+    assert "value" not in str(JINGWEI.to_dict())  # stamps of what was made without values stay as they are
+
+
+@pytest.mark.parametrize(("values", "problem"), [
+    ((1, None), "in masks 1 would stand for 'a' and 'b': give each a `value` of its own"),
+    ((255, 255), "in masks 255 would stand for 'a' and 'b'"),
+    ((256, None), "class 'a' has value 256, which is no whole number from 0 to 255"),
+    ((-1, None), "class 'a' has value -1"),
+    (("white", 1.5), "class 'b' has value 1.5"),
+    ((True, None), "class 'a' has value True"),
+])  # fmt: skip
+def test_values_that_say_nothing_are_refused(values, problem):
+    classes = [{"id": i, "name": "ab"[i], "color": f"#00000{i}", "value": v} for i, v in enumerate(values)]
+    with pytest.raises(SettingError) as raised:
+        legend_from_dict({"classes": classes})
+    assert problem in str(raised.value)
+
+
+def test_values_may_be_ids_of_other_classes():
+    classes = [{"id": i, "name": "ab"[i], "color": f"#00000{i}", "value": 1 - i} for i in range(2)]
+    assert [c.mask_value for c in legend_from_dict({"classes": classes}).classes] == [1, 0]

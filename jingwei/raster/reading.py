@@ -40,7 +40,8 @@ class Raster:
         self._alpha = interpretations.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in interpretations else None
         self._band_numbers = [i for i in self._dataset.indexes if i != self._alpha]
         self.bands = len(self._band_numbers)
-        self.dtype = np.dtype(self._dataset.dtypes[0])
+        # What numpy has no type for is read as the next larger one.
+        self.dtype = np.dtype(self._dataset.dtypes[0].replace("complex_int16", "complex64"))
         self.nodata = self._dataset.nodata
         self._has_mask = self._alpha is None and any(
             MaskFlags.per_dataset in flags for flags in self._dataset.mask_flag_enums
@@ -74,6 +75,12 @@ class Raster:
     def tags(self) -> dict[str, str]:
         """The file's metadata items, as text."""
         return self._dataset.tags()
+
+    @property
+    def palette(self) -> dict[int, tuple[int, int, int, int]]:
+        """Pixel value -> RGBA, where the file's only band goes by a colour table; else empty."""
+        is_palette = self._dataset.colorinterp[0] == ColorInterp.palette
+        return self._dataset.colormap(1) if is_palette else {}
 
     def check_image(self) -> "Raster":
         """Raises InputError for a type that no stage can work on."""

@@ -1,0 +1,134 @@
+"""Samples in folders: pictures, radar quadruples and the masks that belong to them.
+
+    1.tif  2.png  3.jpg                            optical, a file each
+    4_HH.tiff  4_HV.tiff  4_VH.tiff  4_VV.tiff     radar, four files each
+    1_gt.png  4_label.png                          masks beside them; or in a folder `lbl`, where `1.png` does as well
+
+Suffixes may be in capitals. Samples may lie in subfolders of one level (test_A/, test_B/).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from jingwei import raster
+from jingwei.errors import InputError
+from jingwei.sar import CHANNELS
+from jingwei.workspace import SCENE_TYPES, natural_order
+
+IMAGE_FOLDERS = ("img", "images")
+LABEL_FOLDERS = ("lbl", "labels", "masks")
+LABEL_ENDS = ("_gt", "_label", "_label_train")  # of the names of masks
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A scene of a folder: one optical file, or the four files of CHANNELS in that order; its mask, if there is one."""
+
+    id: str
+    images: tuple[Path, ...]
+    label: Path | None = None
+    folder: Path = Path()  # the one that it was found in
+
+    @property
+    def is_sar(self) -> bool:
+        return len(self.images) == len(CHANNELS)
+
+
+def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample], list[InputError]]:
+    """The samples of a folder and its subfolders, in natural order, and a line for each that can't be used.
+
+    Masks are looked for beside the samples, in `labels` (and its subfolders of the same names), and, for samples in
+    `img`, in `lbl` beside that. Raises InputError where there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "check the path")
+    subfolders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    subfolders = sorted(subfolders, key=lambda path: (natural_order(path.name), path.name))
+    samples, broken = [], []
+    for place in [folder, *(path for path in subfolders if path.name.lower() not in LABEL_FOLDERS)]:
+        for found in _samples_of(place, _label_folders(folder, place, labels)):
+            (samples if isinstance(found, Sample) else broken).append(found)
+    return samples, broken
+
+
+def _label_folders(folder: Path, place: Path, labels: Path | None) -> list[Path]:
+    """Where the masks of the samples in `place` may lie, beside them excepted."""
+    beside = [place.parent / name for name in LABEL_FOLDERS] if place.name.lower() in IMAGE_FOLDERS else []
+    within = [place / name for name in LABEL_FOLDERS]
+    given = [labels / place.relative_to(folder), labels] if labels is not None else []
+    return [path for path in (*given, *beside, *within) if path.is_dir()]
+
+
+def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | InputError]:
+    files = _rasters(place)
+    masks = [(path, ends) for where, ends in [(place, LABEL_ENDS), *((w, (*LABEL_ENDS, "")) for w in label_folders)]
+             for path in [_by_stem(_rasters(where))]]  # fmt: skip
+    by_id: dict[str, list[Path]] = {}
+    quadruples: dict[str, dict[str, list[Path]]] = {}
+    for path in files:
+        if path.stem.lower().endswith(LABEL_ENDS):
+            continue
+        channel = re.fullmatch(rf"(.+)_({'|'.join(CHANNELS)})", path.stem, re.IGNORECASE)
+        if channel:
+            quadruples.setdefault(channel[1], {}).setdefault(channel[2].upper(), []).append(path)
+        else:
+            by_id.setdefault(path.stem, []).append(path)
+
+    def label_of(name: str) -> Path | None:
+        candidates = (stems.get((name + end).lower()) for stems, ends in masks for end in ends)
+        return next((path for path in candidates if path is not None), None)
+
+    for name in sorted({*by_id, *quadruples}, key=lambda name: (natural_order(name), name)):
+        paths, members = by_id.get(name, []), quadruples.get(name, {})
+        try:
+            _check_alone(name, paths, members)
+            images = _quadruple(place, name, members) if members else (paths[0],)
+        except InputError as error:
+            yield error
+        else:
+            yield Sample(name, images, label_of(name), place)
+
+
+def _rasters(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
+
+
+def _by_stem(paths: list[Path]) -> dict[str, Path]:
+    return {path.stem.lower(): path for path in reversed(paths)}
+
+
+def _check_alone(name: str, paths: list[Path], members: dict[str, list[Path]]) -> None:
+    """Raises InputError where two files would be the same sample."""
+    twins = next((found for found in members.values() if len(found) > 1), None)
+    if paths and members:
+        twins = [paths[0], *next(iter(members.values()))]
+    elif len(paths) > 1:
+        twins = paths
+    if twins:
+        problem = f"sample {name}: {twins[1].name} would be the same one"
+        raise InputError(twins[0], problem, "rename one; masks are named N_gt.png, or lie in lbl/")
+
+
+def _quadruple(place: Path, name: str, members: dict[str, list[Path]]) -> tuple[Path, ...]:
+    """The files of a quadruple in the order of CHANNELS. Raises InputError where one is missing or unlike HH."""
+    missing = [channel for channel in CHANNELS if channel not in members]
+    if missing:
+        there = next(iter(members.values()))[0]
+        names = " and ".join(f"{name}_{channel}{there.suffix}" for channel in missing)
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(place, f"sample {name}: {names} {verb} missing", f"add it beside {there.name}")
+    paths = tuple(members[channel][0] for channel in CHANNELS)
+    first = None
+    for path in paths:
+        with raster.Raster(path) as member:
+            kind = f"{member.width} x {member.height} px of {member.dtype}"
+            if member.bands != 1:
+                raise InputError(path, f"sample {name}: has {member.bands} bands", "a channel's file holds one")
+        first = first or kind
+        if kind != first:
+            problem = f"sample {name}: {kind}, but {paths[0].name} is {first}"
+            raise InputError(path, problem, "export the four alike")
+    return paths

@@ -1,0 +1,166 @@
+"""Masks as people have them: class ids, 0 and 255, or colours; read as class ids, row by row.
+
+The file tells what it holds: three 8-bit bands (with alpha or not) are colours; a palette is colours where all that are
+in use are the legend's; all else are values, each standing for the class that has it as `value` or as id.
+"""
+
+from collections import Counter
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from jingwei import raster
+from jingwei.crops import histogram
+from jingwei.errors import InputError
+from jingwei.grid import strips
+from jingwei.legend import NODATA, Legend
+
+UNKNOWN = -1
+BLACK = 0  # no data, where it is no class's colour
+SHOWN = 8  # unknown colours that a message lists
+READ_ROWS = 64  # rows translated at a time: colours as numbers take several times their room
+
+
+class Mask:
+    """A mask open for reading, rows from the top: class ids, NODATA where there is none.
+
+    `unknown` counts the pixels, of all rows read, of each value or colour that the legend does not have; they become
+    NODATA. `at_255` counts those that are NODATA because they are 255. Raises InputError where the file can be no mask.
+    """
+
+    def __init__(self, path: Path, legend: Legend):
+        self.path, self.legend = Path(path), legend
+        self._raster = raster.Raster(path)
+        self.height, self.width = self._raster.shape
+        self.unknown: Counter[int] = Counter()
+        self.at_255 = 0
+        self._colored = self._raster.bands == 3 and self._raster.dtype == np.uint8
+        self._palette: dict[int, int] = {}  # index -> colour, where indices stand for colours
+        if not self._colored and (self._raster.bands != 1 or not np.issubdtype(self._raster.dtype, np.integer)):
+            self._raster.__exit__()
+            problem = f"is no mask: {self._raster.bands} bands of {self._raster.dtype}"
+            raise InputError(path, problem, "masks are one band of class ids, or 8-bit RGB in the legend's colours")
+        self._ids = _ids_of_colors(legend) if self._colored else _ids_of_values(legend)
+        if self._raster.palette:
+            self._try_palette()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._raster.__exit__(*exception)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+    def read_label_rows(self, first: int, end: int) -> np.ndarray:
+        """The class ids of full rows, uint8 HW."""
+        pixels, valid = self._raster.read_rows(first, end)
+        labels = np.empty(valid.shape, np.uint8)
+        for row, row_end in strips(end - first, READ_ROWS):
+            labels[row:row_end] = self._ids_in(pixels[:, row:row_end], valid[row:row_end])
+        return labels
+
+    def _ids_in(self, pixels: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """The class ids (HW) of pixels_CHW; what is unknown is counted."""
+        keys = _rgb_numbers(pixels) if self._colored else pixels[0]
+        if self._colored or keys.dtype == np.uint8:
+            ids = self._ids[keys]
+        else:
+            inside = (keys >= 0) & (keys < len(self._ids))
+            ids = np.where(inside, self._ids[np.where(inside, keys, 0)], UNKNOWN)
+        strange = (ids == UNKNOWN) & valid
+        if strange.any():
+            found, counts = np.unique(keys[strange], return_counts=True)
+            self.unknown.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+        if not self._colored and not self._palette:
+            self.at_255 += np.count_nonzero((keys == NODATA) & (ids == NODATA))
+        return np.where(valid & ~strange, ids, NODATA)
+
+    def count(self) -> np.ndarray:
+        """Pixels per class of the whole mask, int64. Raises InputError naming what the legend does not have."""
+        counts = np.zeros(256, np.int64)
+        for first, end in strips(self.height, raster.TILE):
+            counts += histogram(self.read_label_rows(first, end))
+        self.refuse_unknown()
+        return counts[: len(self.legend)]
+
+    def _try_palette(self) -> None:
+        """Goes by the palette's colours, unless what is in use of it can only be ids: many ids come with colours."""
+        colors = {index: r << 16 | g << 8 | b for index, (r, g, b, _) in self._raster.palette.items()}
+        used: set[int] = set()
+        with raster.Raster(self.path) as file:
+            for first, end in strips(file.height, raster.TILE):
+                pixels, valid = file.read_rows(first, end)
+                used |= set(np.flatnonzero(histogram(np.where(valid, pixels[0], pixels[0].max()))).tolist())
+        by_color = _ids_of_colors(self.legend)[[colors[index] for index in sorted(used)]]
+        by_value = self._ids[sorted(used)]
+        classes = range(len(self.legend))
+        as_colors = (by_color != UNKNOWN).all() and np.isin(by_color, classes).any()
+        if as_colors or (by_value == UNKNOWN).any():
+            self._palette = colors
+            self._ids = np.full(256, UNKNOWN, np.int16)
+            self._ids[list(colors)] = _ids_of_colors(self.legend)[list(colors.values())]
+
+    def refuse_unknown(self) -> None:
+        """Raises InputError naming the values or colours of the rows read that the legend does not have."""
+        if not self.unknown:
+            return
+        known = ", ".join(f"{_hex(c.color)} {c.name}" for c in self.legend.classes)
+        remedy = f"the legend has {known}: correct the mask or the legend"
+        listed = [(self._palette.get(key, key), count) for key, count in self.unknown.most_common()]
+        if self._colored or self._palette:
+            what, name = "colours", lambda key: f"#{key:06X}"
+            if self.path.suffix.lower() in (".jpg", ".jpeg"):
+                remedy = "JPEG changes colours: save masks as PNG"
+        else:
+            what, name = "values", str
+            known = ", ".join(f"{c.mask_value} {c.name}" for c in self.legend.classes)
+            example = next((f'"value": {key}' for key, _ in listed if 0 <= key < NODATA), None)
+            other = (
+                f"a class can have {example} in the legend"
+                if example
+                else "values run 0 to 255: give the mask such values"
+            )
+            remedy = f"known are {known}; {other}"
+        shown = ", ".join(f"{name(key)} ({count:,d} px)" for key, count in listed[:SHOWN])
+        more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+        problem = f"has {what} that legend {self.legend.name} does not know: {shown}{more}"
+        raise InputError(self.path, problem, remedy)
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02X}{:02X}{:02X}".format(*color)
+
+
+def _rgb_numbers(pixels_CHW: np.ndarray) -> np.ndarray:
+    """Each colour as one number, 0xRRGGBB, int32 HW."""
+    red, green, blue = (plane.astype(np.int32) for plane in pixels_CHW)
+    return red << 16 | green << 8 | blue
+
+
+@lru_cache(maxsize=2)
+def _ids_of_values(legend: Legend) -> np.ndarray:
+    """Pixel value -> class id, NODATA or UNKNOWN: int16 of 256."""
+    ids = np.full(256, UNKNOWN, np.int16)
+    ids[NODATA] = NODATA
+    for land_class in legend.classes:
+        ids[land_class.mask_value] = land_class.id
+    return ids
+
+
+@lru_cache(maxsize=2)
+def _ids_of_colors(legend: Legend) -> np.ndarray:
+    """0xRRGGBB -> class id, NODATA or UNKNOWN: int16 of 2^24. Greys stand for the classes that have them as `value`."""
+    ids = np.full(1 << 24, UNKNOWN, np.int16)
+    ids[BLACK] = NODATA
+    for land_class in legend.classes:
+        if land_class.value is not None:
+            ids[land_class.value * 0x010101] = land_class.id
+    for land_class in legend.classes:
+        red, green, blue = land_class.color
+        ids[red << 16 | green << 8 | blue] = land_class.id
+    return ids

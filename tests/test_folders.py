@@ -1,0 +1,171 @@
+"""Samples found in folders: pictures, radar quadruples, their masks, and what is wrong with them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from jingwei.errors import InputError
+from jingwei.folders import Sample, find_samples
+from jingwei.png import write_png
+from jingwei.sar import CHANNELS
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def tiff(path: Path, shape=(4, 5), bands=1, dtype="uint16") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = {"height": shape[0], "width": shape[1], "count": bands, "dtype": dtype}
+    with rasterio.open(path, "w", driver="GTiff", **kind) as file:
+        file.write(np.ones((bands, *shape), dtype))
+    return path
+
+
+def quadruple(folder: Path, name: str, suffix=".tiff", without=(), **kind) -> tuple[Path, ...]:
+    return tuple(tiff(folder / f"{name}_{c}{suffix}", **kind) for c in CHANNELS if c not in without)
+
+
+def touch(folder: Path, *names: str) -> list[Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+    return [folder / name for name in names]
+
+
+def found(folder: Path, labels: Path | None = None) -> list[Sample]:
+    samples, broken = find_samples(folder, labels)
+    assert not broken
+    return samples
+
+
+def test_optical_samples_come_in_natural_order_whatever_their_suffix(tmp_path):
+    touch(
+        tmp_path,
+        "10.tif",
+        "9.PNG",
+        "a1.jpg",
+        "2.jpeg",
+        "1.TIFF",
+        "readme.txt",
+        ".3.tif",
+        "legend.json",
+        "4.tif.aux.xml",
+    )
+    samples = found(tmp_path)
+    assert [(s.id, s.images[0].name) for s in samples] == [
+        ("1", "1.TIFF"), ("2", "2.jpeg"), ("9", "9.PNG"), ("10", "10.tif"), ("a1", "a1.jpg"),
+    ]  # fmt: skip
+    assert not any(s.is_sar or s.label for s in samples)
+    assert {s.folder for s in samples} == {tmp_path}
+
+
+@pytest.mark.parametrize("suffix", [".tiff", ".tif", ".TIFF"])
+def test_quadruples_are_one_sample_each_in_the_order_of_the_channels(suffix, tmp_path):
+    paths = quadruple(tmp_path, "7", suffix)
+    other = quadruple(tmp_path, "a_b")
+    assert found(tmp_path) == [Sample("7", paths, None, tmp_path), Sample("a_b", other, None, tmp_path)]
+    assert all(s.is_sar for s in found(tmp_path))
+
+
+def test_channels_may_be_in_small_letters(tmp_path):
+    paths = quadruple(tmp_path, "7")
+    small = tuple(path.rename(path.with_name(path.name.lower())) for path in paths)
+    assert found(tmp_path) == [Sample("7", small, None, tmp_path)]
+
+
+def test_samples_lie_in_subfolders_of_one_level_too(tmp_path):
+    touch(tmp_path, "1.tif")
+    touch(tmp_path / "test_B", "1.tif")
+    quadruple(tmp_path / "test_A", "2")
+    touch(tmp_path / "test_A" / "deeper", "3.tif")
+    touch(tmp_path / ".hidden", "4.tif")
+    assert [(s.folder.name, s.id) for s in found(tmp_path)] == [(tmp_path.name, "1"), ("test_A", "2"), ("test_B", "1")]
+
+
+@pytest.mark.parametrize("label", ["1_gt.png", "1_label.tif", "1_GT.PNG", "1_label_train.png"])
+def test_masks_lie_beside(label, tmp_path):
+    touch(tmp_path, "1.jpg", "11.jpg", label)
+    assert [(s.id, s.label) for s in found(tmp_path)] == [("1", tmp_path / label), ("11", None)]
+
+
+@pytest.mark.parametrize("label", ["1_gt.png", "1.png", "1_label.tif", "1.TIF"])
+@pytest.mark.parametrize("names", [("img", "lbl"), ("images", "masks")])
+def test_masks_lie_in_a_folder_of_their_own(names, label, tmp_path):
+    images, labels = (tmp_path / name for name in names)
+    touch(images, "1.tif")
+    touch(labels, label)
+    expected = [Sample("1", (images / "1.tif",), labels / label, images)]
+    assert found(images) == expected
+    assert found(tmp_path) == expected  # and are no samples themselves
+
+
+def test_masks_of_quadruples_go_by_their_number(tmp_path):
+    quadruple(tmp_path / "img", "3")
+    touch(tmp_path / "lbl", "3_gt.png", "3_HH_gt.png")
+    (sample,) = found(tmp_path / "img")
+    assert sample.label == tmp_path / "lbl" / "3_gt.png"
+
+
+def test_a_given_folder_of_masks_is_looked_at_before_others_and_by_subfolder(tmp_path):
+    touch(tmp_path / "in" / "a", "1.tif")
+    touch(tmp_path / "in" / "b", "1.tif", "2.tif")
+    touch(tmp_path / "truth" / "a", "1_gt.png")
+    touch(tmp_path / "truth", "2.png")
+    labels = [s.label for s in found(tmp_path / "in", tmp_path / "truth")]
+    assert labels == [tmp_path / "truth" / "a" / "1_gt.png", None, tmp_path / "truth" / "2.png"]
+
+
+@pytest.mark.parametrize(("without", "message"), [
+    (["VH"], "sample 5: 5_VH.tiff is missing: add it beside 5_HH.tiff"),
+    (["HH", "VV"], "sample 5: 5_HH.tiff and 5_VV.tiff are missing: add it beside 5_HV.tiff"),
+])  # fmt: skip
+def test_a_quadruple_that_lacks_members_is_named_and_the_others_are_found(without, message, tmp_path):
+    quadruple(tmp_path, "4")
+    quadruple(tmp_path, "5", without=without)
+    touch(tmp_path, "6.tif")
+    samples, broken = find_samples(tmp_path)
+    assert [s.id for s in samples] == ["4", "6"]
+    assert [str(error) for error in broken] == [f"{tmp_path}: {message}"]
+
+
+@pytest.mark.parametrize(("kind", "problem"), [
+    ({"shape": (4, 6)}, "6 x 4 px of uint16, but 5_HH.tiff is 5 x 4 px of uint16"),
+    ({"dtype": "float32"}, "5 x 4 px of float32, but 5_HH.tiff is 5 x 4 px of uint16"),
+    ({"bands": 2}, "has 2 bands"),
+])  # fmt: skip
+def test_a_quadruple_of_unlike_members_is_named(kind, problem, tmp_path):
+    quadruple(tmp_path, "5")
+    tiff(tmp_path / "5_VV.tiff", **kind)
+    samples, (error,) = find_samples(tmp_path)
+    assert not samples
+    assert str(error).startswith(f"{tmp_path / '5_VV.tiff'}: sample 5: {problem}")
+
+
+def test_a_broken_member_is_named(tmp_path):
+    quadruple(tmp_path, "5")
+    (tmp_path / "5_HV.tiff").write_bytes(b"II*\0nothing")
+    samples, (error,) = find_samples(tmp_path)
+    assert not samples
+    assert str(error).startswith(str(tmp_path / "5_HV.tiff"))
+
+
+def test_two_files_that_would_be_one_sample_are_refused(tmp_path):
+    touch(tmp_path, "1.tif", "1.png", "2.tif")
+    quadruple(tmp_path, "3")
+    tiff(tmp_path / "3_VV.tif")
+    quadruple(tmp_path, "4")
+    touch(tmp_path, "4.jpg")
+    samples, broken = find_samples(tmp_path)
+    assert [s.id for s in samples] == ["2"]
+    assert [str(error).split(": ")[1] for error in broken] == ["sample 1", "sample 3", "sample 4"]
+    assert all("rename one" in str(error) for error in broken)
+
+
+def test_nothing_there_is_no_sample_and_no_folder_an_error(tmp_path):
+    assert find_samples(tmp_path) == ([], [])
+    with pytest.raises(InputError, match="no such folder"):
+        find_samples(tmp_path / "nowhere")
+    write_png(tmp_path / "file.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match="no such folder"):
+        find_samples(tmp_path / "file.png")

@@ -1,0 +1,227 @@
+"""Masks: class ids, other values, colours and palettes, all read as class ids, row by row."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jingwei.errors import InputError
+from jingwei.legend import GF2, GF3, NODATA, Legend, legend_from_dict
+from jingwei.masks import SHOWN, Mask
+from jingwei.png import write_png
+
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+BINARY = legend_from_dict({"name": "water", "classes": [
+    {"id": 0, "name": "land", "color": "#804000", "value": 0},
+    {"id": 1, "name": "water", "color": "#0000FF", "value": 255},
+]})  # fmt: skip
+
+
+def painted(labels: np.ndarray, legend: Legend) -> np.ndarray:
+    """Labels in the legend's colours, black where there is NODATA."""
+    colors = np.zeros((256, 3), np.uint8)
+    colors[: len(legend)] = [c.color for c in legend.classes]
+    return colors[labels]
+
+
+def read(path, legend: Legend, rows=10**9) -> np.ndarray:
+    with Mask(path, legend) as mask:
+        strips = [mask.read_label_rows(r, min(r + rows, mask.height)) for r in range(0, mask.height, rows)]
+        assert not mask.unknown
+    return np.concatenate(strips)
+
+
+def count(path, legend: Legend) -> np.ndarray:
+    with Mask(path, legend) as mask:
+        return mask.count()
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    labels = np.random.default_rng(0).integers(0, 6, (300, 41), dtype=np.uint8)
+    labels[100:120, 7:30] = NODATA
+    return labels
+
+
+def test_ids_are_read_as_they_are(labels, tmp_path):
+    write_png(tmp_path / "1.png", labels)
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), labels)
+    np.testing.assert_array_equal(count(tmp_path / "1.png", GF3), np.bincount(labels.ravel(), minlength=256)[:6])
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32"])
+def test_ids_may_be_of_any_whole_type(dtype, labels, tmp_path):
+    with rasterio.open(tmp_path / "1.tif", "w", driver="GTiff", height=300, width=41, count=1, dtype=dtype) as file:
+        file.write(labels.astype(dtype), 1)
+    np.testing.assert_array_equal(read(tmp_path / "1.tif", GF3, rows=70), labels)
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_colours_are_read_as_their_classes(alpha, labels, tmp_path):
+    colors = painted(labels, GF3)
+    if alpha:  # what is transparent has no label, whatever its colour
+        colors = np.dstack([colors, np.full(labels.shape, 255, np.uint8)])
+        colors[:5, :, 3] = 0
+        colors[:5, :, :3] = (1, 2, 3)
+        labels[:5] = NODATA
+    write_png(tmp_path / "1.png", colors)
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), labels)
+
+
+def test_black_is_a_class_where_the_legend_has_one(labels, tmp_path):
+    write_png(tmp_path / "1.png", painted(labels, GF2))
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF2), np.where(labels == NODATA, 0, labels))
+
+
+@settings(max_examples=20)
+@given(st.integers(1, 600), st.integers(1, 30), st.integers(1, 300))
+def test_rows_are_the_same_in_any_portions(tmp_path_factory, height, width, rows):
+    labels = np.random.default_rng(height).choice(np.array([0, 1, 5, NODATA], np.uint8), (height, width))
+    folder = tmp_path_factory.mktemp("masks")
+    write_png(folder / "colors.png", painted(labels, GF3))
+    write_png(folder / "ids.png", labels)
+    np.testing.assert_array_equal(read(folder / "colors.png", GF3, rows), labels)
+    np.testing.assert_array_equal(read(folder / "ids.png", GF3, rows), labels)
+
+
+def with_palette(path, indices: np.ndarray, colors: list[tuple[int, int, int]]) -> None:
+    image = Image.fromarray(indices).convert("P")
+    image.putdata(indices.ravel().tolist())
+    image.putpalette([v for color in colors for v in color])
+    image.save(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_palette_in_the_legends_colours_goes_by_them_in_any_order(suffix, labels, tmp_path):
+    order = [3, 1, 5, 0, 2, 4]  # class of each index
+    colors = [GF3.classes[i].color for i in order] + [(0, 0, 0)]
+    labels = np.where(labels == NODATA, NODATA, labels)
+    index_of = np.full(256, 6, np.uint8)
+    index_of[order] = range(6)
+    with_palette(tmp_path / f"1{suffix}", index_of[labels], colors)
+    np.testing.assert_array_equal(read(tmp_path / f"1{suffix}", GF3), labels)
+
+
+def test_a_palette_of_other_colours_colours_ids(tmp_path):
+    labels = np.random.default_rng(0).integers(0, 6, (30, 41), dtype=np.uint8)
+    labels[0, :6] = range(6)
+    voc = [(0, 0, 0), (128, 0, 0), (0, 128, 0), (128, 128, 0), (0, 0, 128), (128, 0, 128)]
+    with_palette(tmp_path / "1.png", labels, voc)
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), labels)
+    with_palette(tmp_path / "2.png", np.zeros_like(labels), voc)  # index 0 alone: black, but no class's colour
+    np.testing.assert_array_equal(read(tmp_path / "2.png", GF3), np.zeros_like(labels))
+
+
+def test_a_palette_that_is_neither_names_its_colours(tmp_path):
+    indices = np.zeros((4, 5), np.uint8)
+    indices[1, :3] = 9
+    with_palette(tmp_path / "1.png", indices, [GF3.classes[0].color] * 9 + [(1, 2, 3)])
+    with pytest.raises(InputError, match=r"colours that legend gf3 does not know: #010203 \(3 px\)"):
+        count(tmp_path / "1.png", GF3)
+
+
+def test_a_one_bit_mask_has_ids_0_and_1(tmp_path):
+    truth = np.random.default_rng(0).integers(0, 2, (20, 19), dtype=np.uint8)
+    Image.fromarray(truth * 255).convert("1").save(tmp_path / "1.png")
+    legend = replace(BINARY, classes=tuple(replace(c, value=None) for c in BINARY.classes))
+    np.testing.assert_array_equal(read(tmp_path / "1.png", legend), truth)
+
+
+# --- values ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_rgb", [False, True])
+def test_0_and_255_are_what_the_legend_says(as_rgb, tmp_path):
+    truth = np.random.default_rng(0).integers(0, 2, (20, 30), dtype=np.uint8)
+    picture = truth * np.uint8(255)
+    write_png(tmp_path / "1.png", np.dstack([picture] * 3) if as_rgb else picture)
+    np.testing.assert_array_equal(read(tmp_path / "1.png", BINARY), truth)
+
+
+def test_without_a_legend_that_says_otherwise_255_is_no_data_and_counted(tmp_path):
+    pixels = np.zeros((20, 30), np.uint8)
+    pixels[3, 4:9] = 255
+    write_png(tmp_path / "1.png", pixels)
+    with Mask(tmp_path / "1.png", GF3) as mask:
+        assert mask.count().tolist() == [595, 0, 0, 0, 0, 0]
+        assert mask.at_255 == 5
+    with Mask(tmp_path / "1.png", BINARY) as mask:
+        assert mask.count().tolist() == [595, 5]
+        assert mask.at_255 == 0
+
+
+def test_values_and_ids_may_be_mixed(tmp_path):
+    legend = legend_from_dict({"classes": [
+        {"id": 0, "name": "a", "color": "#000000"}, {"id": 1, "name": "b", "color": "#010000", "value": 7},
+        {"id": 2, "name": "c", "color": "#020000", "value": 1}]})  # fmt: skip
+    write_png(tmp_path / "1.png", np.array([[0, 7, 1, 255]], np.uint8))
+    assert read(tmp_path / "1.png", legend).tolist() == [[0, 1, 2, 255]]
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_unknown_values_are_named_with_their_pixels_and_the_way_to_name_them(tmp_path):
+    pixels = np.zeros((50, 60), np.uint8)
+    pixels[:2], pixels[4] = 128, 9
+    write_png(tmp_path / "1.png", pixels)
+    with pytest.raises(InputError) as raised:
+        count(tmp_path / "1.png", GF3)
+    message = str(raised.value)
+    assert "has values that legend gf3 does not know: 128 (120 px), 9 (60 px)" in message
+    assert '"value": 128' in message
+    assert "0 water, 1 built-up" in message
+    assert "\n" not in message
+
+
+def test_values_beyond_a_byte_are_unknown_not_wrapped_round(tmp_path):
+    with rasterio.open(tmp_path / "1.tif", "w", driver="GTiff", height=1, width=4, count=1, dtype="int32") as file:
+        file.write(np.array([[0, 256, -1, 65536 + 2]], np.int32), 1)
+    with pytest.raises(
+        InputError, match=r"-1 \(1 px\), 256 \(1 px\), 65538 \(1 px\): .* 0 to 255: give .* such values"
+    ):
+        count(tmp_path / "1.tif", GF3)
+
+
+def test_unknown_colours_are_named_with_their_pixels_the_commonest_first(labels, tmp_path):
+    colors = painted(labels, GF3)
+    colors[0, :4], colors[1, :9] = (1, 2, 3), (250, 250, 250)
+    write_png(tmp_path / "1.png", colors)
+    with pytest.raises(InputError) as raised:
+        count(tmp_path / "1.png", GF3)
+    message = str(raised.value)
+    assert "colours that legend gf3 does not know: #FAFAFA (9 px), #010203 (4 px):" in message
+    assert "#00FFFF water" in message
+
+
+def test_a_mask_of_very_many_unknown_colours_is_told_in_one_line(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+    write_png(tmp_path / "1.png", noise)
+    with pytest.raises(InputError) as raised:
+        count(tmp_path / "1.png", GF3)
+    assert str(raised.value).count(" px)") == SHOWN
+    assert " more: " in str(raised.value)
+
+
+def test_jpeg_masks_say_why_their_colours_are_wrong(labels, tmp_path):
+    cv2.imwrite(str(tmp_path / "1.jpg"), painted(labels, GF3)[..., ::-1])
+    with pytest.raises(InputError, match="JPEG changes colours: save masks as PNG"):
+        count(tmp_path / "1.jpg", GF3)
+
+
+@pytest.mark.parametrize(("bands", "dtype"), [(1, "float32"), (2, "uint8"), (4, "uint16"), (3, "uint16")])
+def test_what_can_be_no_mask_is_refused(bands, dtype, tmp_path):
+    path = tmp_path / "1.tif"
+    kind = {"height": 2, "width": 2, "count": bands, "dtype": dtype, "photometric": "minisblack"}
+    with rasterio.open(path, "w", driver="GTiff", **kind) as file:
+        file.write(np.zeros((bands, 2, 2), dtype))
+    if bands == 2:  # else GDAL takes the second one for alpha
+        with rasterio.open(path, "r+") as file:
+            file.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.undefined]
+    with pytest.raises(InputError, match=f"is no mask: {bands} bands of {dtype}"):
+        Mask(path, GF3)

@@ -1,0 +1,42 @@
+"""The folders that stages share: which of them hold scenes, and in which order."""
+
+import pytest
+
+from jingwei.errors import InputError
+from jingwei.workspace import Scene, Workspace, natural_order
+
+
+def scene(root, folder: str, number: int):
+    path = root / folder / f"image_{number}.png"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return path
+
+
+TEST_FOLDERS = ["jingwei_round1_test_a_20190619", "test", "test_A", "testset", "round2-test", "a test", "1test"]
+
+
+@pytest.mark.parametrize("folder", TEST_FOLDERS)
+def test_a_word_that_begins_with_test_makes_a_folder_of_test_scenes(folder, tmp_path):
+    path = scene(tmp_path, folder, 3)
+    assert Workspace(tmp_path).test_scenes() == [Scene(path)]
+
+
+@pytest.mark.parametrize("folder", ["latest", "contest", "Greatest_hits"])
+def test_test_within_a_word_makes_none(folder, tmp_path):
+    scene(tmp_path, folder, 3)
+    with pytest.raises(InputError, match="no test scenes found"):
+        Workspace(tmp_path).test_scenes()
+
+
+def test_train_is_found_in_the_same_way(tmp_path):
+    scene(tmp_path, "restraint", 1)
+    with pytest.raises(InputError, match="no train scenes found"):
+        Workspace(tmp_path).train_scenes()
+    scene(tmp_path, "jingwei_round1_train_20190619", 2)
+    assert [s.name for s in Workspace(tmp_path).train_scenes()] == ["image_2"]
+
+
+@pytest.mark.parametrize("names", [["9", "10"], ["a9c", "a10b"], ["1", "1a", "a1"], ["1²", "²"]])
+def test_numbers_in_names_count_as_numbers(names):
+    assert sorted(reversed(names), key=natural_order) == names

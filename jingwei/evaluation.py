@@ -1,18 +1,21 @@
 """Scores of label maps on disk against their truth."""
 
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from jingwei import raster
 from jingwei.errors import InputError
+from jingwei.folders import LABEL_ENDS
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.masks import Mask
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead
-from jingwei.workspace import Workspace
+from jingwei.workspace import SCENE_TYPES, Workspace, natural_order
 
 
 def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
@@ -82,3 +85,81 @@ def stage_table(stages: dict[str, ConfusionMatrix], legend: Legend) -> str:
         cells = [f"{'-' if v is None else f'{v:.4f}':>{max(7, len(c))}}" for v, c in zip(values, columns, strict=True)]
         lines.append("  ".join([f"{name:{width}}", *cells]))
     return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class FolderScore:
+    """The confusion matrix of a folder of masks, how many there were, and the labels that have no prediction."""
+
+    matrix: ConfusionMatrix
+    labels: int
+    missing: tuple[str, ...]
+
+
+def score_folders(
+    predictions: Path, labels: Path, legend: Legend, scheduler: Here | Cluster | None = None
+) -> FolderScore:
+    """The confusion matrix of a folder of predictions, as inference.py writes them, over a folder of labels.
+
+    Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. A label without a
+    prediction counts as missed with all its pixels: to leave a sample out is no gain. Raises InputError where no label
+    has a prediction, for sizes that differ, and for colours or ids that the legend does not have.
+    """
+    guessed, known = find_masks(predictions), find_masks(labels)
+    by_id: dict[str, list[Path]] = {}
+    for (_, name), path in guessed.items():
+        by_id.setdefault(name, []).append(path)
+    pairs = {}
+    for (folder, name), label in known.items():
+        alone = by_id.get(name, ())
+        # A sample's folder tells it from others of its id; where there are none, its id does.
+        unique = alone[0] if len(alone) == 1 and sum(other == name for _, other in known) == 1 else None
+        pairs[label] = guessed.get((folder, name), unique)
+    if not any(pairs.values()):
+        problem = f"holds no prediction of the {len(known)} labels in {labels}"
+        raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
+    matrix = ConfusionMatrix(len(legend))
+    tasks = [Task(score_masks, (prediction, label, legend)) for label, prediction in pairs.items()]
+    for _, counted in (scheduler or Here()).run(tasks):
+        matrix.merge(counted)
+    missing = tuple(str(label.relative_to(labels)) for label, prediction in pairs.items() if prediction is None)
+    return FolderScore(matrix, len(pairs), missing)
+
+
+def score_masks(prediction: Path | None, label: Path, legend: Legend) -> ConfusionMatrix:
+    """The confusion matrix of two masks, strip by strip; without a prediction all labelled pixels are missed."""
+    matrix = ConfusionMatrix(len(legend))
+    # Predictions are class ids, whatever values stand for the classes in labels.
+    plain = replace(legend, classes=tuple(replace(land_class, value=None) for land_class in legend.classes))
+    with Mask(label, legend) as known, Mask(prediction, plain) if prediction else nullcontext() as guessed:
+        if guessed:
+            raster.check_same_size(guessed, known)
+        for first, end in strips(known.height, raster.TILE):
+            truth = known.read_label_rows(first, end)
+            matrix.update(truth, guessed.read_label_rows(first, end) if guessed else np.full_like(truth, NODATA))
+        for mask in (known, guessed):
+            if mask:
+                mask.refuse_unknown()
+    return matrix
+
+
+def find_masks(folder: Path) -> dict[tuple[str, str], Path]:
+    """The masks of a folder and its subfolders, in natural order: (subfolder, sample) -> file.
+
+    Sample 7 has `7_gt.png`, else `7_label.png`, else `7.png`, or another type of raster. The last name is taken for
+    a mask only where none of the others is in use: beside those it is a picture. InputError where there is nothing.
+    """
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "check the path")
+    found: dict[tuple[str, str], Path] = {}
+    for place in [folder, *(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]:
+        rasters = sorted(p for p in place.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
+        in_use = [end for end in LABEL_ENDS if any(path.stem.lower().endswith(end) for path in rasters)]
+        for end in in_use or [""]:
+            for path in rasters:
+                if path.stem.lower().endswith(end):
+                    sample = path.stem[: len(path.stem) - len(end)]
+                    found.setdefault((str(place.relative_to(folder)), sample), path)
+    if not found:
+        raise InputError(folder, "no masks there", "give the folder of N_gt.png, N_label.png or N.png")
+    return dict(sorted(found.items(), key=lambda entry: (entry[0][0], natural_order(entry[0][1]))))

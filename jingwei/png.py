@@ -213,10 +213,12 @@ class PngWriter:
 
     `bands` is 1 (grey), 2 (grey with alpha), 3 (RGB) or 4 (RGBA). Rows are filtered (`up` for label maps, whose rows
     repeat; `sub` for pictures) and deflated by ISA-L: many times the speed of zlib at about the size of its level 1.
+    `tags` are kept in the file as text chunks, names and values in Latin-1.
     """
 
-    def __init__(self, path, height: int, width: int, bands: int = 1):
+    def __init__(self, path, height: int, width: int, bands: int = 1, tags: dict[str, str] | None = None):
         self.path, self.height, self.width, self.bands = Path(path), height, width, bands
+        self._tags = tags or {}
         self._whole = whole_or_nothing(path)
 
     def __enter__(self):
@@ -227,6 +229,8 @@ class PngWriter:
             color = {channels: color for color, channels in CHANNELS.items()}[self.bands]
             header = struct.pack(">IIBBBBB", self.width, self.height, 8, color, 0, 0, 0)
             self._file.write(_png_chunk(b"IHDR", header))
+            for name, value in self._tags.items():
+                self._file.write(_png_chunk(b"tEXt", f"{name}\0{value}".encode("latin-1")))
         except OSError as error:
             self._whole.__exit__(type(error), error, None)
         self._deflate = isal_zlib.compressobj(1)

@@ -6,7 +6,7 @@ whole or not at all. What is kept of an earlier run is used where scene, weights
 
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -88,21 +88,31 @@ class Plan:
     missing: tuple[int, ...]
 
 
-def predict_scene(job: Job, checkpoint: Checkpoint | None = None) -> bool:
+def predict_scene(
+    job: Job, checkpoint: Checkpoint | None = None, engine: Engine | None = None, bar: tqdm | None = None
+) -> bool:
     """Makes a job's map on this machine. False where that was done before.
 
     The map is uint8, tiled, with the legend's colours and the scene's georeference; invalid pixels are NODATA. The
     probabilities are uint8, a band per class, 255 for 1, and 0 in all bands where the scene is invalid. Raises
     CheckpointError where the scene has other bands than the network, OutputError where another run makes the same map.
+
+    Who has many small scenes gives an `engine` of the checkpoint, which is taken unless another one has begun the map,
+    and a `bar` for all of them, in px.
     """
     with only_run(job.parts):
         checkpoint = checkpoint or load_checkpoint(job.weights)
-        plan, engine = _prepare(job, checkpoint)
+        plan, engine = _prepare(job, checkpoint, engine)
         if plan is None:
             return False
         total = plan.bands.height * plan.bands.width
         title = f"predict {job.source.stem} by {job.target.stem}"
-        with tqdm(total=total, unit="px", unit_scale=True, desc=title, disable=None) as bar:
+        shown = (
+            nullcontext(bar)
+            if bar is not None
+            else tqdm(total=total, unit="px", unit_scale=True, desc=title, disable=None)
+        )
+        with shown as bar:
             bar.update(total - sum(_area(plan.bands.window(number)) for number in plan.missing))
             for first, end in runs_of(plan.missing):
                 for number in predict_bands(job, plan, range(first, end), checkpoint, engine):
@@ -116,8 +126,8 @@ def prepare(job: Job, checkpoint: Checkpoint | None = None) -> Plan | None:
     return _prepare(job, checkpoint or load_checkpoint(job.weights))[0]
 
 
-def _prepare(job: Job, checkpoint: Checkpoint) -> tuple[Plan | None, Engine | None]:
-    """`prepare`, and the engine where one was made on the way."""
+def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> tuple[Plan | None, Engine | None]:
+    """`prepare`, and the engine to go on with: the given one, or one that was made on the way; None leaves it to do."""
     settings = job.settings.check()
     device = find_device(job.device)
     precision = find_precision(settings.precision, device)
@@ -131,15 +141,15 @@ def _prepare(job: Job, checkpoint: Checkpoint) -> tuple[Plan | None, Engine | No
             problem = f"was trained on {checkpoint.spec.bands} bands, but {job.source.name} has {image.bands}"
             raise CheckpointError(job.weights, problem, "take scenes of the same bands, or train again")
         bands = Bands.of(image.shape, settings.window, settings.overlap)
-    kept, engine = job.parts / "stamp", None
+    kept = job.parts / "stamp"
     if not kept.exists() or kept.read_text().split("\n")[0] != mark:
         shutil.rmtree(job.parts, ignore_errors=True)
-        engine = _choose(job, checkpoint, bands, device, precision)
+        engine = engine or _choose(job, checkpoint, bands, device, precision)
         with whole_or_nothing(kept) as part:
             part.write_text(f"{mark}\n{engine.label}")
     label = kept.read_text().split("\n")[1]  # the one that has begun goes on: another would leave a seam
     missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
-    return Plan(mark, label, bands, tuple(missing)), engine
+    return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 
 
 def predict_bands(

@@ -1,7 +1,7 @@
 """What all engines share: how raw pixels come in, and how one says that it can't run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -11,7 +11,11 @@ from torch import Tensor, nn
 from jingwei.checkpoints import Checkpoint
 from jingwei.errors import JingweiError, SettingError
 from jingwei.models import Segmenter
+from jingwei.models.segmenter import PAD_TO
 
+KEPT = (
+    8  # window shapes that an engine stays ready for: six are those of one window in all views, and each takes memory
+)
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 
@@ -58,6 +62,7 @@ class Engine(ABC):
 class ExportedEngine(Engine):
     """An engine for CPUs into which a network is converted once, then made ready for each window shape that comes.
 
+    Sides are padded to multiples of 32 px, so that scenes of many sizes bring few shapes; the latest KEPT stay ready.
     Windows go through one at a time. On a CPU batches are no faster, a smaller last batch needs nothing of its own, and
     a window's answer doesn't depend on the others.
     """
@@ -65,12 +70,20 @@ class ExportedEngine(Engine):
     pays_from_mpx = 64
 
     def run(self, pixels_BCHW: Tensor) -> Tensor:
-        shape = tuple(pixels_BCHW.shape[2:])
+        height, width = pixels_BCHW.shape[2:]
+        pixels = padded(pixels_BCHW, self._checkpoint.mean)
+        ready = self._ready_for(*pixels.shape[2:])
+        answers = [ready(window[None])[:, :, :height, :width] for window in pixels.contiguous().numpy()]
+        return torch.from_numpy(answers[0] if len(answers) == 1 else np.concatenate(answers))
+
+    def _ready_for(self, *shape: int) -> Callable[[np.ndarray], np.ndarray]:
         if shape not in self._ready:
             with buildable(self.name, self._checkpoint):
                 self._ready[shape] = self._prepare(*shape)
-        answers = [self._ready[shape](window[None]) for window in pixels_BCHW.contiguous().numpy()]
-        return torch.from_numpy(answers[0] if len(answers) == 1 else np.concatenate(answers))
+        self._ready[shape] = ready = self._ready.pop(shape)  # the latest last
+        if len(self._ready) > KEPT:
+            del self._ready[next(iter(self._ready))]
+        return ready
 
     def _build(self, checkpoint: Checkpoint, precision: torch.dtype, calibration: Iterable[np.ndarray]) -> None:
         if self.device.type != "cpu":
@@ -100,6 +113,21 @@ class WithSoftmax(nn.Module):
 
     def forward(self, pixels_BCHW: Tensor) -> Tensor:
         return self.network(pixels_BCHW).softmax(1)
+
+
+def padded(pixels_BCHW: Tensor, mean: Sequence[float]) -> Tensor:
+    """Raw windows with sides of a multiple of PAD_TO px: below and to the right, where the network itself would pad.
+
+    With the mean colour, which it normalises to the zeros that it pads with: its answers stay the same.
+    """
+    count, bands, height, width = pixels_BCHW.shape
+    bottom, right = -height % PAD_TO, -width % PAD_TO
+    if not (bottom or right):
+        return pixels_BCHW
+    fill = torch.tensor(mean, dtype=torch.float32, device=pixels_BCHW.device).view(1, bands, 1, 1)
+    larger = fill.repeat(count, 1, height + bottom, width + right)
+    larger[:, :, :height, :width] = pixels_BCHW
+    return larger
 
 
 def example(bands: int) -> Tensor:

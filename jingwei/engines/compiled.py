@@ -8,12 +8,13 @@ import torch
 from torch import Tensor
 
 from jingwei.checkpoints import Checkpoint
+from jingwei.engines.base import padded
 from jingwei.engines.eager import TorchEngine
 from jingwei.errors import SettingError
 
 
 class CompiledEngine(TorchEngine):
-    """The network through torch.compile, anew for each shape."""
+    """The network through torch.compile, anew for each shape, of which padding to multiples of 32 px leaves few."""
 
     name = "torch-compiled"
     pays_from_mpx = 1000
@@ -23,17 +24,21 @@ class CompiledEngine(TorchEngine):
         super()._build(checkpoint, precision, calibration)
         torch.compiler.reset()  # of earlier engines: after eight shapes torch would compile no more
         self._model = torch.compile(self._model, dynamic=False)
+        self._mean = checkpoint.mean
         self._batch = 1  # on a CPU one window at a time, on a GPU as many as came at most, so that few shapes come
 
     def run(self, pixels_BCHW: Tensor) -> Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            count, _, height, width = pixels_BCHW.shape
+            pixels = padded(pixels_BCHW, self._mean)
             if self.device.type == "cpu":
-                return torch.cat([super(CompiledEngine, self).run(window[None]) for window in pixels_BCHW])
-            count = len(pixels_BCHW)
-            self._batch = max(self._batch, count)
-            missing = pixels_BCHW[:1].expand(self._batch - count, -1, -1, -1)
-            return super().run(torch.cat([pixels_BCHW, missing]))[:count]
+                answers = torch.cat([super(CompiledEngine, self).run(window[None]) for window in pixels])
+            else:
+                self._batch = max(self._batch, count)
+                missing = pixels[:1].expand(self._batch - count, -1, -1, -1)
+                answers = super().run(torch.cat([pixels, missing]))
+            return answers[:count, :, :height, :width]
 
 
 def _check_compiler(device: torch.device) -> None:

@@ -27,6 +27,9 @@ TTA = {
     "flips": tuple(View(1.0, turns, mirrored) for turns in (0, 2) for mirrored in (False, True)),
     "d4": tuple(View(1.0, turns, mirrored) for turns in range(4) for mirrored in (False, True)),
     "scales": tuple(View(scale) for scale in SCALES),
+    "flips+scales": tuple(
+        View(scale, turns, mirrored) for scale in SCALES for turns in (0, 2) for mirrored in (False, True)
+    ),
     "d4+scales": tuple(
         View(scale, turns, mirrored) for scale in SCALES for turns in range(4) for mirrored in (False, True)
     ),

@@ -1,0 +1,71 @@
+"""System B: every sample of a folder predicted, as the contest wants it."""
+
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from tqdm import tqdm
+
+from jingwei.cli.parser import Parser, command, cores, positive
+from jingwei.errors import JingweiError, SettingError
+
+SAVED = Path("saved")  # where train.py --config leaves its runs
+
+
+@command
+def inference_command() -> None:
+    """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
+    from jingwei.annotations import Annotation
+    from jingwei.engines import ENGINES
+    from jingwei.engines.choosing import AUTO
+    from jingwei.inference import MODES, TURNS, Inference, InferenceSettings, find_newest_checkpoint, infer
+
+    defaults, maker = InferenceSettings(), Annotation()
+    parser = Parser("Predicts every sample of a folder: <id>_gt.png in the legend's colours, and <id>.xml.")
+    text = "folder of samples, N.tif or N_HH.tiff, N_HV.tiff, N_VH.tiff, N_VV.tiff; subfolders of one level too"
+    parser.add_argument("input_path", help=text)
+    parser.add_argument("output_path", help="folder for the results, with the same subfolders")
+    parser.flag("checkpoint", "checkpoint file (default: the newest best.pth under saved/)", metavar="FILE")
+    text = "sliding: overlapping windows; single: each sample whole; multi_scale: windows at several scales, averaged"
+    parser.flag("mode", text, choices=MODES, default=defaults.mode)
+    parser.flag("window", f"side of a window, px (default: {defaults.window})", type=int)
+    parser.flag("overlap", f"px that neighbouring windows share at least (default: {defaults.overlap})", type=int)
+    parser.flag("tta", "turned and mirrored views of each window to average", choices=TURNS, default=defaults.tta)
+    text = "what runs the network; auto: the fastest that gives torch's labels, where there is enough to do to try"
+    parser.flag("engine", text, choices=(AUTO, *ENGINES), default=defaults.engine)
+    parser.flag("batch_size", "windows at a time (default: 1 on a CPU, 8 on a GPU)", type=positive)
+    precisions = ("auto", "fp32", "bf16", "fp16")
+    parser.flag("precision", "arithmetic of the network", choices=precisions, default=defaults.precision)
+    parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
+    parser.flag("ids", "write <id>_label.png too: class ids, 255 where there is no data", action="store_true")
+    parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
+    parser.flag("origin", "what <id>.xml says of the data (default: GF2, for radar GF3)", metavar="TEXT")
+    for name in ("provider", "author", "time"):
+        parser.flag(name, f"{name} in <id>.xml", default=getattr(maker, name), metavar="TEXT")
+    args = parser.parse_args()
+    if args.mode == "single" and ("window" in args or "overlap" in args):
+        problem = "means nothing to --window and --overlap"
+        raise SettingError("--mode single", problem, "leave them out, or take --mode sliding")
+    settings, annotation = (
+        kind(**{f.name: getattr(args, f.name) for f in fields(kind) if f.name in args})
+        for kind in (InferenceSettings, Annotation)
+    )
+    weights = Path(args.checkpoint) if "checkpoint" in args else find_newest_checkpoint(SAVED)
+    how = {
+        "ids": args.ids,
+        "device": args.device,
+        "workers": args.workers,
+        "batch_size": getattr(args, "batch_size", 0),
+    }
+    order = Inference(Path(args.input_path), Path(args.output_path), weights, settings, annotation, **how)
+    print(f"checkpoint: {weights}")
+    outcome = infer(order, _report)
+    kept = f", {outcome.kept} kept, up to date" if outcome.kept else ""
+    broken = f", {len(outcome.broken)} left out" if outcome.broken else ""
+    print(f"{outcome.written} samples written{kept}{broken}: {order.target}")
+    if outcome.broken:
+        sys.exit(1)
+
+
+def _report(error: JingweiError) -> None:
+    tqdm.write(f"error: {error}", file=sys.stderr)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.crops import histogram
@@ -19,6 +18,7 @@ from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend, find_legend
 from jingwei.masks import Mask
 from jingwei.preparing import TRAIN_FOLDERS, VALID_FOLDERS, open_sample
+from jingwei.progress import Progress
 from jingwei.sar import SarSettings
 from jingwei.workspace import SCENE_TYPES, Workspace
 
@@ -107,7 +107,7 @@ def examine(folder: Path, legend: Legend | None = None, sar: SarSettings | None 
     legend = legend or _usual_legend(folder, layout, entries)
     checkup = Checkup(layout, legend, findings=findings)
     total = sum(path.stat().st_size for entry in entries for path in entry.sample.images)
-    with tqdm(total=total, unit="B", unit_scale=True, desc="look", disable=None, leave=False) as bar:
+    with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:
         for entry in entries:
             try:
                 state, found = _look(entry, legend, sar or SarSettings(), layout)

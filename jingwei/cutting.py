@@ -15,7 +15,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.crops import (
@@ -37,6 +36,7 @@ from jingwei.legend import NODATA, Legend
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.pictures import natural
 from jingwei.png import write_png
+from jingwei.progress import Progress
 from jingwei.scheduling import Cluster, Here, Task, Threads
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, Scene, Workspace, stamp, up_to_date
@@ -95,7 +95,7 @@ def cut_train(
     with only_run(workspace.train):
         tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers, not sides)) for scene in scenes]
         done = {}
-        for task, cut in tqdm((scheduler or Here()).run(tasks), "cut", len(tasks), disable=None if sides else True):
+        for task, cut in Progress((scheduler or Here()).run(tasks), "cut", len(tasks), disable=not sides):
             done[task.arguments[1].name] = cut
         cuts = {scene.name: done[scene.name] for scene in scenes}
         return _share_out(workspace, scenes, cuts, settings, legend, sides)
@@ -362,9 +362,9 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
     return True
 
 
-def _progress(image: raster.Raster, what: str, shown: bool = True) -> tqdm:
+def _progress(image: raster.Raster, what: str, shown: bool = True) -> Progress:
     total = image.height * image.width
-    return tqdm(total=total, unit="px", unit_scale=True, desc=what, disable=None if shown else True)
+    return Progress(total=total, unit="px", unit_scale=True, desc=what, disable=not shown)
 
 
 def _rows(image: raster.Raster) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

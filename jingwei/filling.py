@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numba import njit
-from tqdm import tqdm
 
 from jingwei import grid, raster
 from jingwei.errors import SettingError
@@ -15,6 +14,7 @@ from jingwei.frames import Framed
 from jingwei.legend import NODATA, Legend
 from jingwei.pictures import painted
 from jingwei.png import PngWriter, write_png
+from jingwei.progress import Progress
 from jingwei.regions import Band, Filled
 from jingwei.streaming import ahead, behind
 
@@ -43,7 +43,7 @@ def fill_map(
     submit_png: Path | None = None,
     picture: Path | None = None,
     strip_rows: int = 256,
-    progress=tqdm,
+    progress=Progress,
 ) -> np.ndarray:
     """Fills the holes of a label map and removes its small regions, exactly as `regions.Filled` says.
 
@@ -68,7 +68,7 @@ def fill_map(
     strip_rows
         Rows read at a time.
     progress
-        Called as tqdm is, for the progress bar.
+        Called as Progress is, for the progress bar.
 
     Returns the table of changed pixels: [from, to], int64, 256 x 256. Outputs are written whole or not at all. Raises
     SettingError for rules that make no sense, InputError and OutputError for files.
@@ -84,7 +84,7 @@ def fill_map(
     with ExitStack() as stack:
         labels = stack.enter_context(raster.open_labels(source))
         height, width = labels.shape
-        bar = stack.enter_context(progress(total=0, desc="fill", unit="px", unit_scale=True, disable=None))
+        bar = stack.enter_context(progress(total=0, desc="fill", unit="px", unit_scale=True))
 
         def strips():
             return ahead(labels.read_label_rows(*rows) for rows in grid.strips(height, strip_rows))

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.annotations import Annotation
@@ -35,6 +34,7 @@ from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.png import PngWriter
 from jingwei.prediction import Job, PredictSettings, predict_scene
 from jingwei.preparing import prepare_scene
+from jingwei.progress import Progress
 from jingwei.sar import SarSettings
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, stamp, up_to_date
@@ -266,7 +266,7 @@ def _predict_all(
     items = sorted(items, key=lambda item: (-usual[item.window_shape], item.window_shape))
     engine = _engine(order, checkpoint, items)
     total = sum(item.px for item in items)
-    with tqdm(total=total, unit="px", unit_scale=True, desc="predict", disable=None) as bar:
+    with Progress(total=total, unit="px", unit_scale=True, desc="predict") as bar:
         for item, scene in ahead(_prepared(order, checkpoint, items)):
             before = bar.n
             try:
@@ -324,7 +324,7 @@ def _engine(order: Inference, checkpoint: Checkpoint, items: list[_Item]) -> Eng
     # Made ready for each shape of windows, it has to pay for itself with those of one: the commonest, which is first.
     usual = [item for item in items if item.window_shape == items[0].window_shape]
     megapixels = sum(item.window_px for item in usual) / 1e6
-    how = {"calibration": calibration, "say": tqdm.write}
+    how = {"calibration": calibration, "say": Progress.write}
     name, measured = order.settings.engine, lambda: list(look(usual, LOOKED_AT))
     choice = choose_engine(name, checkpoint, device, precision, measured, megapixels, **how)
     with whole_or_nothing(kept) as part:

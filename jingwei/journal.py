@@ -8,13 +8,13 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from jingwei.legend import Legend
 from jingwei.losses import LOSSES
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.outputs import whole_or_nothing
 from jingwei.pictures import natural, painted
+from jingwei.progress import Progress
 
 matplotlib.use("Agg")
 from matplotlib import pyplot
@@ -70,7 +70,7 @@ class Journal:
             if value is not None and name != "epoch":
                 self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
         self._write()
-        tqdm.write(self._line(row))
+        Progress.write(self._line(row))
 
     def show(self, epoch: int, crops: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
         """Shows crops (pixels_HWC, labels_HW, prediction_HW) as pictures side by side: scene, labels, prediction."""

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from jingwei.averaging import equal_average, moving_average, refit_batch_norm
 from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint
@@ -26,6 +25,7 @@ from jingwei.losses import build_loss
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ModelSpec, build_model
 from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_weights
+from jingwei.progress import Progress
 from jingwei.recipes import Recipe
 from jingwei.schedules import cycle_ends, find_schedule, learning_rate, momentum
 
@@ -333,7 +333,7 @@ def predicted(
 ) -> Iterator[tuple]:
     """Predicts labelled crops: (pixels_BCHW, labels_BHW, prediction_BHW) as numpy arrays, crop by crop."""
     model.eval()
-    for pixels, labels in tqdm(loader, desc="validate", unit="crop", disable=quiet or None, leave=False):
+    for pixels, labels in Progress(loader, desc="validate", unit="crop", disable=quiet, leave=False):
         with torch.inference_mode(), autocast(device, precision):  # not around the yield: whoever takes it may train
             prediction = model(to_device(pixels, device)).argmax(1).to(torch.uint8).cpu().numpy()
         yield pixels.numpy(), labels.numpy(), prediction

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.blending import Bands, Finished, blended
@@ -27,6 +26,7 @@ from jingwei.errors import CheckpointError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.outputs import only_run, whole_or_nothing
+from jingwei.progress import Progress
 from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead, behind
 from jingwei.workspace import SCORE, STAMP, stamp, up_to_date
@@ -89,7 +89,7 @@ class Plan:
 
 
 def predict_scene(
-    job: Job, checkpoint: Checkpoint | None = None, engine: Engine | None = None, bar: tqdm | None = None
+    job: Job, checkpoint: Checkpoint | None = None, engine: Engine | None = None, bar: Progress | None = None
 ) -> bool:
     """Makes a job's map on this machine. False where that was done before.
 
@@ -107,11 +107,7 @@ def predict_scene(
             return False
         total = plan.bands.height * plan.bands.width
         title = f"predict {job.source.stem} by {job.target.stem}"
-        shown = (
-            nullcontext(bar)
-            if bar is not None
-            else tqdm(total=total, unit="px", unit_scale=True, desc=title, disable=None)
-        )
+        shown = nullcontext(bar) if bar is not None else Progress(total=total, unit="px", unit_scale=True, desc=title)
         with shown as bar:
             bar.update(total - sum(_area(plan.bands.window(number)) for number in plan.missing))
             for first, end in runs_of(plan.missing):
@@ -214,7 +210,7 @@ def predict(jobs: Iterable[Job], scheduler: Here | Cluster) -> Iterator[tuple[Jo
 def _predict_on(cluster: Cluster, jobs: Iterable[Job]) -> Iterator[tuple[Job, bool]]:
     waiting = iter(jobs)
     left: dict[Job, int] = {}  # bands of the jobs under way that are not on the disk yet
-    with ExitStack() as stack, tqdm(total=0, unit="px", unit_scale=True, desc="predict", disable=None) as bar:
+    with ExitStack() as stack, Progress(total=0, unit="px", unit_scale=True, desc="predict") as bar:
         locks: dict[Job, ExitStack] = {}
 
         def begin() -> Iterator[Task]:
@@ -278,7 +274,7 @@ def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device
 
     calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
     megapixels = windows * settings.window**2 / 1e6
-    how = {"calibration": calibration, "say": tqdm.write}
+    how = {"calibration": calibration, "say": Progress.write}
     return choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how).engine
 
 

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.crops import TRAIN, VALIDATION, choose_blocks
@@ -22,6 +21,7 @@ from jingwei.grid import Window, strips
 from jingwei.legend import Legend
 from jingwei.masks import Mask
 from jingwei.outputs import only_run, whole_or_nothing
+from jingwei.progress import Progress
 from jingwei.sar import SarReader, SarSettings, Tails
 from jingwei.scheduling import Task, Threads
 from jingwei.workspace import STAMP, Workspace, stamp, up_to_date
@@ -246,7 +246,7 @@ def _refuse_0_255(legend: Legend, scene: SampleScene) -> None:
 def _on_threads(work: Callable, scenes: list[SampleScene], workers: int, what: str) -> Iterator:
     """What `work` gives for each scene, in order, `workers` of them at a time."""
     tasks = [Task(work, (scene,)) for scene in scenes]
-    for _, result in tqdm(Threads(workers).run(tasks), what, len(tasks), disable=None):
+    for _, result in Progress(Threads(workers).run(tasks), what, len(tasks)):
         yield result
 
 
@@ -275,7 +275,7 @@ def _split_fields(scenes: list[SampleScene], fraction: float, folder: Path, mark
     }
     done = folder / "stamp"
     if _read(done) != mark:
-        all_fields = [_fields_of(scene) for scene in tqdm(scenes, "fields", disable=None)]
+        all_fields = [_fields_of(scene) for scene in Progress(scenes, "fields")]
         kinds = (np.concatenate([getattr(f, name) for f in all_fields]) for name in ("classes", "pixels", "inner"))
         chosen = choose_fields(*kinds, fraction)
         for fields, *targets in zip(all_fields, *sides.values(), strict=True):

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from jingwei import journal
 from jingwei.checkpoints import check_fits, load_checkpoint, save_checkpoint
@@ -28,6 +27,7 @@ from jingwei.learning import DataKind, Learner, Place, Start, predicted
 from jingwei.legend import Legend, find_legend
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.outputs import only_run, whole_or_nothing
+from jingwei.progress import Progress
 from jingwei.raster import read_crop
 from jingwei.recipes import SCORES, Recipe, read_recipe
 from jingwei.workspace import Workspace
@@ -318,7 +318,7 @@ class _Run:
 
     def _say(self, text: str) -> None:
         if self.team.leads:
-            tqdm.write(text)
+            Progress.write(text)
 
     # ----------------------------------------------------------------------------------------------------- epochs
 
@@ -327,8 +327,8 @@ class _Run:
         self.learner.begin_epoch()
         epoch, steps = self.place.epoch, self.recipe.steps_per_epoch
         title = f"epoch {epoch + 1}/{self.recipe.epochs}"
-        quiet = None if self.team.leads else True
-        bar = tqdm(total=steps, initial=self.place.step, desc=title, unit="step", disable=quiet, leave=False)
+        how = {"unit": "step", "disable": not self.team.leads, "leave": False}
+        bar = Progress(total=steps, initial=self.place.step, desc=title, **how)
         with bar:
             begun = time.perf_counter()
             for batches in self._batches():

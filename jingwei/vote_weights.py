@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from jingwei.ballots import count_soft_votes, count_votes
 from jingwei.checkpoints import check_fits, load_checkpoint
@@ -31,6 +30,7 @@ from jingwei.learning import to_device
 from jingwei.legend import NODATA, Legend
 from jingwei.metrics import ConfusionMatrix
 from jingwei.outputs import whole_or_nothing
+from jingwei.progress import Progress
 from jingwei.training import TrainingData, known_experiments, read_training_data
 from jingwei.voting import tie_ranks
 from jingwei.workspace import Workspace, stamp
@@ -189,7 +189,7 @@ def _run(weights_file: Path, data: TrainingData, device: str, workers: int) -> S
     title = f"validate {weights_file.parent.name}"
     parts = []
     for crop, (pixels, labels) in zip(
-        data.validation, tqdm(loader, desc=title, unit="crop", disable=None, leave=False), strict=True
+        data.validation, Progress(loader, desc=title, unit="crop", leave=False), strict=True
     ):
         with torch.inference_mode(), autocast(place, precision):
             probabilities = model(to_device(pixels, place)).float().softmax(1)[0].flatten(1)

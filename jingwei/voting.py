@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.ballots import count_soft_votes, count_votes
@@ -16,6 +15,7 @@ from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.png import PngWriter
+from jingwei.progress import Progress
 from jingwei.streaming import ahead
 from jingwei.workspace import STAMP, stamp, up_to_date
 
@@ -110,7 +110,7 @@ def vote(
         png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
-        with tqdm(total=height * width, unit="px", unit_scale=True, desc=title, disable=None) as bar:
+        with Progress(total=height * width, unit="px", unit_scale=True, desc=title) as bar:
             ballots = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
             for window, votes in ahead(ballots):
                 if window.col == 0:

@@ -40,6 +40,23 @@ def test_unknown_keys_are_an_error_that_lists_the_known_ones():
         assert field.name in message
 
 
+def test_values_of_a_wrong_type_are_named_all_at_once():
+    content = {"epochs": 3.5, "base_lr": "fast", "flip": 1, "seed": True, "crop_sizes": [512, "x"], "ema": float("nan")}
+    with pytest.raises(SettingError) as raised:
+        recipe_from_dict(content | {"lr": 1})
+    message = str(raised.value)
+    for problem in ["epochs is 3.5, not a whole number", 'base_lr is "fast", not a number', "seed is true, not a whole",
+                    "flip is 1, not true or false", 'crop_sizes is [512, "x"], not a list, each a whole number',
+                    "ema is NaN, not a number", "unknown keys lr"]:  # fmt: skip
+        assert problem in message
+    assert recipe_from_dict({"base_lr": 1, "momentum": 0}) == replace(Recipe(), base_lr=1.0, momentum=0.0)
+
+
+def test_check_refuses_what_is_no_choice():
+    with pytest.raises(SettingError, match="optimizer is lion, none of sgd, adam, adamw; monitor is f1, none of miou,"):
+        replace(CROSS_ENTROPY, optimizer="lion", monitor="f1").check()
+
+
 def test_check_names_every_impossible_value_in_one_error():
     recipe = replace(
         CROSS_ENTROPY, epochs=0, output_stride=4, base_lr=-1.0, crop_sizes=(512, 16), min_scale=3.0,

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, cores, not_negative, positive
+from jingwei.cli.parser import Parser, cores, not_negative, positive, say
 from jingwei.errors import CheckpointError, SettingError
 
 # Flags that change a key of the file for this run: flag -> (key, type).
@@ -28,8 +28,8 @@ def asks_for_config(arguments: Sequence[str]) -> bool:
     return any(argument.split("=")[0] in ("-c", "--config", "-r") for argument in arguments)
 
 
-def train_from_config() -> None:
-    """Trains as a config file says, or goes on from a checkpoint of such a run."""
+def train_from_config() -> str | None:
+    """Trains as a config file says, or goes on from a checkpoint of such a run. Returns what to do next."""
     parser = _Parser("Trains system B as a config file says. Writes <save_dir>/<name>/<time>/.")
     short = {"default": argparse.SUPPRESS}  # the help texts tell what counts then
     parser.add_argument("-c", "--config", metavar="FILE", help="config file, such as one of configs/", **short)
@@ -73,7 +73,8 @@ def train_from_config() -> None:
     training.run(workspace, recipe, keeping, options)
     if distributed.leads():
         best = keeping.file("best")
-        print(f"written: {folder}; next: python inference.py INPUT OUTPUT --checkpoint {best}")
+        say(f"written: {folder}")
+        return f"python inference.py INPUT OUTPUT --checkpoint {best}"
 
 
 class _Parser(Parser):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
-from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, workspace_flags
+from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, say, workspace_flags
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
 from jingwei.scheduling import Task
@@ -12,7 +12,7 @@ from jingwei.workspace import Scene, Workspace, label_of
 
 
 @command
-def generate_train_data_command() -> None:
+def generate_train_data_command() -> str | None:
     """Step 1: cuts training scenes."""
     from jingwei.cutting import CutSettings, cut_train
 
@@ -47,11 +47,12 @@ def generate_train_data_command() -> None:
     sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
-    print(f"written: {workspace.crops}, split_*.png beside it; next: python train.py --train --exp NAME")
+    say(f"written: {workspace.crops}, split_*.png beside it")
+    return "python train.py --train --exp NAME"
 
 
 @command
-def generate_test_data_command() -> None:
+def generate_test_data_command() -> str | None:
     """Step 1: makes test scenes readable at any window."""
     from jingwei.cutting import tile_scene
 
@@ -69,10 +70,10 @@ def generate_test_data_command() -> None:
     tasks = [Task(tile_scene, (scene.image, workspace.tiled(scene), args.workers)) for scene in scenes]
     with chosen_cluster(args) as cluster:
         for task, fresh in cluster.run(tasks):
-            print(f"{'written' if fresh else 'kept, it is up to date'}: {task.arguments[1]}")
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {task.arguments[1]}")
     for scene in scenes:
         workspace.masks(scene).mkdir(parents=True, exist_ok=True)
-    print("next: python predict.py")
+    return "python predict.py"
 
 
 def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from jingwei import estimates
-from jingwei.cli.dry_run import free_bytes, own_memory, spell_bytes, spell_seconds
-from jingwei.cli.parser import Parser, command, cores
+from jingwei.cli.dry_run import free_bytes, own_memory, spell_bytes
+from jingwei.cli.parser import Parser, command, cores, spell_seconds
 from jingwei.estimates import Size
 from jingwei.legend import find_legend
 

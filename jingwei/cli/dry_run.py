@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jingwei import estimates
-from jingwei.cli.parser import Parser
+from jingwei.cli.parser import Parser, spell_seconds
 from jingwei.errors import JingweiError, OutputError
 from jingwei.estimates import Size
 from jingwei.grid import Window
@@ -300,10 +300,3 @@ def spell_bytes(count: float) -> str:
     """`3.4 kB`, `12 MB`, `1.25 GB`."""
     unit, name = next((u, n) for u, n in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")) if count >= u or n == "kB")
     return f"{count / unit:.3g} {name}"
-
-
-def spell_seconds(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -4,16 +4,15 @@ import sys
 from dataclasses import fields
 from pathlib import Path
 
-from tqdm import tqdm
-
-from jingwei.cli.parser import Parser, command, cores, positive
+from jingwei.cli.parser import Parser, command, cores, positive, say
 from jingwei.errors import JingweiError, SettingError
+from jingwei.progress import Progress
 
 SAVED = Path("saved")  # where train.py --config leaves its runs
 
 
 @command
-def inference_command() -> None:
+def inference_command() -> str:
     """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
     from jingwei.annotations import Annotation
     from jingwei.engines import ENGINES
@@ -58,14 +57,15 @@ def inference_command() -> None:
         "batch_size": getattr(args, "batch_size", 0),
     }
     order = Inference(Path(args.input_path), Path(args.output_path), weights, settings, annotation, **how)
-    print(f"checkpoint: {weights}")
+    say(f"checkpoint: {weights}")
     outcome = infer(order, _report)
     kept = f", {outcome.kept} kept, up to date" if outcome.kept else ""
     broken = f", {len(outcome.broken)} left out" if outcome.broken else ""
-    print(f"{outcome.written} samples written{kept}{broken}: {order.target}")
+    say(f"{outcome.written} samples written{kept}{broken}: {order.target}")
     if outcome.broken:
         sys.exit(1)
+    return f"python evaluate.py --prediction {order.target} --label LABELS, where there are labels"
 
 
 def _report(error: JingweiError) -> None:
-    tqdm.write(f"error: {error}", file=sys.stderr)
+    Progress.write(f"error: {error}", file=sys.stderr)

@@ -5,24 +5,32 @@ import functools
 import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend
+from jingwei.progress import Progress
 from jingwei.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
 
 
-def command(work: Callable) -> Callable:
-    """Turns a user's mistake into one line and status 2, and Ctrl-C into status 130."""
+def command(work: Callable[..., str | None]) -> Callable[..., None]:
+    """Turns a user's mistake into one line and status 2, and Ctrl-C into status 130.
+
+    Where `work` returns what to do next, the last line tells that, and how long it took.
+    """
 
     @functools.wraps(work)
     def guarded(*args, **kwargs):
+        begun = time.perf_counter()
         sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch when it ends
         try:
-            work(*args, **kwargs)
+            following = work(*args, **kwargs)
+            if following:
+                say(f"done in {spell_seconds(time.perf_counter() - begun)}; next: {following}")
         except JingweiError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
@@ -43,6 +51,13 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str):
         formatter = functools.partial(argparse.ArgumentDefaultsHelpFormatter, width=100)
         super().__init__(description=description, allow_abbrev=False, formatter_class=formatter)
+        self.flag("quiet", "no progress, nothing but results and errors", action="store_true")
+
+    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
+        """argparse's; --quiet takes effect here."""
+        parsed = super().parse_args(*args, **kwargs)
+        Progress.hidden = parsed.quiet
+        return parsed
 
     def flag(self, name: str, help: str, **settings) -> None:
         """Adds `--name` (and its `-` spelling). A default of None is left to the help text to explain."""
@@ -55,6 +70,19 @@ class Parser(argparse.ArgumentParser):
         """One line, as for every other mistake."""
         print(f"error: {message}: {self.prog} -h lists every flag", file=sys.stderr)
         sys.exit(2)
+
+
+def say(text: str) -> None:
+    """Prints what is good to know and no result: --quiet leaves it out."""
+    if not Progress.hidden:
+        print(text)
+
+
+def spell_seconds(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def workspace_flags(parser: Parser, workers: bool = True) -> None:
@@ -95,7 +123,7 @@ def write_cogs(args: argparse.Namespace, maps: Iterable[tuple[Path, Path | None]
     for labels, submission in maps if args.cog else ():
         target = submission.with_suffix(".tif") if submission else labels.with_name(f"{labels.stem}_cog.tif")
         write_cog(labels, target, getattr(args, "workers", cores()))
-        print(f"written: {target}")
+        say(f"written: {target}")
 
 
 def cores() -> int:

@@ -12,6 +12,7 @@ from jingwei.cli.parser import (
     cog_flag,
     command,
     positive,
+    say,
     workspace_flags,
     write_cogs,
 )
@@ -21,7 +22,7 @@ from jingwei.workspace import Scene, Workspace
 
 
 @command
-def predict_command() -> None:
+def predict_command() -> str | None:
     """Step 3: predicts and stitches."""
     from jingwei.engines import ENGINES
     from jingwei.engines.choosing import AUTO
@@ -84,12 +85,12 @@ def predict_command() -> None:
         dry_run.require_room_for_maps(job.source, [job.target])
     with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
         for job, fresh in predict(jobs, cluster):
-            print(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
     for labels, png in submissions.items():
         raster.write_submission(labels, png)
-        print(f"written: {png} ({loaded[0][0]})")
+        say(f"written: {png} ({loaded[0][0]})")
     write_cogs(args, submissions.items())
-    print("next: python vote.py")
+    return "python vote.py"
 
 
 def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from jingwei.cli.parser import (
     cluster_flag,
     command,
     legend_flag,
+    say,
     workspace_flags,
 )
 from jingwei.errors import SettingError
@@ -23,7 +24,7 @@ LANGUAGES = ("auto", "en", "zh")
 
 
 @command
-def report_command() -> None:
+def report_command() -> str | None:
     """Step 7: writes the report."""
     parser = Parser("Writes a report that opens from disk: scenes and maps in deep zoom, scores, curves, areas.")
     workspace_flags(parser)
@@ -51,8 +52,8 @@ def report_command() -> None:
         report = write_report(workspace, scenes, legend, folder, scheduler=cluster, **how)
     for verb, names in (("made", report.made), ("kept, up to date", report.kept)):
         if names:
-            print(f"{verb}: {', '.join(names)}")
-    print(f"written: {report.page}; open it in a browser")
+            say(f"{verb}: {', '.join(names)}")
+    return f"open {report.page} in a browser"
 
 
 def _length(text: str) -> float:

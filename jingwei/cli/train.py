@@ -6,18 +6,17 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 from jingwei.cli.config import asks_for_config, train_from_config
-from jingwei.cli.parser import Parser, command, cores, experiment_name, not_negative, workspace_flags
+from jingwei.cli.parser import Parser, command, cores, experiment_name, not_negative, say, workspace_flags
 from jingwei.errors import SettingError
 from jingwei.recipes import Recipe
 from jingwei.workspace import Workspace
 
 
 @command
-def train_command(recipe: Recipe, configs: bool = False) -> None:
+def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     """Step 2: trains a recipe, or scores what it trained. With `configs`, trains config files of system B too."""
     if configs and asks_for_config(sys.argv[1:]):
-        train_from_config()
-        return
+        return train_from_config()
     about = f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation."
     parser = Parser(about + " With -c FILE, trains system B as a config file says: see -c FILE -h." * configs)
     workspace_flags(parser, workers=False)
@@ -49,7 +48,8 @@ def train_command(recipe: Recipe, configs: bool = False) -> None:
     if args.train:
         folder = training.train(workspace, recipe, args.exp, options)
         if distributed.leads():
-            print(f"written: {folder} (best.pt, last.pt, log.csv, curves.png); next: python predict.py")
+            say(f"written: {folder} (best.pt, last.pt, log.csv, curves.png)")
+            return "python predict.py"
     else:
         from jingwei.metrics import table
 

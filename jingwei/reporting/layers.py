@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from jingwei import raster
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.progress import Progress
 from jingwei.reporting.pyramids import ABOUT, LABELS, PERCENT, PICTURE, TILE, Layer, read_layer, write_layer
 from jingwei.streaming import ahead
 from jingwei.workspace import Scene, Workspace, stamp
@@ -72,7 +72,7 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
         else:
             parts = _percent(pixels)
         title = f"{source.folder.parent.name} {source.name}"
-        with tqdm(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title, disable=None) as bar:
+        with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
             layer = write_layer(source.folder, _told(ahead(parts), bar), *scene.shape, source.kind, workers)
     return layer, True
 
@@ -83,7 +83,7 @@ def _opened(source: Source) -> raster.Raster:
     return source.scene.open_labels() if source.name == "truth" else raster.open_labels(source.path)
 
 
-def _told(parts: Iterator[np.ndarray], bar: tqdm) -> Iterator[np.ndarray]:
+def _told(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
     for part in parts:
         yield part
         bar.update(part.shape[0] * part.shape[1])

@@ -2,12 +2,15 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SAMPLE := --data_dir data/sample
+GF := data/gf_sample
+SHORT := --epochs 4 --steps_per_epoch 50
+BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome microsoft-edge
 # The demo's networks are small and see fields at about their own scale: minutes on two cores, not hours on a GPU. Two of
 # the three are U-Nets: of a strong voter and two weak ones of a kind, the weak ones would win.
 SMALL := --train --scratch --backbone resnet18 --crop_size 256 --batch_size 8 --min_scale 0.8 --max_scale 1.25 \
          --optimizer adamw --base_lr 0.002 --weight_decay 0.01
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo demo-gf test browser test-slow lint bench clean
 
 setup: .venv/ready
 
@@ -31,9 +34,28 @@ demo: setup
 	$(BIN)/python fill_hole.py $(SAMPLE)
 	$(BIN)/python evaluate.py $(SAMPLE)
 	$(BIN)/python benchmarks/demo_table.py $(SAMPLE)
+	$(BIN)/python polygons.py $(SAMPLE) --simplify 1.5
+	$(BIN)/python report.py $(SAMPLE)
 
-test: setup
+demo-gf: setup
+	$(BIN)/python data/make_gf_sample.py
+	$(BIN)/python train.py --config configs/gf2_cpu.json $(SHORT)
+	$(BIN)/python inference.py $(GF)/optical/test $(GF)/maps/optical
+	$(BIN)/python evaluate.py --prediction $(GF)/maps/optical --label $(GF)/optical/test/lbl --legend gf2
+	$(BIN)/python train.py --config configs/gf3_cpu.json $(SHORT)
+	$(BIN)/python inference.py $(GF)/sar/test $(GF)/maps/sar
+	$(BIN)/python evaluate.py --prediction $(GF)/maps/sar --label $(GF)/sar/test/lbl --legend gf3
+
+test: setup browser
 	$(BIN)/python -m pytest -m "not slow"
+
+# The report's test opens it in a real browser: one of the system's packages, where it may be installed. Else the test is
+# skipped and says so.
+browser:
+	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	{ $$as_root apt-get update && $$as_root apt-get install -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	|| echo "no browser here, and none could be installed: the tests in a browser are skipped"
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
@@ -47,6 +69,8 @@ bench: setup
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/vote.py
 	$(BIN)/python benchmarks/fill.py
+	$(BIN)/python benchmarks/polygons.py
+	$(BIN)/python benchmarks/report.py
 
 clean:
-	rm -rf .venv data/sample data/benchmark
+	rm -rf .venv data/sample data/gf_sample data/benchmark data/models

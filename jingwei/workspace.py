@@ -169,6 +169,10 @@ class Workspace:
             raise InputError(self.masks(scene), "no maps there", "run predict.py first")
         return candidates[0]
 
+    def has_map(self, scene: Scene) -> bool:
+        """Whether any stage has made a map of a scene."""
+        return any(path.exists() for path in (self.filled(scene), self.vote(scene))) or bool(self.predictions(scene))
+
     def final_map(self, scene: Scene) -> Path:
         """The last stage's map of a scene: filled, else the vote, else the best prediction."""
         return self.filled(scene) if self.filled(scene).exists() else self.vote_or_best(scene)

@@ -1,10 +1,16 @@
 """A tiny county in the contest's layout, drawn with numpy: what most tests cut, vote on and score."""
 
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import settings
 
 from jingwei.png import write_png
+
+ROOT = Path(__file__).resolve().parents[1]
 
 settings.register_profile("jingwei", deadline=None, derandomize=True)
 settings.load_profile("jingwei")
@@ -41,3 +47,21 @@ def county(tmp_path_factory):
         write_png(folder / f"image_{number}.png", pixels)
         write_png(truth / f"image_{number}_label.png", labels)
     return root
+
+
+@pytest.fixture
+def call(monkeypatch, capfd):
+    """Runs a root script in this process: (script, arguments...) -> (status, stdout, stderr)."""
+
+    def run(script: str, *arguments) -> tuple[int, str, str]:
+        capfd.readouterr()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", [script, *map(str, arguments)])
+            try:
+                runpy.run_path(str(ROOT / script), run_name="__main__")
+                status = 0
+            except SystemExit as stopped:
+                status = stopped.code or 0
+        return status, *capfd.readouterr()
+
+    return run

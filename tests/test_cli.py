@@ -1,5 +1,6 @@
 """The command line: every flag is there and explained, and every mistake gets one line, status 2, and loses nothing."""
 
+import io
 import json
 import pickle
 import re
@@ -21,6 +22,7 @@ from jingwei import estimates
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.models import ModelSpec, build_model
+from jingwei.progress import Progress
 from jingwei.raster import write_png
 from jingwei.recipes import CROSS_ENTROPY
 
@@ -31,6 +33,7 @@ SCRIPTS = (
     "generate_train_data.py", "generate_test_data.py", "train.py", "train_focalloss.py", "train_swa.py",
     "train_multiscale.py", "Unet_resnet34/train.py",
     "predict.py", "Unet_resnet34/predict.py", "vote.py", "fill_hole.py", "evaluate.py",
+    "inference.py", "report.py", "doctor.py", "polygons.py",
 )  # fmt: skip
 TRAIN_FLAGS = (
     "train exp epochs base_lr batch_size crop_size model backbone scratch weights freeze_bn last_mult loss schedule "
@@ -39,9 +42,10 @@ TRAIN_FLAGS = (
 )
 PREDICT_FLAGS = (
     "exp checkpoint scene window overlap tta probabilities engine batch_size precision device output data_dir workers "
-    "dry_run cluster"
+    "dry_run cluster cog"
 )
 FLAGS = {
+    "doctor.py": "legend model backbone epochs quick",
     "generate_train_data.py": (
         "data_dir scene crop_size stride val_fraction keep_background workers legend dry_run cluster"
     ),
@@ -53,12 +57,19 @@ FLAGS = {
     "Unet_resnet34/train.py": TRAIN_FLAGS,
     "predict.py": PREDICT_FLAGS,
     "Unet_resnet34/predict.py": PREDICT_FLAGS,
-    "vote.py": "inputs output soft weights ties data_dir legend dry_run cluster",
+    "vote.py": "cog inputs output soft weights ties data_dir legend dry_run cluster",
     "fill_hole.py": (
         "input output rule max_size min_area connectivity protect frame_sizes step classes data_dir legend dry_run "
-        "cluster"
+        "cluster cog"
     ),
-    "evaluate.py": "prediction label json data_dir legend dry_run cluster",
+    "evaluate.py": (
+        "prediction label json areas gsd zones zone_name sample seed sample_file data_dir legend dry_run cluster"
+    ),
+    "polygons.py": "input output format simplify min_area classes background gsd data_dir legend",
+    "report.py": "scene output language gsd data_dir workers legend dry_run cluster",
+    "inference.py": (
+        "checkpoint mode window overlap tta engine batch_size precision device ids workers origin provider author time"
+    ),
 }
 QUICK = [
     "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "48",
@@ -69,24 +80,6 @@ QUICK = [
 @pytest.fixture(autouse=True)
 def _one_thread():
     torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Runs a root script in this process: (script, arguments...) -> (status, stdout, stderr)."""
-
-    def run(script: str, *arguments) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", [script, *map(str, arguments)])
-            try:
-                runpy.run_path(str(ROOT / script), run_name="__main__")
-                status = 0
-            except SystemExit as stopped:
-                status = stopped.code or 0
-        return status, *capfd.readouterr()
-
-    return run
 
 
 def assert_one_line(outcome: tuple[int, str, str], *parts: str) -> None:
@@ -208,7 +201,7 @@ BAD_FLAGS = [
     ("generate_train_data.py", "--crop 64", "--crop"),
     ("train.py", "--epochs many", "--epochs.*many"),
     ("train.py", "--precision fp8", "--precision.*fp8.*fp32"),
-    ("train.py", "--optimizer adam", "--optimizer.*adam.*sgd"),
+    ("train.py", "--optimizer rmsprop", "--optimizer.*sgd.*adamw"),
     ("train.py QUICK", "--loss nonsense", "--loss nonsense.*cross_entropy"),
     ("train.py QUICK", "--schedule nonsense", "--schedule nonsense.*poly"),
     ("train.py QUICK", "--model nonsense", "--model nonsense.*deeplabv3"),
@@ -281,6 +274,9 @@ BAD_FLAGS = [
     ("fill_hole.py", "--input a.tif --output b.tif", "a.tif: no such file"),
     ("fill_hole.py", "--legend nowhere.json", "nowhere.json: no such legend"),
     ("evaluate.py", "--prediction a.tif", "--prediction and --label go together"),
+    ("report.py", "--scene image_9", "--scene: no cut scene is named image_9: take some of: image_3"),
+    ("report.py", "--language fr", "--language.*fr.*en"),
+    ("report.py", "--gsd 0", "--gsd.*0 is no length"),
     ("evaluate.py", "--prediction a.tif --label b.png", "a.tif: no such file"),
 ]  # fmt: skip
 
@@ -502,6 +498,7 @@ def test_a_legend_file_that_makes_no_sense_is_refused(call, bare, tmp_path, cont
         ("vote.py", "no cut scenes there: run generate_test_data.py first"),
         ("fill_hole.py", "no cut scenes there: run generate_test_data.py first"),
         ("evaluate.py", "no cut scenes there: run generate_test_data.py first"),
+        ("report.py", "neither a cut scene nor a trained experiment is there: run generate_test_data.py or train.py"),
     ],
 )
 def test_a_stage_without_the_one_before_says_what_to_run(call, bare, script, message):
@@ -819,6 +816,7 @@ DRY = {
     "vote.py": ([], r"cross_entropy_first.tif: 140 x 170 px, 1 band of uint8: a vote of 2 maps"),
     "fill_hole.py": ([], r"cross_entropy_first.tif: 140 x 170 px, 1 band of uint8: holes to be filled"),
     "evaluate.py": ([], r"cross_entropy_second.tif: 140 x 170 px, .*: to be scored by .*truth/image_3_label.png"),
+    "report.py": ([], r"truth/image_3_label.png: 140 x 170 px, 1 band of uint8: tiles to zoom in"),
 }
 
 
@@ -935,3 +933,53 @@ def test_what_is_there_already_needs_no_room(call, data, no_room):
     status, out, err = call("generate_test_data.py", "--data_dir", data)
     assert (status, err) == (0, "")
     assert "kept, it is up to date" in out
+
+
+# ---- --quiet, and the last line
+
+
+@pytest.mark.parametrize(
+    ("script", "following"),
+    [
+        ("generate_test_data.py", "python predict.py"),
+        ("vote.py", "python fill_hole.py"),
+        ("fill_hole.py", "python evaluate.py, where there are labels; python report.py"),
+    ],
+)
+def test_a_stage_ends_with_its_time_and_what_comes_next(call, data, script, following):
+    status, out, err = call(script, "--data_dir", data)
+    assert (status, err) == (0, "")
+    assert re.fullmatch(rf"done in \d+ s; next: {re.escape(following)}", out.splitlines()[-1])
+
+
+@pytest.mark.parametrize("script", ["generate_train_data.py", "generate_test_data.py", "vote.py", "report.py"])
+def test_quiet_stages_say_nothing_but_results(call, data, script):
+    loud, quiet = call(script, "--data_dir", data), call(script, "--data_dir", data, "--quiet")
+    assert (loud[0], loud[2]) == (quiet[0], quiet[2]) == (0, "")
+    assert re.search("written|kept|made", loud[1])
+    assert not re.search("written|kept|made|done|next", quiet[1])
+
+
+def test_quiet_keeps_results_and_errors(call, data):
+    label = data / "truth" / "image_3_label.png"
+    flags = ("--prediction", label, "--label", label)
+    assert call("evaluate.py", *flags, "--quiet")[:2] == call("evaluate.py", *flags)[:2]
+    assert_one_line(call("vote.py", "--quiet", "--inputs", "a.tif", "--output", "b.tif"), "a.tif: no such file")
+
+
+def test_progress_is_for_terminals(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    log = io.StringIO()
+    for hidden, file, shown in ((False, terminal, True), (False, log, False), (True, terminal, False)):
+        monkeypatch.setattr(Progress, "hidden", hidden)
+        list(Progress(range(3), "steps", file=file))
+        assert bool(file.getvalue()) is shown
+        file.truncate(0)
+
+
+def test_what_is_written_above_a_bar_is_hidden_with_it_unless_it_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(Progress, "hidden", True)
+    Progress.write("epoch 1")
+    Progress.write("error: it broke", file=sys.stderr)
+    assert capsys.readouterr() == ("", "error: it broke\n")

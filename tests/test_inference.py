@@ -3,9 +3,7 @@
 import json
 import os
 import re
-import runpy
 import shutil
-import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -151,24 +149,6 @@ def run(source, target, weights, settings=SMALL, **how):
 
 def files_of(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
-
-
-@pytest.fixture
-def call(monkeypatch, capfd):
-    """Runs a root script in this process: (script, arguments...) -> (status, stdout, stderr)."""
-
-    def run_script(script: str, *arguments) -> tuple[int, str, str]:
-        capfd.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", [script, *map(str, arguments)])
-            try:
-                runpy.run_path(str(ROOT / script), run_name="__main__")
-                status = 0
-            except SystemExit as stopped:
-                status = stopped.code or 0
-        return status, *capfd.readouterr()
-
-    return run_script
 
 
 # ---- any size, in every mode ----

@@ -2,19 +2,24 @@
 
 import argparse
 import json
+import sys
 from functools import partial
 from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
+from jingwei.cli.areas import area_flags, asks_for_areas, tell_areas
 from jingwei.cli.fill_rules import chosen_rule, rule_flags
 from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
     chosen_legend,
     cluster_flag,
+    cog_flag,
     command,
     legend_flag,
+    say,
     workspace_flags,
+    write_cogs,
 )
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
@@ -25,7 +30,7 @@ AUTO = "auto"
 
 
 @command
-def vote_command() -> None:
+def vote_command() -> str | None:
     """Step 4: votes."""
     parser = Parser("Combines label maps by majority vote, or class probabilities by their mean.")
     workspace_flags(parser)
@@ -41,6 +46,7 @@ def vote_command() -> None:
     parser.flag("ties", text, default="first")
     legend_flag(parser)
     cluster_flag(parser)
+    cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.voting import VoteFiles, vote
@@ -71,12 +77,11 @@ def vote_command() -> None:
     with chosen_cluster(args) as cluster:
         for task, fresh in cluster.run(tasks):
             maps, files, _ = task.arguments
-            print(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, files.maps))}")
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, files.maps))}")
             if files.submission:
-                print(f"written: {files.submission} ({len(maps)} {'probabilities' if args.soft else 'maps'})")
-    if "inputs" in args:
-        return
-    print("next: python fill_hole.py")
+                say(f"written: {files.submission} ({len(maps)} {'probabilities' if args.soft else 'maps'})")
+    write_cogs(args, [(files.labels, files.submission) for _, files in votes])
+    return None if "inputs" in args else "python fill_hole.py"
 
 
 def _voters(workspace: Workspace, scene: Scene, soft: bool) -> list[Path]:
@@ -124,7 +129,7 @@ class _Weighing:
 
 
 @command
-def fill_hole_command() -> None:
+def fill_hole_command() -> str | None:
     """Step 5: fills holes."""
     parser = Parser("Fills holes of background inside one class, and gives small regions to their neighbours.")
     workspace_flags(parser, workers=False)
@@ -133,6 +138,7 @@ def fill_hole_command() -> None:
     rule_flags(parser)
     legend_flag(parser)
     cluster_flag(parser)
+    cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.filling import fill_map
@@ -152,8 +158,8 @@ def fill_hole_command() -> None:
         dry_run.require_room_for_maps(Path(args.input), [target])
         picture = target.with_name(f"{target.stem}_vis.png")
         _print_changes(fill_map(Path(args.input), target, picture=picture, **rules), legend)
-        print(f"written: {target}, {picture}")
-        return
+        say(f"written: {target}, {picture}")
+        return write_cogs(args, [(target, None)])
     tasks = []
     for scene in workspace.cut_scenes():
         source = workspace.vote_or_best(scene)
@@ -165,8 +171,9 @@ def fill_hole_command() -> None:
             source, target = task.arguments
             print(f"{source}: filled")
             _print_changes(changed, legend)
-            print(f"written: {target}, {task.function.keywords['submit_png']}, {task.function.keywords['picture']}")
-    print("next: python evaluate.py, where there are labels")
+            say(f"written: {target}, {task.function.keywords['submit_png']}, {task.function.keywords['picture']}")
+    write_cogs(args, [(workspace.filled(scene), workspace.submission(scene)) for scene in workspace.cut_scenes()])
+    return "python evaluate.py, where there are labels; python report.py"
 
 
 def _print_changes(changed, legend: Legend) -> None:
@@ -183,9 +190,11 @@ def evaluate_command() -> None:
     """Step 6: scores maps against labels."""
     parser = Parser("Scores label maps: IoU per class, mIoU with and without background, FWIoU, F1, kappa.")
     workspace_flags(parser, workers=False)
-    parser.flag("prediction", "a label map (default: all maps of all scenes that have labels)", metavar="FILE")
-    parser.flag("label", "its truth", metavar="FILE")
+    text = "a label map, or a folder of masks as inference.py writes them (default: all maps of scenes with labels)"
+    parser.flag("prediction", text, metavar="FILE")
+    parser.flag("label", "its truth: a map, or a folder of masks N_gt.png, N_label.png or N.png", metavar="FILE")
     parser.flag("json", "print JSON instead of tables", action="store_true")
+    area_flags(parser)
     legend_flag(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
@@ -195,8 +204,12 @@ def evaluate_command() -> None:
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
+    if asks_for_areas(args):
+        return tell_areas(args, workspace, legend)
     if ("prediction" in args) != ("label" in args):
         raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
+    if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
+        return _evaluate_folders(args, legend)
     if args.dry_run:
         pairs = [(Path(args.prediction), Path(args.label))] if "prediction" in args else _labelled_maps(workspace)
         return dry_run.tell([dry_run.score_step(*pair, legend) for pair in pairs], None)
@@ -210,6 +223,25 @@ def evaluate_command() -> None:
         print(json.dumps({name: scores(matrix, legend) for name, matrix in stages.items()}, indent=1))
     else:
         print(stage_table(stages, legend))
+
+
+def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
+    """Scores a folder of masks. Ends with status 1 where labels have no prediction."""
+    from jingwei.evaluation import score_folders
+    from jingwei.metrics import scores, table
+
+    if args.dry_run:
+        raise SettingError("--dry_run", "tells nothing of folders of masks", "leave it out: they are scored in no time")
+    with chosen_cluster(args) as cluster:
+        score = score_folders(Path(args.prediction), Path(args.label), legend, cluster)
+    if args.json:
+        print(json.dumps(scores(score.matrix, legend) | {"labels": score.labels, "missing": score.missing}, indent=1))
+    else:
+        print(f"{score.labels} labels\n{table(score.matrix, legend)}")
+    if score.missing:
+        names = ", ".join(score.missing)
+        print(f"no prediction, so all wrong: {len(score.missing)} of {score.labels}: {names}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _labelled_maps(workspace: Workspace) -> list[tuple[Path, Path]]:

@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import math
 import os
 import re
 import sys
@@ -109,6 +110,20 @@ def legend_flag(parser: Parser) -> None:
     """Adds --legend, of the commands that know the legend of the cut; see chosen_legend."""
     text = "jingwei, gf2, gf3 or a legend's JSON file (default: the one that the scenes were cut with, else jingwei)"
     parser.flag("legend", text)
+
+
+def gsd_flag(parser: Parser) -> None:
+    """Adds --gsd, of the commands that tell hectares."""
+    text = "side of a pixel on the ground in metres (default: as the georeference says; without one, areas are in px)"
+    parser.flag("gsd", text, type=length, metavar="METRES")
+
+
+def length(text: str) -> float:
+    """A number of metres above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no length")
+    return value
 
 
 def cog_flag(parser: Parser) -> None:

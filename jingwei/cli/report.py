@@ -1,7 +1,6 @@
 """Step 7: the report."""
 
 import argparse
-import math
 from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
@@ -12,6 +11,7 @@ from jingwei.cli.parser import (
     chosen_legend,
     cluster_flag,
     command,
+    gsd_flag,
     legend_flag,
     say,
     workspace_flags,
@@ -33,8 +33,7 @@ def report_command() -> str | None:
     parser.flag("output", "folder of the report (default: DIR/report)", metavar="FOLDER")
     text = "language of the page: `auto` is the reader's own; the page can switch"
     parser.flag("language", text, choices=LANGUAGES, default="auto")
-    text = "side of a pixel on the ground, metres, for areas in hectares (default: the scene's georeference)"
-    parser.flag("gsd", text, type=_length, metavar="METRES")
+    gsd_flag(parser)
     legend_flag(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
@@ -54,14 +53,6 @@ def report_command() -> str | None:
         if names:
             say(f"{verb}: {', '.join(names)}")
     return f"open {report.page} in a browser"
-
-
-def _length(text: str) -> float:
-    """A number of metres above 0."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no length")
-    return value
 
 
 def _chosen_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:

@@ -10,7 +10,6 @@ from jingwei.evaluation import score_file
 from jingwei.legend import NODATA, Legend
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.reporting.ground import HECTARE, ground_of, ground_under
-from jingwei.reporting.layers import final_map
 from jingwei.reporting.pyramids import Layer, finest_level
 from jingwei.reporting.worst import largest_errors, least_agreement
 from jingwei.scheduling import Cluster, Here, Task
@@ -100,7 +99,7 @@ def scene_facts(
             facts["metres"] = across
     if "map" in layers:
         counts = layers["map"].counts
-        facts["stage"] = final_map(workspace, scene).stem
+        facts["stage"] = workspace.final_map(scene).stem
         facts["areas"] = {"classes": list(counts[: len(legend)]), "nodata": counts[NODATA]}
     if "map" in layers and "truth" in layers:
         facts["worst"] = largest_errors(layers["map"], layers["truth"])

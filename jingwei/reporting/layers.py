@@ -34,7 +34,8 @@ class Source(NamedTuple):
 
 def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) -> list[Source]:
     """The layers that a scene has so far: scene, map (the last stage's), agreement, truth."""
-    found = [("scene", PICTURE, scene.image), ("map", LABELS, final_map(workspace, scene))]
+    final_map = workspace.final_map(scene) if workspace.has_map(scene) else None
+    found = [("scene", PICTURE, scene.image), ("map", LABELS, final_map)]
     agreement = workspace.agreement(scene)
     found.append(("agreement", PERCENT, agreement if agreement.exists() else None))
     found.append(("truth", LABELS, scene.label))
@@ -45,15 +46,6 @@ def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) 
             mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None)
             sources.append(Source(name, kind, path, scene, folder / scene.name / f"{name}-{mark}"))
     return sources
-
-
-def final_map(workspace: Workspace, scene: Scene) -> Path | None:
-    """The map of the last stage that ran: filled, the vote, or the best prediction. None where there is no map."""
-    if workspace.filled(scene).exists():
-        return workspace.filled(scene)
-    if workspace.vote(scene).exists():
-        return workspace.vote(scene)
-    return next(iter(workspace.predictions(scene)), None)
 
 
 def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer, bool]:

@@ -1,0 +1,91 @@
+"""The part of evaluate.py that needs no labels: areas of classes and zones, and samples for people to label."""
+
+import argparse
+import json
+from pathlib import Path
+
+from jingwei.cli.parser import Parser, gsd_flag, positive, say
+from jingwei.errors import InputError, SettingError
+from jingwei.legend import Legend
+from jingwei.workspace import Workspace
+
+
+def area_flags(parser: Parser) -> None:
+    """Adds the flags of areas and samples to evaluate.py."""
+    text = "tell the area of each class instead: of --prediction, or of each scene's final map"
+    parser.flag("areas", text, action="store_true")
+    gsd_flag(parser)
+    text = "tell the areas in each zone of a vector file too (districts, farms): any format that GDAL reads"
+    parser.flag("zones", text, metavar="FILE")
+    parser.flag("zone_name", "field with the zones' names (default: name, or the first text field)", metavar="FIELD")
+    text = "draw this many points of each map, by class, for people to label: DIR/sample/image_N.gpkg, or --sample_file"
+    parser.flag("sample", text, type=positive, metavar="N")
+    parser.flag("seed", "of --sample", type=int, default=0)
+    text = "a labelled sample to score: accuracy and areas with 95 % intervals; with --sample, where it goes"
+    parser.flag("sample_file", text, metavar="FILE")
+
+
+def asks_for_areas(args: argparse.Namespace) -> bool:
+    """Whether evaluate.py is to tell areas, or to draw or score a sample, and not to compare maps with labels."""
+    return args.areas or any(flag in args for flag in ("zones", "sample", "sample_file"))
+
+
+def tell_areas(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str | None:
+    """Does what `asks_for_areas` has found, and returns what is next."""
+    if "label" in args or args.dry_run:
+        flag = "--label" if "label" in args else "--dry_run"
+        raise SettingError(flag, "goes with scores, not with areas or samples", "leave it out, or ask for scores alone")
+    if "sample" in args:
+        return _draw(args, workspace, legend)
+    return (_score if "sample_file" in args else _measure)(args, workspace, legend)
+
+
+def _maps(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
+    """Name -> the map that was asked for, or the final map of each scene."""
+    if "prediction" in args:
+        return {Path(args.prediction).stem: Path(args.prediction)}
+    return {scene.name: workspace.final_map(scene) for scene in workspace.cut_scenes()}
+
+
+def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
+    from jingwei.reporting.areas import area_numbers, area_table, measure_areas
+
+    content = {}
+    for name, source in _maps(args, workspace).items():
+        zones = Path(args.zones) if "zones" in args else None
+        how = {"gsd": getattr(args, "gsd", None), "zones": zones, "zone_field": getattr(args, "zone_name", None)}
+        whole, by_zone = measure_areas(source, legend, **how)
+        content[name] = area_numbers(whole, legend) | {"map": str(source)}
+        if zones:
+            content[name]["zones"] = {zone: area_numbers(areas, legend) for zone, areas in by_zone.items()}
+        if not args.json:
+            print(f"{source}\n{area_table({name: whole} | by_zone, legend)}")
+    if args.json:
+        print(json.dumps(content, indent=1, ensure_ascii=False))
+
+
+def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str:
+    from jingwei.reporting.reference import draw_sample
+
+    if "sample_file" in args and "prediction" not in args:
+        raise SettingError("--sample_file", "is one file, but every scene gets a sample", "give --prediction too")
+    for name, source in _maps(args, workspace).items():
+        target = Path(args.sample_file) if "sample_file" in args else workspace.sample(name)
+        shares = draw_sample(source, target, legend, args.sample, seed=args.seed)
+        told = ", ".join(f"{shares[c.id]} {c.name}" for c in legend.classes if shares[c.id])
+        say(f"written: {target} ({shares.sum()} points: {told})")
+    return "write a class into the field `label` of each point, then python evaluate.py --sample_file FILE"
+
+
+def _score(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
+    from jingwei.reporting.reference import accuracy_numbers, accuracy_table, score_sample
+
+    sample, maps = Path(args.sample_file), _maps(args, workspace)
+    source = maps[next(iter(maps))] if "prediction" in args else maps.get(sample.stem)
+    if source is None:
+        raise InputError(sample, f"is not named like a scene ({', '.join(maps)})", "name its map with --prediction")
+    scored = score_sample(sample, source, legend, gsd=getattr(args, "gsd", None))
+    if args.json:
+        print(json.dumps(accuracy_numbers(scored, legend), indent=1, ensure_ascii=False))
+    else:
+        print(f"{source} by {sample}\n{accuracy_table(scored, legend)}")

@@ -32,7 +32,8 @@ from measure import Measured, run
 
 from jingwei import raster
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.devices import autocast, find_precision
+from jingwei.devices import find_precision
+from jingwei.engines import make_engine
 from jingwei.grid import Window, even_starts, strips
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.models import ModelSpec, build_model
@@ -72,6 +73,7 @@ class Place:
     giant_size: tuple[int, int]
     mosaic: int
     workers: str
+    engine: str
 
     @property
     def scene(self) -> Path:
@@ -156,23 +158,21 @@ class Place:
         if not self.tiled.exists():
             self.cut_test()
         where = ("--data_dir", self.data_dir, "--output", self.made)
-        return self._script("predict.py", *where, "--checkpoint", self.checkpoint)
+        return self._script("predict.py", *where, "--checkpoint", self.checkpoint, "--engine", self.engine)
 
     def run_network(self) -> Measured:
-        """The network on as many windows of noise as have valid pixels, as far as 12 windows tell."""
+        """The same engine on as many windows of noise as have valid pixels, as far as 12 windows tell."""
         if not self.tiled.exists():
             self.cut_test()
-        settings, checkpoint = PredictSettings(), load_checkpoint(self.checkpoint)
-        precision = find_precision("auto", torch.device("cpu"))
-        model = checkpoint.build().to(memory_format=torch.channels_last)
-        pixels = (torch.rand(1, 3, settings.window, settings.window) * 255).to(memory_format=torch.channels_last)
+        cpu, side = torch.device("cpu"), PredictSettings().window
+        engine = make_engine(self.engine, load_checkpoint(self.checkpoint), cpu, find_precision("auto", cpu))
+        pixels = np.random.default_rng(0).integers(0, 256, (1, 3, side, side), dtype=np.uint8)
         walls, processor = [], []
-        with torch.inference_mode(), autocast(torch.device("cpu"), precision):
-            for _ in range(12):
-                begun = time.perf_counter(), time.process_time()
-                model(pixels)
-                walls.append(time.perf_counter() - begun[0])
-                processor.append(time.process_time() - begun[1])
+        for _ in range(12):
+            begun = time.perf_counter(), time.process_time()
+            engine(pixels)
+            walls.append(time.perf_counter() - begun[0])
+            processor.append(time.process_time() - begun[1])
         count = self._windows_with_pixels
         print(f"the network alone: {np.median(walls):.4f} s a window, {count} windows")
         return Measured(float(np.median(walls)) * count, 0.0, float(np.median(processor)) * count)
@@ -231,7 +231,7 @@ class Step:
 STEPS = {
     "cut_train": Step(Place.cut_train, Place.read_scene, "<= 1.0 x reading", True, 1.5, 60),
     "cut_test": Step(Place.cut_test, Place.read_scene, "<= 0.75 x reading", True, 1.7, 50),
-    "predict": Step(Place.predict, Place.run_network, "x the network", True, 0.2, 800),
+    "predict": Step(Place.predict, Place.run_network, "x the network", True, 0.2, 130),
     "vote": Step(Place.vote, Place.read_and_write_maps, "<= 1.3 x copying", False, 0.3, 35),
     "fill": Step(Place.fill, None, ">= 200 Mpx/s", False, 0.05, 8),
     "fill_noise": Step(Place.fill_noise, None, ">= 50 Mpx/s", False, 0.2, 15),
@@ -350,20 +350,21 @@ def main() -> None:
     parser.add_argument("--stages", nargs="+", default=list(STEPS), choices=STEPS, help="steps to run (default all)")
     parser.add_argument("--mosaic", type=int, default=1, help="copies of a smaller county along each side (default 1)")
     parser.add_argument("--workers", default="2", help="threads of each step (default 2)")
+    parser.add_argument("--engine", default="openvino", help="what runs the network of predict (default openvino)")
     args = parser.parse_args()
     if not 0 < args.scale <= 1 or args.mosaic < 1:
         parser.error("--scale is above 0 and up to 1, --mosaic 1 or more")
     root = args.work.resolve()
     root.mkdir(parents=True, exist_ok=True)
     sizes = [tuple(round(side * args.scale) for side in size) for size in (SCENE, GIANT)]
-    place = Place(root, *sizes, args.mosaic, args.workers)
+    place = Place(root, *sizes, args.mosaic, args.workers, args.engine)
     expected, seconds = forecast(place, args.stages)
     free = shutil.disk_usage(root).free
     print(f"expected: {expected / 1e9:.1f} GB in {root} ({free / 1e9:.1f} GB free), about {seconds / 60:.0f} min")
     if expected > free:
         sys.exit(f"error: {root}: {expected / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free: take another disk")
     print("-- a small county first: compiles what is compiled")
-    small = Place(root / "warm", (700, 600), (600, 700), 1, args.workers)
+    small = Place(root / "warm", (700, 600), (600, 700), 1, args.workers, args.engine)
     small.make_scene()
     small.make_maps()
     for name in args.stages:

@@ -56,9 +56,13 @@ class SampleScene:
 
     def settings(self) -> dict:
         """What a file must have been made with to be kept: another landscape makes another scene."""
-        sources = sorted(Path(landscape.__file__).parent.glob("*.py"))
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources))
-        return asdict(self) | {"landscape": digest.hexdigest()[:12]}
+        return asdict(self) | {"landscape": landscape_digest()}
+
+
+def landscape_digest() -> str:
+    """A hash of the code that draws: scenes of other code are other scenes."""
+    sources = sorted(Path(landscape.__file__).parent.glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
 class Manifest:
@@ -71,9 +75,9 @@ class Manifest:
         except ValueError as error:
             raise OutputError(self.path, f"is no JSON ({error})", "delete it with the samples beside it") from error
 
-    def refuse_foreign_scenes(self) -> None:
-        """Raises OutputError where the folder holds scenes of someone else: samples never mix with real data."""
-        for pattern in ("*train*/image_*", "*test*/image_*", f"{TRUTH}/image_*"):
+    def refuse_foreign_scenes(self, *patterns: str) -> None:
+        """Raises OutputError where the patterns find scenes of someone else: samples never mix with real data."""
+        for pattern in patterns:
             for path in sorted(self.root.glob(pattern)):
                 if path.suffix.lower() in SCENE_TYPES and not self._is_ours(path):
                     raise OutputError(path, "is no sample of ours", "make the samples elsewhere with --data_dir")
@@ -106,7 +110,7 @@ class Manifest:
 def make_samples(root: Path, scenes: list[SampleScene], labels_only: bool = False, workers: int = 2) -> None:
     """Makes the scenes that `root` does not have yet, one after the other. Raises OutputError among foreign scenes."""
     manifest = Manifest(root)
-    manifest.refuse_foreign_scenes()
+    manifest.refuse_foreign_scenes("*train*/image_*", "*test*/image_*", f"{TRUTH}/image_*")
     for scene in scenes:
         names = [scene.label] if labels_only else [scene.label, scene.image]
         if all(manifest.has(name, scene.settings()) for name in names):

@@ -91,10 +91,8 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
-GRAPH = {
-    name: {other for other in MODULES if f"jingwei.{other}" in imported(path)} - {name}
-    for name, path in MODULES.items()
-}
+IMPORTED = {name: imported(path) for name, path in MODULES.items()}  # once: to read them for every pair takes a minute
+GRAPH = {name: {other for other in MODULES if f"jingwei.{other}" in names} - {name} for name, names in IMPORTED.items()}
 
 
 def floor_of(module: str) -> int:
@@ -121,7 +119,7 @@ def test_no_module_imports_itself_through_others():
 
 def users_of(package: str) -> set[str]:
     """The rooms that import a package."""
-    using = {name for name, path in MODULES.items() if any(o.split(".")[0] == package for o in imported(path))}
+    using = {name for name, names in IMPORTED.items() if any(o.split(".")[0] == package for o in names)}
     return {name.split(".")[0] for name in using}
 
 

@@ -12,7 +12,8 @@ import pytest
 import rasterio
 import torch
 
-from jingwei.legend import JINGWEI, NODATA
+from jingwei.checkpoints import load_checkpoint
+from jingwei.legend import GF2, JINGWEI, NODATA
 from jingwei.raster import read_crop
 from jingwei.workspace import Workspace
 
@@ -24,6 +25,7 @@ SMALL_TRAINING = (
 )
 # What makes each command small. A script that is missing here fails the replay: add it, so that it is replayed too.
 SMALL = {
+    "doctor.py": "{data} --quick",
     "generate_train_data.py": "--crop_size 64",
     "generate_test_data.py": "",
     "train.py": SMALL_TRAINING,
@@ -36,7 +38,14 @@ SMALL = {
     "vote.py": "",
     "fill_hole.py": "",
     "evaluate.py": "",
+    "report.py": "",
+    "polygons.py": "",
+    "data/make_gf_sample.py": "--data_dir {data}/gf_sample --scenes 3 --size 96",
+    "train.py --config": "--epochs 1 --steps_per_epoch 2 --batch_size 2 --workers 0 --device cpu",
+    "inference.py": "--window 96 --overlap 24 --device cpu",
 }
+# Those that are told all paths.
+NO_DATA_DIR = ("doctor.py", "data/make_gf_sample.py", "train.py --config", "inference.py")
 
 
 def shell_commands(text: str) -> list[str]:
@@ -49,12 +58,20 @@ def shell_commands(text: str) -> list[str]:
 COMMANDS = shell_commands(README)
 
 
+def kind_of(command: str) -> str:
+    """A command's key in SMALL."""
+    script, *arguments = command.split()[1:]
+    return f"{script} --config" if "--config" in arguments else script
+
+
 def small_arguments(command: str, data: Path) -> tuple[str, list[str]]:
     """A README command as (script, arguments) that runs on the tiny county. KeyError for a script not known here."""
     script, *arguments = command.split()[1:]
+    kind = kind_of(command)
     in_data = re.compile(r"^data(/sample)?(?=/|$)")
     arguments = [in_data.sub(str(data), argument) for argument in arguments]
-    return script, [*arguments, *SMALL[script].split(), "--data_dir", str(data)]
+    arguments += SMALL[kind].format(data=data).split()
+    return script, arguments if kind in NO_DATA_DIR else [*arguments, "--data_dir", str(data)]
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +80,15 @@ def replayed(county, tmp_path_factory) -> dict:
     torch.set_num_threads(1)
     data = tmp_path_factory.mktemp("readme") / "data"
     shutil.copytree(county, data)
+    (data.parent / "configs").symlink_to(ROOT / "configs")
     outputs: dict = {"data": data}
     for command in COMMANDS:
         if command.startswith("python "):
             script, arguments = small_arguments(command, data)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(sys, "argv", [script, *arguments])
+                patch.syspath_prepend((ROOT / script).parent)  # as Python does for a script
+                patch.chdir(data.parent)  # system B's paths start here: data/, configs/, saved/
                 try:
                     runpy.run_path(str(ROOT / script), run_name="__main__")
                 except SystemExit as stopped:
@@ -84,12 +104,12 @@ def test_every_command_of_the_readme_is_one_that_is_tested_here():
         program, *arguments = command.split()
         assert program in ("python", "make"), f"{command}: neither replayed nor looked up"
         if program == "python":
-            assert arguments[0] in SMALL, f"{command}: add {arguments[0]} to SMALL, so that it is replayed"
+            assert kind_of(command) in SMALL, f"{command}: add {kind_of(command)} to SMALL, so that it is replayed"
             assert (ROOT / arguments[0]).is_file()
 
 
 def test_the_readme_shows_every_stage():
-    shown = {command.split()[1] for command in COMMANDS if command.startswith("python ")}
+    shown = {kind_of(command) for command in COMMANDS if command.startswith("python ")}
     assert shown >= set(SMALL) - {"Unet_resnet34/predict.py"}
 
 
@@ -186,6 +206,27 @@ def test_the_submission_is_the_filled_map_at_the_scenes_size_with_ids_of_the_leg
         values = filled.read(1)
     np.testing.assert_array_equal(labels, np.where(values == NODATA, 0, values))
     assert read_crop(replayed["data"] / "submit" / "fill_vis_3.png").shape[2] == 3
+
+
+def test_samples_of_system_b_become_pictures_and_annotations(replayed):
+    maps = replayed["data"] / "gf_sample" / "maps" / "optical"
+    names = ["test_A/6.xml", "test_A/6_gt.png", "test_B/7.xml", "test_B/7_gt.png"]
+    assert sorted(str(path.relative_to(maps)) for path in maps.rglob("*.*")) == names
+    assert read_crop(maps / "test_A" / "6_gt.png").shape == (96, 96, 3)
+
+
+def test_a_config_leaves_a_run_that_can_be_gone_on_with(replayed):
+    (run,) = (replayed["data"].parent / "saved" / "GF2_cpu").iterdir()
+    names = {path.name for path in run.iterdir()}
+    assert {"best.pth", "last.pth", "config.json", "log.csv", "curves.png"} <= names
+    assert load_checkpoint(run / "best.pth").legend == GF2
+
+
+def test_the_report_has_a_page_and_the_layers_of_the_scene(replayed):
+    report = replayed["data"] / "report"
+    assert (report / "index.html").is_file()
+    layers = {path.name.split("-")[0] for path in (report / "tiles" / "image_3").iterdir()}
+    assert layers == {"scene", "map", "agreement", "truth"}
 
 
 def test_the_workspace_finds_all_of_it(replayed):

@@ -13,9 +13,7 @@ from jingwei.errors import JingweiError, SettingError
 from jingwei.models import Segmenter
 from jingwei.models.segmenter import PAD_TO
 
-KEPT = (
-    8  # window shapes that an engine stays ready for: six are those of one window in all views, and each takes memory
-)
+KEPT = 8  # window shapes that an engine stays ready for: one window has six in all its views, and each takes memory
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
 
 

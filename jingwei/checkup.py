@@ -13,7 +13,7 @@ import numpy as np
 from jingwei import raster
 from jingwei.crops import histogram
 from jingwei.errors import InputError
-from jingwei.folders import LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples
+from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples
 from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend, find_legend
 from jingwei.masks import Mask
@@ -136,8 +136,10 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
     if entries or findings:
         return CONTEST, entries, [*findings, *_lonely_labels(entries)]
     places = [(use, folder / name) for use, names in PLACES.items() for name in names if (folder / name).is_dir()]
+    if not any(use in (TRAIN, VALID) for use, _ in places) and any((folder / name).is_dir() for name in IMAGE_FOLDERS):
+        places.append(("", folder))
     for use, place in places or [("", folder)]:
-        images = next((place / name for name in ("img", "images") if (place / name).is_dir()), place)
+        images = next((place / name for name in IMAGE_FOLDERS if (place / name).is_dir()), place)
         samples, broken = find_samples(images)
         entries += [_Entry(sample, use) for sample in samples]
         findings += [Finding(*error.args) for error in broken]

@@ -77,6 +77,13 @@ def test_samples_in_folders_are_told_too(folders):
     assert (found.ready, found.findings) == (True, [])
 
 
+def test_pictures_without_a_side_are_seen_beside_a_test_folder(tmp_path):
+    for place in ("img", "test/test_A"):
+        write_png(tmp_path / place / "1.png", np.full((9, 9, 3), 7, np.uint8))
+    write_png(tmp_path / "lbl" / "1_gt.png", np.arange(81, dtype=np.uint8).reshape(9, 9) % len(GF2))
+    assert [(scene.use, scene.counts is None) for scene in examine(tmp_path).scenes] == [("test", True), ("", False)]
+
+
 def test_a_sound_folder_ends_with_its_verdict(county, monkeypatch, capsys):
     code, text = run(monkeypatch, capsys, county, "--quick")
     assert code == 0

@@ -571,6 +571,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_in_its_folder(place, whole, 
         patch.setattr(Learner, "step", interrupted)
         assert train_py("-c", "tiny.json") == 130
     folder = only_folder(place / "saved" / "tiny")
+    time.sleep(1)  # TensorBoard puts the files of a run in order by the second in which each was begun
     assert train_py("-r", str((folder / "last.pth").relative_to(place))) == 0
     assert only_folder(place / "saved" / "tiny") == folder
     assert_same_end(folder, only_folder(whole / "saved" / "tiny"))

@@ -103,7 +103,7 @@ def test_scaling_keeps_labels_on_their_pixels(scale, seed, dtype):
     around = np.ones((3, 3), np.uint8)
     pure = cv2.erode(found_labels, around) == cv2.dilate(found_labels, around)
     pure[[0, -1]] = pure[:, [0, -1]] = (
-        False  # of a field that ends at the window's border, nothing but mixtures is seen
+        False  # a field may end there in nothing but mixtures
     )
     assert np.abs(told - found_labels)[pure].max(initial=0) < 0.03
     # Elsewhere the mixture leans to neither side: labels that slipped by a pixel would be far off.

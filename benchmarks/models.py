@@ -116,10 +116,7 @@ def measure(family: str, workspace: Workspace, work: Path, steps: int) -> dict:
     run(workspace, recipe, Keeping(folder, tensorboard=False), RunOptions(workers=0, device="cpu"))
     seconds = time.perf_counter() - begun
     checkpoint = load_checkpoint(folder / "best.pt")
-    content = {
-        "recipe": recipe.to_dict(),
-        "small": asdict(size_of(family, SMALL[family])),
-        "usual": asdict(size_of(family, MODELS[family].backbone)),
+    content = untrained(family, steps) | {
         "images_per_second": images_per_second(checkpoint.build()),
         "seconds": seconds,
         "fwiou": checkpoint.scores["fwiou"],
@@ -128,6 +125,12 @@ def measure(family: str, workspace: Workspace, work: Path, steps: int) -> dict:
     with whole_or_nothing(path) as part:
         part.write_text(json.dumps(content, indent=1))
     return content
+
+
+def untrained(family: str, steps: int) -> dict:
+    """The part of a network's line that needs no training."""
+    sizes = {"small": size_of(family, SMALL[family]), "usual": size_of(family, MODELS[family].backbone)}
+    return {"recipe": recipe_for(family, steps).to_dict()} | {name: asdict(size) for name, size in sizes.items()}
 
 
 def majority_fwiou(workspace: Workspace) -> float:
@@ -146,21 +149,25 @@ def table(lines: dict[str, dict], majority: float) -> str:
     ]
     for family, line in lines.items():
         small, usual = Size(**line["small"]), Size(**line["usual"])
+        learned = "- | - | -"
+        if "fwiou" in line:
+            learned = f"{line['images_per_second']:.2f} | {line['fwiou']:.3f} | {line['miou']:.3f}"
         rows.append(
-            f"| {family} | {line['recipe']['backbone']} | {small.parameters:.2f} | {small.gflops:.1f} "
-            f"| {line['images_per_second']:.2f} | {line['fwiou']:.3f} | {line['miou']:.3f} "
+            f"| {family} | {line['recipe']['backbone']} | {small.parameters:.2f} | {small.gflops:.1f} | {learned} "
             f"| {MODELS[family].backbone} | {usual.parameters:.2f} | {usual.gflops:.1f} |"
         )
     rows.append(
         f"| the commonest class everywhere | | | | | {majority:.3f} | {1 / len(GF2) * majority**0.5:.3f} | | | |"
     )
-    recipes = [line["recipe"] for line in lines.values()]
+    recipes = [line["recipe"] for line in lines.values() if "fwiou" in line]
+    if not recipes:
+        return "\n".join([*rows, "", "`-`: not trained yet."])
     steps = " or ".join(sorted({str(recipe["epochs"] * recipe["steps_per_epoch"]) for recipe in recipes}))
     rows += [
         "",
         f"{steps} steps of 8 windows of 256 px in {EPOCHS} epochs, from scratch, AdamW 0.001, cross entropy; scored on",
         "the validation scenes after the best epoch. Speed: one picture at a time, fp32, on "
-        f"{len(os.sched_getaffinity(0))} CPU cores (torch {torch.__version__.split('+')[0]}).",
+        f"{len(os.sched_getaffinity(0))} CPU cores (torch {torch.__version__.split('+')[0]}). `-`: not trained yet.",
     ]
     return "\n".join(rows)
 
@@ -207,7 +214,10 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     there = {family: args.work / f"{family}.json" for family in MODELS}
-    lines = {family: json.loads(path.read_text()) for family, path in there.items() if path.exists()}
+    lines = {
+        family: json.loads(path.read_text()) if path.exists() else untrained(family, args.steps)
+        for family, path in there.items()
+    }
     text = table(lines, majority_fwiou(workspace))
     print(text)
     write_page(text)

@@ -102,9 +102,7 @@ def test_scaling_keeps_labels_on_their_pixels(scale, seed, dtype):
     # Where interpolation mixed no two fields, the pixels tell the label exactly.
     around = np.ones((3, 3), np.uint8)
     pure = cv2.erode(found_labels, around) == cv2.dilate(found_labels, around)
-    pure[[0, -1]] = pure[:, [0, -1]] = (
-        False  # a field may end there in nothing but mixtures
-    )
+    pure[[0, -1]] = pure[:, [0, -1]] = False  # a field may end there in nothing but mixtures
     assert np.abs(told - found_labels)[pure].max(initial=0) < 0.03
     # Elsewhere the mixture leans to neither side: labels that slipped by a pixel would be far off.
     assert np.abs(told - found_labels).mean() < 0.25

@@ -185,7 +185,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="networks to train (default all)")
-    parser.add_argument("--steps", type=int, default=240, help="of training for each (default 240)")
+    parser.add_argument("--steps", type=int, default=160, help="of training for each (default 160)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no network after so long")
     parser.add_argument("--table", action="store_true", help="train nothing, write what is there")
     parser.add_argument("--data_dir", type=Path, default=ROOT / "data" / "gf_sample", help="the GF sample")

@@ -73,7 +73,7 @@ def normal(found):
     return sorted((label, shapely.normalize(polygon).wkb_hex) for label, polygon, _ in found)
 
 
-def check(labels, heights=(5,), **rules):
+def assert_as_gdal(labels, heights=(5,), **rules):
     found = polygons_of(labels, heights, **rules)
     assert normal(found) == reference(labels)
     for _, polygon, pixels in found:
@@ -102,19 +102,19 @@ def blobs(height, width, classes, smooth, seed=0):
 @given(maps, st.lists(st.integers(1, 6), min_size=1, max_size=3), st.integers(1, 7))
 @settings(max_examples=150)
 def test_random_maps_give_gdals_polygons_for_all_heights_of_strips_and_bands(labels, heights, band_rows):
-    check(labels, heights, band_rows=band_rows)
+    assert_as_gdal(labels, heights, band_rows=band_rows)
 
 
 @pytest.mark.parametrize("rows", range(1, 15))
 def test_every_height_of_strips_and_of_bands(rows):
     labels = np.random.default_rng(1).integers(0, 3, (14, 17)).astype(np.uint8)
-    check(labels, (rows,), band_rows=3)
-    check(labels, (4,), band_rows=rows)
+    assert_as_gdal(labels, (rows,), band_rows=3)
+    assert_as_gdal(labels, (4,), band_rows=rows)
 
 
 @pytest.mark.parametrize("height", [1, 511, 512, 513, 1025])
 def test_bands_of_the_usual_height(height):
-    check(blobs(height, 37, 4, 2, seed=height), (256,))
+    assert_as_gdal(blobs(height, 37, 4, 2, seed=height), (256,))
 
 
 @pytest.mark.parametrize("drawing", [
@@ -132,7 +132,7 @@ def test_bands_of_the_usual_height(height):
 def test_pinches_holes_and_spirals(drawing, band_rows):
     labels = np.array([[int(pixel) for pixel in row] for row in drawing], np.uint8)
     for turned in (labels, labels[::-1], labels[:, ::-1], labels.T, labels.T[::-1]):
-        check(np.ascontiguousarray(turned), band_rows=band_rows)
+        assert_as_gdal(np.ascontiguousarray(turned), band_rows=band_rows)
 
 
 def test_a_ring_that_meets_itself_becomes_a_shell_and_a_hole():
@@ -147,7 +147,7 @@ def test_a_ring_that_meets_itself_becomes_a_shell_and_a_hole():
     np.zeros((1, 1), np.uint8),
 ])  # fmt: skip
 def test_maps_of_one_thing(labels):
-    found = check(labels)
+    found = assert_as_gdal(labels)
     assert len(found) == (labels[0, 0] != NODATA)
 
 
@@ -155,7 +155,7 @@ def test_noise_with_many_batches(monkeypatch):
     monkeypatch.setattr(outlines, "BATCH", 50)
     monkeypatch.setattr(outlines, "BATCH_BYTES", 3000)
     labels = np.random.default_rng(0).integers(0, 4, (60, 70)).astype(np.uint8)
-    check(labels, band_rows=9)
+    assert_as_gdal(labels, band_rows=9)
     batches = list(Outlines([labels], *labels.shape, band_rows=9))
     assert all(len(batch.polygons) <= 50 for batch in batches)
     assert len(batches) > 20
@@ -183,7 +183,7 @@ def test_strips_must_be_the_whole_map():
 # ---- simplified ----
 
 
-def check_simplified(labels, tolerance, **rules):
+def assert_simplified_well(labels, tolerance, **rules):
     """Common borders stay common, nothing overlaps or vanishes, no border moves farther than the tolerance."""
     found, exact = polygons_of(labels, simplify=tolerance, **rules), polygons_of(labels, **rules)
     shapes = [polygon for _, polygon, _ in found]
@@ -207,7 +207,7 @@ def check_simplified(labels, tolerance, **rules):
 @given(maps, st.sampled_from([0.6, 1.0, 1.5, 3.0, 20.0]), st.integers(2, 20))
 @settings(max_examples=120)
 def test_simplified_random_maps_have_no_gaps_and_no_overlaps(labels, tolerance, band_rows):
-    check_simplified(labels, tolerance, band_rows=band_rows)
+    assert_simplified_well(labels, tolerance, band_rows=band_rows)
 
 
 @pytest.mark.parametrize("tolerance", [0.8, 1.5, 4, 30])
@@ -216,7 +216,7 @@ def test_simplified_blobs(tolerance, band_rows):
     for seed, smooth in enumerate((0.7, 1.5, 3, 6)):
         labels = blobs(70, 60, 3, smooth, seed)
         labels[:20, 40:][np.add.outer(np.arange(20), np.arange(20)) < 12] = NODATA
-        check_simplified(labels, tolerance, band_rows=band_rows)
+        assert_simplified_well(labels, tolerance, band_rows=band_rows)
 
 
 def test_simplified_rectangles_upon_each_other():
@@ -226,18 +226,18 @@ def test_simplified_rectangles_upon_each_other():
         for _ in range(25):
             row, col, height, width = rng.integers(0, 50, 4)
             labels[row : row + height // 3 + 1, col : col + width // 3 + 1] = rng.integers(0, 4)
-        check_simplified(labels, float(rng.choice([1, 2, 3.5, 8])), band_rows=int(rng.choice([7, 25, 512])))
+        assert_simplified_well(labels, float(rng.choice([1, 2, 3.5, 8])), band_rows=int(rng.choice([7, 25, 512])))
 
 
 def test_simplifying_drops_most_corners_of_round_borders():
-    shapes, exact = check_simplified(blobs(200, 200, 3, 8), 1.5)
+    shapes, exact = assert_simplified_well(blobs(200, 200, 3, 8), 1.5)
     kept = shapely.get_num_coordinates(shapes).sum()
     assert kept < 0.4 * sum(shapely.get_num_coordinates(polygon) for _, polygon, _ in exact)
 
 
 def test_a_staircase_becomes_a_line():
     labels = (np.add.outer(np.arange(40), np.arange(40)) < 40).astype(np.uint8)
-    shapes, _ = check_simplified(labels, 1.0)
+    shapes, _ = assert_simplified_well(labels, 1.0)
     assert all(shapely.get_num_coordinates(shape) <= 7 for shape in shapes)
 
 
@@ -247,7 +247,7 @@ def test_a_thin_lens_between_two_fields_stays():
     labels[15:] = 1
     labels[14:16, 5:35] = 2
     labels[13:17, 15:25] = 2
-    check_simplified(labels, 10)
+    assert_simplified_well(labels, 10)
 
 
 @pytest.mark.parametrize("band_rows", range(2, 12))
@@ -256,14 +256,14 @@ def test_small_regions_on_the_line_between_bands_stay(band_rows):
     for k, (height, width) in enumerate([(2, 2), (1, 3), (3, 1), (2, 5), (4, 4)]):
         for row in (2 + k, 9, 12):
             labels[row : row + height, 6 * k + 1 : 6 * k + 1 + width] = 1 + k % 2
-    check_simplified(labels, 10, band_rows=band_rows)
+    assert_simplified_well(labels, 10, band_rows=band_rows)
 
 
 def test_a_diamond_over_the_line_between_bands_stays():
     """Its upper and its lower half could both become the line itself."""
     rows, cols = np.mgrid[:20, :30]
     labels = (abs(rows - 9.5) * 3 + abs(cols - 14.5) < 10).astype(np.uint8)
-    check_simplified(labels, 15, band_rows=10)
+    assert_simplified_well(labels, 15, band_rows=10)
 
 
 def test_simplified_bands_do_not_depend_on_strips():

@@ -422,7 +422,8 @@ def test_a_mask_of_0_and_255_among_others_is_none_of_that_kind(tmp_path):
     for name, its in labels.items():
         write_png(tmp_path / "data" / "lbl" / f"{name}_gt.png", its)
     write_png(tmp_path / "data" / "lbl" / "2_gt.png", np.where(labels["2"] == 0, np.uint8(0), np.uint8(255)))
-    prepare_training(FolderData(tmp_path / "data", GF2, crop_size=64), tmp_path / "cache", 1)
+    workspace = prepare_training(FolderData(tmp_path / "data", GF2, crop_size=64), tmp_path / "cache", 1)
+    assert (mosaic(workspace, "2", (64, 64)) == np.where(labels["2"] == 0, 0, NODATA)).all()
 
 
 @pytest.mark.parametrize(("spoil", "message"), [
@@ -461,7 +462,7 @@ def test_optical_samples_are_no_radar(two_sides, tmp_path):
     "wrong", [{"split": "random"}, {"val_fraction": 1.5}, {"crop_size": 8}, {"sar": SarSettings(lee=2)}]
 )
 def test_settings_that_make_no_sense_are_refused(wrong, two_sides, tmp_path):
-    refused(replace(FolderData(two_sides, GF2), **wrong), tmp_path)
+    assert refused(replace(FolderData(two_sides, GF2), **wrong), tmp_path)
 
 
 # --- single samples --------------------------------------------------------------------------------------------------

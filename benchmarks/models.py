@@ -5,8 +5,8 @@
     python benchmarks/models.py --table                          the table again, from what is there
 
 Each network is trained from scratch through the same loop, on the optical scenes of `data/make_gf_sample.py` (made
-where they are missing), with a small encoder of its family. The table goes to docs/models.md. What is finished is kept
-in --work, and a training that was stopped goes on: run it again until the table is whole.
+where they are missing), with a small encoder of its family; at the end, all are timed. The table goes to docs/models.md.
+What is finished is kept in --work, and a training that was stopped goes on: run it again until the table is whole.
 """
 
 import argparse
@@ -103,8 +103,8 @@ def recipe_for(family: str, steps: int) -> Recipe:
     )  # fmt: skip
 
 
-def measure(family: str, workspace: Workspace, work: Path, steps: int) -> dict:
-    """Trains a network, or takes it from an earlier run, and gives its line of the table."""
+def trained(family: str, workspace: Workspace, work: Path, steps: int) -> dict:
+    """Trains a network, or takes it from an earlier run, and gives its line of the table, still without its speed."""
     recipe = recipe_for(family, steps)
     path = work / f"{family}.json"
     if path.exists():
@@ -115,16 +115,27 @@ def measure(family: str, workspace: Workspace, work: Path, steps: int) -> dict:
     begun = time.perf_counter()
     run(workspace, recipe, Keeping(folder, tensorboard=False), RunOptions(workers=0, device="cpu"))
     seconds = time.perf_counter() - begun
-    checkpoint = load_checkpoint(folder / "best.pt")
+    scores = load_checkpoint(folder / "best.pt").scores
     content = untrained(family, steps) | {
-        "images_per_second": images_per_second(checkpoint.build()),
         "seconds": seconds,
-        "fwiou": checkpoint.scores["fwiou"],
-        "miou": checkpoint.scores["miou_with_background"],
+        "fwiou": scores["fwiou"],
+        "miou": scores["miou_with_background"],
     }
+    write_line(path, content)
+    return content
+
+
+def write_line(path: Path, content: dict) -> None:
     with whole_or_nothing(path) as part:
         part.write_text(json.dumps(content, indent=1))
-    return content
+
+
+def time_all(families: list[str], work: Path, steps: int) -> None:
+    """Adds the speed to every network's line: one after the other, when nothing else is left to do."""
+    for family in families:
+        path = work / f"{family}.json"
+        model = load_checkpoint(work / family / str(steps) / "best.pt").build()
+        write_line(path, json.loads(path.read_text()) | {"images_per_second": images_per_second(model)})
 
 
 def untrained(family: str, steps: int) -> dict:
@@ -151,7 +162,8 @@ def table(lines: dict[str, dict], majority: float) -> str:
         small, usual = Size(**line["small"]), Size(**line["usual"])
         learned = "- | - | -"
         if "fwiou" in line:
-            learned = f"{line['images_per_second']:.2f} | {line['fwiou']:.3f} | {line['miou']:.3f}"
+            speed = f"{line['images_per_second']:.2f}" if "images_per_second" in line else "-"
+            learned = f"{speed} | {line['fwiou']:.3f} | {line['miou']:.3f}"
         rows.append(
             f"| {family} | {line['recipe']['backbone']} | {small.parameters:.2f} | {small.gflops:.1f} | {learned} "
             f"| {MODELS[family].backbone} | {usual.parameters:.2f} | {usual.gflops:.1f} |"
@@ -201,12 +213,15 @@ def main() -> int:
             )
         data = FolderData(args.data_dir / "optical", GF2, crop_size=SIDE)
         workspace = prepare_training(data, args.work / "prepared", workers=2)
+        done = []
         for family in () if args.table else families:
             if time.perf_counter() - begun > args.minutes * 60:
                 break
-            line = measure(family, workspace, args.work, args.steps)
+            line = trained(family, workspace, args.work, args.steps)
             print(f"{family}: FWIoU {line['fwiou']:.3f}, {line['seconds']:.0f} s", flush=True)
+            done.append(family)
             gc.collect()
+        time_all(done, args.work, args.steps)
     except Interrupted as stopped:
         print(stopped, file=sys.stderr)
         return 128 + stopped.signal_number

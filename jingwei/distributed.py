@@ -5,7 +5,9 @@ only the one that leads writes and prints.
 """
 
 import contextlib
+import gc
 import os
+import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -75,7 +77,12 @@ def local_rank() -> int:
 
 @contextlib.contextmanager
 def team(device: torch.device) -> Iterator[Team]:
-    """The team of this process, left at the end: NCCL between GPUs, Gloo between CPUs."""
+    """The team of this process, left at the end: NCCL between GPUs, Gloo between CPUs.
+
+    Whatever wraps a network for the team (DistributedDataParallel) has to be given up before. Else it is the last to hold
+    the process group, and frees it under Python's lock: Gloo then waits for its threads, and these may wait for the lock
+    (PyTorch's issue 56297).
+    """
     if not in_team():
         yield Team()
         return
@@ -84,8 +91,21 @@ def team(device: torch.device) -> Iterator[Team]:
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Team(distributed.get_rank(), distributed.get_world_size())
+    except BaseException as error:
+        _forget_variables(error)  # the error's frames hold networks too
+        raise
     finally:
+        gc.collect()  # modules lie in cycles
         distributed.destroy_process_group()
+
+
+def _forget_variables(error: BaseException | None) -> None:
+    """Clears the variables of all functions that an error, or one behind it, came through and that have ended."""
+    seen = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:

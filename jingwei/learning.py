@@ -136,6 +136,10 @@ class Learner:
         if self.average is not None and self.recipe.ema:
             self.average.module.load_state_dict(self.model.state_dict())
 
+    def leave_team(self) -> None:
+        """Gives up what binds the network to the other processes, before the team parts; see `distributed.team`."""
+        self.network, self._no_sync = self.model, contextlib.nullcontext
+
     # ------------------------------------------------------------------------------------------------ one step
 
     def step(self, place: Place, batches: list[tuple[Tensor, Tensor]]) -> Step:

@@ -125,6 +125,7 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
     device = _own_device(options.device)
     with team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
         run = _Run(recipe, data, options, device, crew, keeping, interrupts)
+        stack.callback(run.learner.leave_team)
         if crew.leads:
             stack.enter_context(only_run(keeping.folder))
         run.resume()

@@ -118,6 +118,7 @@ with team(device) as crew:
     model = checkpoint.build()
     loader = datasets.validation_loader(data.folder, crew.share(data.validation), checkpoint.mean, 0)
     matrix, _ = learner.validate(loader, model)
+    learner.leave_team()
     Path({str(tmp_path)!r}, f"{{crew.size}}_{{crew.rank}}.json").write_text(json.dumps(matrix.counts.tolist()))
 """
     )
@@ -134,6 +135,34 @@ def test_a_batch_that_cannot_be_shared_out_gives_one_line(cut):
     done = torchrun(2, *TRAINING, "--exp", "odd", "--data_dir", cut, "--batch_size", "5")
     assert done.returncode != 0
     assert "error: --batch_size 5: can't be shared out over 2 processes: give a multiple of 2" in done.stderr
+
+
+COUNTING = """
+import gc, os, runpy, sys
+from pathlib import Path
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+leave = distributed.destroy_process_group
+def counted():
+    left = sum(isinstance(each, DistributedDataParallel) for each in gc.get_objects())
+    Path(counts, f"{os.environ['RANK']}.txt").write_text(str(left))
+    leave()
+distributed.destroy_process_group = counted
+counts = sys.argv[1]
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("rate", "end"), [("0.002", "written:"), ("1e30", "error: recipe cross_entropy: the ")])
+def test_nothing_that_holds_the_process_group_outlives_the_team(cut, tmp_path, rate, end):
+    """Else a run may hang at its very end, whether it ends well or not."""
+    script = tmp_path / "counting.py"
+    script.write_text(COUNTING)
+    command = [*TRAINING, "--exp", f"left_{rate}", "--data_dir", cut, "--base_lr", rate]
+    done = torchrun(2, script, tmp_path, *command)
+    assert end in done.stdout + done.stderr, done.stderr
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0", "0"]
 
 
 def test_shares_are_all_and_each_once():

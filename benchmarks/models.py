@@ -5,8 +5,9 @@
     python benchmarks/models.py --table                          the table again, from what is there
 
 Each network is trained from scratch through the same loop, on the optical scenes of `data/make_gf_sample.py` (made
-where they are missing), with a small encoder of its family; at the end, all are timed. The table goes to docs/models.md.
-What is finished is kept in --work, and a training that was stopped goes on: run it again until the table is whole.
+where they are missing), with a small encoder of its family; at the end, all are timed. The table goes to
+docs/models.md. What is finished is kept in --work, and a training that was stopped goes on: run it again until the
+table is whole.
 """
 
 import argparse

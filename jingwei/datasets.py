@@ -3,15 +3,17 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from jingwei import augment, raster
 from jingwei.crops import Crop, label_path, statistics
 from jingwei.distributed import local_size
+from jingwei.errors import JingweiError
 from jingwei.recipes import Recipe
 from jingwei.sampling import Draw, WindowDraws
 
@@ -123,6 +125,43 @@ class WholeCrops(Dataset):
         return _to_tensors(augment.fill_unseen(pixels, labels, self.fill), labels)
 
 
+class Loader(DataLoader):
+    """A DataLoader that raises the user's mistakes as they are, from its processes too: a broken crop, say.
+
+    torch's own rewrites an error of a loader process, and makes a traceback of what should be one line.
+    """
+
+    def __init__(self, dataset: Dataset, **settings):
+        super().__init__(_Told(dataset), collate_fn=_collated, **settings)
+
+    def __iter__(self) -> Iterator:
+        for batch in super().__iter__():
+            if isinstance(batch, JingweiError):
+                raise batch
+            yield batch
+
+
+class _Told(Dataset):
+    """A data set with its JingweiErrors as items."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        try:
+            return self.dataset[index]
+        except JingweiError as error:
+            return error
+
+
+def _collated(items: list):
+    """A batch of items, or the first error among them."""
+    return next((item for item in items if isinstance(item, JingweiError)), None) or default_collate(items)
+
+
 def training_loader(
     folder: Path,
     crops: list[Crop],
@@ -132,16 +171,16 @@ def training_loader(
     workers: int,
     rank: int = 0,
     world: int = 1,
-) -> DataLoader:
+) -> Loader:
     """Batches of augmented windows, those of one process of a team; see WindowDraws, the `batch_sampler`."""
     processes = max(1, workers) * local_size()
     dataset = TrainingWindows(folder, crops, recipe, fill, CACHE_BYTES // processes)
-    return DataLoader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
+    return Loader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
 
 
-def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], workers: int) -> DataLoader:
+def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], workers: int) -> Loader:
     """Whole crops one by one: they may differ in size."""
-    return DataLoader(WholeCrops(folder, crops, fill), batch_size=1, **_loading(workers))
+    return Loader(WholeCrops(folder, crops, fill), batch_size=1, **_loading(workers))
 
 
 def _loading(workers: int) -> dict:

@@ -79,9 +79,9 @@ def local_rank() -> int:
 def team(device: torch.device) -> Iterator[Team]:
     """The team of this process, left at the end: NCCL between GPUs, Gloo between CPUs.
 
-    Whatever wraps a network for the team (DistributedDataParallel) has to be given up before. Else it is the last to hold
-    the process group, and frees it under Python's lock: Gloo then waits for its threads, and these may wait for the lock
-    (PyTorch's issue 56297).
+    Whatever wraps a network for the team (DistributedDataParallel) has to be given up before. Else it is the last to
+    hold the process group, and frees it under Python's lock: Gloo then waits for its threads, and these may wait for
+    the lock (PyTorch's issue 56297).
     """
     if not in_team():
         yield Team()

@@ -2,6 +2,7 @@
 
 import colorsys
 import os
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -27,9 +28,10 @@ from jingwei.augment import (
     rotate,
     rotated_side,
 )
-from jingwei.crops import TRAIN, Crop
+from jingwei.crops import TRAIN, Crop, label_path
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.datasets import CropCache, TrainingWindows, WholeCrops, training_loader, validation_loader
+from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.png import write_png
@@ -837,6 +839,22 @@ def test_training_reads_through_the_cache_and_validation_past_it(counted):
     for _ in range(2):
         list(validation_loader(folder, crops, FILL, 0))
     assert len(read) == 6 * len(crops)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_broken_crop_is_the_users_mistake_wherever_it_is_read(cut_county, tmp_path, workers):
+    """A loader process hands the error on as it is: one line that names the file, no traceback."""
+    folder, crops = tmp_path / "train", cut_county[1]
+    shutil.copytree(cut_county[0], folder)
+    broken = label_path(folder, crops[0])
+    broken.write_bytes(broken.read_bytes()[:60])
+    training = training_loader(folder, crops[:1], RECIPE, FILL, 1, workers)
+    for loader in (training, validation_loader(folder, crops, FILL, workers)):
+        with pytest.raises(InputError) as caught:
+            list(loader)
+        assert type(caught.value) is InputError
+        assert str(caught.value).startswith(f"{broken}: ")
+        assert "\n" not in str(caught.value)
 
 
 def test_batches_are_pixels_bchw_and_labels_bhw_in_the_type_of_the_file(cut_county):

@@ -130,6 +130,15 @@ def _write_sar(image: SarReader, target: Path, workers: int, mark: str) -> None:
             raise InputError(image.path, "has no valid pixel: HH is 0 everywhere", "check the file")
 
 
+def picture_sides(data: FolderData) -> list[int]:
+    """The longer side of every picture of a data set, px. InputError for samples that are broken or without a mask."""
+    sides = []
+    for scene in _find_scenes(data.check()):
+        with scene.open_image() as image:
+            sides.append(max(image.height, image.width))
+    return sides
+
+
 def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
     """Cuts a data set into `cache`, a Workspace's root, unless that was done before; returns the Workspace.
 

@@ -24,7 +24,7 @@ from jingwei.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.cli import config as command_line
 from jingwei.configs import config_from_dict, explain_keys, read_config
 from jingwei.configs.sections import MONITORS, OPTIMIZERS, SCHEDULERS
-from jingwei.crops import read_crops
+from jingwei.crops import TRAIN, VALIDATION, read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.datasets import TrainingWindows
 from jingwei.distributed import Team
@@ -38,6 +38,7 @@ from jingwei.models import ALIASES, MODELS, fcn8, smp
 from jingwei.outputs import only_run
 from jingwei.pictures import painted
 from jingwei.png import write_png
+from jingwei.preparing import prepare_training
 from jingwei.raster import read_crop, read_label_crop, write_crop
 from jingwei.recipes import LOSS_ALIASES, Recipe
 from jingwei.sampling import Draw
@@ -141,6 +142,18 @@ def test_the_contest_trainers_own_file_says_what_it_said():
     assert config.runs == Path("saved/PSPNet")
     assert config.events(Path("saved/PSPNet/now")) == Path("saved/runs/PSPNet/now")
     assert config.content == TEMPLATE
+
+
+def test_what_the_contest_trainer_gives_both_loaders_is_taken_in_both():
+    content = changed(TEMPLATE, val_loader__args=TEMPLATE["train_loader"]["args"] | {"val": True})
+    content["val_loader"]["args"]["data_dir"] = TEMPLATE["val_loader"]["args"]["data_dir"]
+    assert config_from_dict(content).recipe == config_from_dict(TEMPLATE).recipe
+
+
+def test_a_file_may_begin_with_the_mark_of_windows_editors(tmp_path):
+    path = tmp_path / "marked.json"
+    path.write_text(json.dumps(TEMPLATE), encoding="utf-8-sig")
+    assert read_config(path).recipe == config_from_dict(TEMPLATE).recipe
 
 
 def test_all_networks_losses_and_schedules_parse():
@@ -309,6 +322,7 @@ MISTAKES = {
     "train_loader.args.split is \"lines\": known are folders, blocks, fields": {"train_loader__args__split": "lines"},
     "train_loader.args.val_fraction is 1.5, not from 0": {"train_loader__args__val_fraction": 1.5},
     "train_loader.args.base_size is 0, below 1": {"train_loader__args__base_size": 0},
+    "train_loader.args.base_size is 300, below crop_size 380: windows would": {"train_loader__args__base_size": 300},
     "train_loader.args.tile_size is 16, below 32": {"train_loader__args__tile_size": 16},
     "train_loader.args.num_workers is -1, below 0": {"train_loader__args__num_workers": -1},
     "train_loader.args.legend gf9: no such legend": {"train_loader__args__legend": "gf9"},
@@ -687,12 +701,44 @@ def test_a_radar_run_keeps_in_its_checkpoint_how_radar_is_read(place):
     assert all(20 < low < high < 70 for low, high in zip(settings.low, settings.high, strict=True))
 
 
-def test_base_size_scales_the_usual_picture(whole):
-    crops = read_crops(only_folder(whole / "saved" / "data") / "train" / "crops.csv")
+def test_base_size_scales_the_usual_picture():
     content = changed(TINY, train_loader__args__base_size=120, train_loader__args__scale=[0.5, 3])
-    recipe = config_from_dict(content).fitted(crops, 3)  # of pictures of 80 px
-    assert (recipe.min_scale, recipe.max_scale) == (0.75, 4.5)
-    assert config_from_dict(TINY).fitted(crops, 3) == config_from_dict(TINY).recipe
+    config = config_from_dict(content).fitted([80, 80, 640])
+    assert (config.recipe.min_scale, config.recipe.max_scale) == (0.75, 4.5)
+    assert config_from_dict(TINY).fitted([80]) == config_from_dict(TINY)
+
+
+def test_tiles_are_as_large_as_windows_of_pictures_that_base_size_shrinks():
+    """Else windows would be padding for the larger part, though the pictures are there."""
+    content = changed(TINY, train_loader__args__base_size=64, train_loader__args__crop_size=32)
+    assert config_from_dict(content).data.crop_size == 1024
+    config = config_from_dict(content).fitted([4096])
+    assert config.recipe.min_scale == 0.5 / 64
+    assert config.data.crop_size == 4096  # 32 px at a scale of 1/128
+    assert config_from_dict(content).fitted([3000]).data.crop_size == 3000  # no larger than the pictures
+    with pytest.raises(SettingError, match=r"train_loader.args.base_size: is 64: windows would show 12800 px"):
+        config_from_dict(content).fitted([12800] * 2)
+
+
+def test_base_size_goes_by_all_pictures_of_the_data(place):
+    (place / "sized.json").write_text(json.dumps(changed(TINY, train_loader__args__base_size=160, trainer__epochs=1)))
+    assert train_py("-c", "sized.json") == 0
+    recipe = load_checkpoint(only_folder(place / "saved" / "tiny") / "best.pth").recipe
+    plain = config_from_dict(TINY).recipe
+    assert (recipe["min_scale"], recipe["max_scale"]) == (plain.min_scale * 2, plain.max_scale * 2)
+
+
+def test_without_validation_all_pictures_are_trained_on(place):
+    shutil.rmtree(place / "samples" / "valid")
+    for file in (place / "samples" / "train").iterdir():
+        shutil.move(file, place / "samples")
+    (place / "samples" / "train").rmdir()
+    for val, sides in ((True, [3, 1]), (False, [4, 0])):
+        content = changed(TINY, trainer__val=val, trainer__monitor="min loss", trainer__epochs=1)
+        content["train_loader"]["args"]["val_fraction"] = 0.3
+        config = config_from_dict(content)
+        crops = read_crops(prepare_training(config.data, config.cache, 1).crops)
+        assert [sum(crop.split == side for crop in crops) for side in (TRAIN, VALIDATION)] == sides
 
 
 # ---- devices ----

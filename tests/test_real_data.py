@@ -95,8 +95,7 @@ def test_fields_of_a_radar_scene_that_were_never_seen(tmp_path):
         assert not np.intersect1d(*seen).size
         assert count < 2 or seen[1].size
 
-    recipe = config.fitted([crop for crop in crops if crop.split == TRAIN], 7)
-    folder = run(workspace, recipe, Keeping(config.runs / "test", ".pth"), RunOptions(workers=1, device="cpu"))
+    folder = run(workspace, config.recipe, Keeping(config.runs / "test", ".pth"), RunOptions(workers=1, device="cpu"))
     scores = load_checkpoint(folder / "last.pth").scores
     print(f"overall accuracy {scores['accuracy']:.4f} on {held.sum()} px")
     assert scores["accuracy"] >= 0.9

@@ -46,18 +46,20 @@ def train_from_config() -> str | None:
     args = parser.parse_args()
     from jingwei import configs, distributed, training
     from jingwei.outputs import only_run
-    from jingwei.preparing import prepare_training
+    from jingwei.preparing import picture_sides, prepare_training
 
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
     config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
+    if config.base_size:
+        config = config.fitted(picture_sides(config.data))
     device = _device(getattr(args, "device", None), config.n_gpu)
     workers = min(8, max(1, cores() - 1)) if config.workers is None else config.workers
     # Processes of a team, and runs on the same data, take turns: the first prepares it, the others find it done.
     with only_run(config.cache.with_name(f"{config.cache.name}.turn"), wait=True):
         workspace = prepare_training(config.data, config.cache, cores())
     data = training.read_training_data(workspace)
-    recipe = config.fitted(data.training, data.bands)
+    config.check_bands(data.bands)
     folder = resume.parent if resume else _fresh(config.runs)
     keeping = training.Keeping(
         folder,
@@ -70,7 +72,7 @@ def train_from_config() -> str | None:
     )
     weights = Path(args.weights) if "weights" in args else None
     options = training.RunOptions(device, workers, args.compile, resume, weights, None, args.skip_bad_steps)
-    training.run(workspace, recipe, keeping, options)
+    training.run(workspace, config.recipe, keeping, options)
     if distributed.leads():
         best = keeping.file("best")
         say(f"written: {folder}")

@@ -6,13 +6,14 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from jingwei.configs.mapping import data_of, recipe_of
+from jingwei.configs.mapping import data_of, recipe_of, tile_side
 from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
-from jingwei.crops import Crop
 from jingwei.errors import SettingError
 from jingwei.preparing import FolderData
 from jingwei.recipes import Recipe
+
+MOST_TILE = 8192  # px: pictures are cut in tiles, and read in memory, of this side at most
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Config:
     workers: int | None
     bands: int | None
     base_size: int | None
+    tile_size: int  # px, as the file has it; 0: as the windows need it
     content: dict
 
     @property
@@ -46,28 +48,36 @@ class Config:
         mark = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:8]
         return Path(self.trainer.save_dir) / "data" / f"{data.root.absolute().name}-{mark}"
 
-    def fitted(self, crops: list[Crop], bands: int) -> Recipe:
-        """The recipe, its scales as `base_size` has them for these crops. SettingError for bands not asked for.
+    def fitted(self, sides: list[int]) -> "Config":
+        """The config, its scales and tiles as `base_size` has them for pictures with these longer sides, in px.
 
         `base_size` is what the longer side of the usual picture (the median of all) is scaled to, and all others with
-        it: a pixel's size on the ground hangs on the camera, not on the size of a picture.
+        it: a pixel's size on the ground hangs on the camera, not on the size of a picture. Raises SettingError where
+        windows would then show more of a picture than memory is for.
         """
+        if not self.base_size:
+            return self
+        factor = self.base_size / statistics.median(sides)
+        scales = {name: getattr(self.recipe, name) * factor for name in ("min_scale", "max_scale")}
+        recipe = replace(self.recipe, **scales)
+        tile = self.tile_size or min(tile_side(recipe), max(sides))
+        if tile > MOST_TILE:
+            problem = f"is {self.base_size}: windows would show {tile} px of a picture, too many for memory"
+            remedy = f"{MOST_TILE} px are the most: take a larger one"
+            raise SettingError("train_loader.args.base_size", problem, remedy)
+        return replace(self, recipe=recipe, data=replace(self.data, crop_size=tile))
+
+    def check_bands(self, bands: int) -> None:
+        """SettingError where the pictures have another number of bands than the file asks for."""
         if self.bands not in (None, bands):
             problem = f"is {self.bands}, but the pictures in {self.data.root} have {bands} bands"
             raise SettingError("arch.args.in_channels", problem, f"set it to {bands}, or leave it out")
-        if not self.base_size:
-            return self.recipe
-        sides: dict[str, int] = {}
-        for crop in crops:
-            sides[crop.scene] = max(sides.get(crop.scene, 0), crop.window.row_end, crop.window.col_end)
-        factor = self.base_size / statistics.median(sides.values())
-        return replace(self.recipe, min_scale=self.recipe.min_scale * factor, max_scale=self.recipe.max_scale * factor)
 
 
 def read_config(path: Path, changes: dict[str, object] | None = None) -> Config:
     """A config file, some keys changed: {"trainer.epochs": 3}. One SettingError names all that is wrong with it."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
     except FileNotFoundError as error:
         raise SettingError(path, "no such file", "give a config file, such as one of configs/") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -91,7 +101,15 @@ def config_from_dict(content, where="config") -> Config:
         raise SettingError(where, problem, f"`train.py -c {where} -h` explains every key")
     args = file.train_loader.args
     return Config(
-        recipe, data, file.trainer, file.n_gpu, args.num_workers, file.arch.args.in_channels, args.base_size, content
+        recipe=recipe,
+        data=data,
+        trainer=file.trainer,
+        n_gpu=file.n_gpu,
+        workers=args.num_workers,
+        bands=file.arch.args.in_channels,
+        base_size=args.base_size,
+        tile_size=args.tile_size,
+        content=content,
     )
 
 

@@ -109,8 +109,15 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
     sar = _sar(reading, args.sar, kind)
     if legend is None:
         return None
-    needed = math.ceil(max(recipe.crop_sizes) / min(1.0, recipe.min_scale)) if recipe.min_scale > 0 else TILE
-    return FolderData(root, legend, sar, split, args.val_fraction, args.tile_size or max(TILE, needed))
+    fraction = args.val_fraction if file.trainer.val else 0.0  # without validation, all is there to be trained on
+    return FolderData(root, legend, sar, split, fraction, args.tile_size or tile_side(recipe))
+
+
+def tile_side(recipe: Recipe) -> int:
+    """The side of tiles that hold the largest window of a recipe at its smallest scale, px: TILE at least."""
+    if not recipe.min_scale > 0:  # a mistake, which the recipe has noted
+        return TILE
+    return max(TILE, math.ceil(max(recipe.crop_sizes) / min(1.0, recipe.min_scale)))
 
 
 def _network(reading: Reading, arch: Arch) -> dict:
@@ -147,6 +154,9 @@ def _windows(reading: Reading, args: TrainArgs) -> dict:
     if not args.shuffle:
         reading.problems.append("train_loader.args.shuffle is false, but windows are always drawn at random")
     reading.at_least("train_loader.args.base_size", args.base_size, 1)
+    if args.base_size and 1 <= args.base_size < args.crop_size:
+        problem = f"train_loader.args.base_size is {args.base_size}, below crop_size {args.crop_size}"
+        reading.problems.append(f"{problem}: windows would be larger than pictures, and padding all around")
     values = {"batch_size": args.batch_size, "crop_sizes": (args.crop_size,)}
     if not args.augment:
         return values | {"min_scale": 1.0, "max_scale": 1.0, "flip": False, "rotate": 0.0, "blur": 0.0}

@@ -733,9 +733,9 @@ def test_without_validation_all_pictures_are_trained_on(place):
     for file in (place / "samples" / "train").iterdir():
         shutil.move(file, place / "samples")
     (place / "samples" / "train").rmdir()
-    for val, sides in ((True, [3, 1]), (False, [4, 0])):
+    for val, split, sides in ((True, "folders", [3, 1]), (False, "folders", [4, 0]), (False, "fields", [4, 0])):
         content = changed(TINY, trainer__val=val, trainer__monitor="min loss", trainer__epochs=1)
-        content["train_loader"]["args"]["val_fraction"] = 0.3
+        content["train_loader"]["args"] |= {"val_fraction": 0.3, "split": split}
         config = config_from_dict(content)
         crops = read_crops(prepare_training(config.data, config.cache, 1).crops)
         assert [sum(crop.split == side for crop in crops) for side in (TRAIN, VALIDATION)] == sides

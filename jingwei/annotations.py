@@ -2,6 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from dataclasses import dataclass
+from pathlib import Path
 
 from jingwei.folders import Sample
 
@@ -39,3 +40,11 @@ class Annotation:
                 ElementTree.SubElement(part, key).text = text
         ElementTree.indent(root, "    ")
         return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+
+
+def is_annotation(path: Path, result: str) -> bool:
+    """Whether a file is the annotation of a picture named `result`."""
+    try:
+        return ElementTree.parse(path).findtext("segmentation/resultfile") == result
+    except (ElementTree.ParseError, UnicodeDecodeError):
+        return False

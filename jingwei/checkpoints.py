@@ -105,6 +105,17 @@ def _from_content(content: dict, path: Path) -> Checkpoint:
     )
 
 
+def check_type(checkpoint: Checkpoint, path: Path, image: Path, dtype: str) -> None:
+    """Raises CheckpointError where an image's pixels are of another type than a checkpoint was trained on.
+
+    A network trained on 8 bits takes the numbers of 16 bits for light that it has never seen. Signed and unsigned 16
+    bits are taken for each other: products come as either.
+    """
+    if dtype != checkpoint.dtype and {dtype, checkpoint.dtype} != {"uint16", "int16"}:
+        problem = f"was trained on pixels of {checkpoint.dtype}, but {image} has {dtype}"
+        raise CheckpointError(path, problem, f"convert the image as the training's were, or train on {dtype}")
+
+
 def check_fits(checkpoint: Checkpoint, path: Path, legend: Legend, bands: int) -> None:
     """Raises CheckpointError where a checkpoint is of other classes or another number of bands than the data."""
     if checkpoint.legend.names != legend.names:

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from jingwei import raster
-from jingwei.annotations import Annotation
+from jingwei.annotations import Annotation, is_annotation
 from jingwei.blending import Bands
-from jingwei.checkpoints import Checkpoint, load_checkpoint
+from jingwei.checkpoints import Checkpoint, check_type, load_checkpoint
 from jingwei.devices import find_device, find_precision
 from jingwei.engines import make_engine
 from jingwei.engines.base import Engine
@@ -105,8 +105,9 @@ class Inference:
 
 @dataclass
 class Outcome:
-    """How many samples were predicted, how many were up to date, and why others could not be."""
+    """How many samples were predicted, of which classes, how many were up to date, and why others could not be."""
 
+    legend: Legend
     written: int = 0
     kept: int = 0
     broken: list[JingweiError] = field(default_factory=list)
@@ -167,7 +168,7 @@ def infer(order: Inference, report: Callable[[JingweiError], None] = lambda erro
     """
     order.settings.check()
     checkpoint = load_checkpoint(order.weights)
-    outcome = Outcome()
+    outcome = Outcome(checkpoint.legend)
 
     def skip(error: JingweiError) -> None:
         outcome.broken.append(error)
@@ -219,10 +220,12 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
         raise CheckpointError(order.weights, problem, "take a checkpoint of that kind")
     # Radar may be complex, which is no image.
     with (raster.Raster if sample.is_sar else raster.open_image)(sample.images[0]) as image:
-        shape, bands = image.shape, image.bands
+        shape, bands, dtype = image.shape, image.bands, image.dtype.name
     if not sample.is_sar and bands != checkpoint.spec.bands:
         problem = f"was trained on {checkpoint.spec.bands} bands, but {sample.images[0]} has {bands}"
         raise CheckpointError(order.weights, problem, "take samples of the same bands, or train again")
+    if not sample.is_sar:
+        check_type(checkpoint, order.weights, sample.images[0], dtype)
     if order.settings.mode == "single" and shape[0] * shape[1] > SINGLE_MOST_PX:
         problem = f"{shape[1]} x {shape[0]} px are too many for one window"
         raise InputError(sample.images[0], problem, "take --mode sliding")
@@ -240,16 +243,23 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
 
 
 def _check_free(order: Inference, items: list[_Item]) -> None:
-    """Raises OutputError where a picture would replace one that is not ours: labels are named like it."""
+    """Raises OutputError where a file would replace one that is not ours: labels are named like pictures."""
     for item in items:
+        if item.annotation.exists() and not is_annotation(item.annotation, item.picture.name):
+            problem = "is there already, and is no annotation by inference.py"
+            raise OutputError(item.annotation, problem, "name another output folder, or move it away")
         for path in (item.picture, *([item.id_mask] if order.ids else [])):
-            try:
-                foreign = path.exists() and STAMP not in raster.read_tags(path)
-            except InputError:  # broken: of no use to anybody
-                foreign = False
-            if foreign:
+            if path.exists() and not _is_ours(path):
                 problem = "is there already, and was not written by inference.py"
                 raise OutputError(path, problem, "name another output folder, or move it away")
+
+
+def _is_ours(picture: Path) -> bool:
+    """Whether a picture is there that inference.py wrote, or one that is broken: of no use to anybody."""
+    try:
+        return picture.exists() and STAMP in raster.read_tags(picture)
+    except InputError:
+        return True
 
 
 def _is_done(order: Inference, item: _Item) -> bool:
@@ -339,6 +349,8 @@ def _write(order: Inference, item: _Item, legend: Legend) -> None:
     colors[NODATA] = NODATA_COLOR
     colors[: len(legend)] = [land_class.color for land_class in legend.classes]
     _annotate(order, item)
+    if not order.ids and _is_ours(item.id_mask):  # of an earlier run, with other weights or settings
+        item.id_mask.unlink()
     with raster.open_labels(item.labels) as labels, ExitStack() as stack:
         picture = stack.enter_context(PngWriter(item.picture, *labels.shape, bands=3, tags=tags))
         mask = stack.enter_context(PngWriter(item.id_mask, *labels.shape, tags=tags)) if order.ids else None

@@ -16,7 +16,7 @@ import torch
 
 from jingwei import raster
 from jingwei.blending import Bands, Finished, blended
-from jingwei.checkpoints import Checkpoint, load_checkpoint
+from jingwei.checkpoints import Checkpoint, check_type, load_checkpoint
 from jingwei.devices import find_device, find_precision
 from jingwei.engines import ENGINES, make_engine
 from jingwei.engines.base import Engine
@@ -136,6 +136,8 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
         if image.bands != checkpoint.spec.bands:
             problem = f"was trained on {checkpoint.spec.bands} bands, but {job.source.name} has {image.bands}"
             raise CheckpointError(job.weights, problem, "take scenes of the same bands, or train again")
+        if not checkpoint.source:  # radar comes as decibels, whatever its files hold
+            check_type(checkpoint, job.weights, job.source, image.dtype.name)
         bands = Bands.of(image.shape, settings.window, settings.overlap)
     kept = job.parts / "stamp"
     if not kept.exists() or kept.read_text().split("\n")[0] != mark:

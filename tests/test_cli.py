@@ -943,13 +943,13 @@ def test_what_is_there_already_needs_no_room(call, data, no_room):
     [
         ("generate_test_data.py", "python predict.py"),
         ("vote.py", "python fill_hole.py"),
-        ("fill_hole.py", "python evaluate.py, where there are labels; python report.py"),
+        ("fill_hole.py", "python evaluate.py"),
     ],
 )
 def test_a_stage_ends_with_its_time_and_what_comes_next(call, data, script, following):
     status, out, err = call(script, "--data_dir", data)
     assert (status, err) == (0, "")
-    assert re.fullmatch(rf"done in \d+ s; next: {re.escape(following)}", out.splitlines()[-1])
+    assert re.fullmatch(rf"done in \d+ s; next: {re.escape(following)} --data_dir {data}", out.splitlines()[-1])
 
 
 @pytest.mark.parametrize("script", ["generate_train_data.py", "generate_test_data.py", "vote.py", "report.py"])

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import runpy
+import shlex
 import shutil
 import signal
 import sys
@@ -474,10 +475,15 @@ def place(samples, tmp_path, monkeypatch) -> Path:
 
 def train_py(*arguments: str) -> int:
     """Runs train.py in this process; its status."""
+    return python("train.py", *arguments)
+
+
+def python(script: str, *arguments: str) -> int:
+    """Runs a script of the root in this process; its status."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["train.py", *arguments])
+        patch.setattr(sys, "argv", [script, *arguments])
         try:
-            runpy.run_path(str(ROOT / "train.py"), run_name="__main__")
+            runpy.run_path(str(ROOT / script), run_name="__main__")
         except SystemExit as stopped:
             return stopped.code or 0
     return 0
@@ -540,6 +546,15 @@ def test_a_run_leaves_what_is_promised_where_it_is_promised(whole):
     assert best.scores["fwiou"] == pytest.approx(max(row["fwiou"] for row in rows_of(folder)))
     assert (best.legend, best.source) == (GF2, {})
     assert load_checkpoint(folder / "checkpoint-epoch2.pth").training["epoch"] == 2
+
+
+def test_what_comes_after_a_training_can_be_pasted(place, capfd):
+    assert train_py("-c", "tiny.json", "--epochs", "1") == 0
+    command, *words = shlex.split(capfd.readouterr().out.splitlines()[-1].split("next: ")[1])
+    assert command == "python"
+    assert python(*words) == 0
+    pictures = sorted(path.name for path in place.glob("saved/tiny/*/maps/*.png"))
+    assert pictures == ["1_gt.png", "2_gt.png"]  # those of the validation
 
 
 def test_momentum_and_both_learning_rates_are_logged(whole):

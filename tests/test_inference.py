@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import xml.etree.ElementTree as ElementTree
 from dataclasses import asdict, replace
@@ -358,6 +359,62 @@ def test_radar_that_is_broken_in_one_file_is_left_out(tmp_path, radar):
 
 
 # ---- mistakes ----
+
+
+def test_samples_of_another_type_than_the_training_are_told(tmp_path, optical, call):
+    source = tmp_path / "in"
+    write_optical(source / "1.tif", fields(40, 50, 9))
+    write_raster(source / "2.tif", np.full((3, 40, 50), 3000, np.uint16))
+    status, _, err = call("inference.py", source, tmp_path / "out", "--checkpoint", optical[0])
+    assert status == 1
+    expected = f"error: {optical[0]}: was trained on pixels of uint8, but {source / '2.tif'} has uint16: convert "
+    assert err.startswith(expected)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.xml", "1_gt.png"]
+
+
+def test_an_annotation_by_somebody_else_is_left_alone(tmp_path, optical, call):
+    source, target = tmp_path / "in", tmp_path / "out"
+    write_optical(source / "1.tif", fields(40, 50, 9))
+    target.mkdir()
+    theirs = "<annotation><filename>1.tif</filename><object><name>ship</name></object></annotation>"
+    for content in (theirs, "no XML", ""):
+        (target / "1.xml").write_text(content)
+        status, _, err = call("inference.py", source, target, "--checkpoint", optical[0])
+        assert (status, err.count("\n")) == (2, 1)
+        assert f"{target / '1.xml'}: is there already" in err
+        assert [path.read_text() for path in target.iterdir()] == [content]
+    (target / "1.xml").unlink()
+    for _ in range(2):  # ours is no obstacle
+        assert call("inference.py", source, target, "--checkpoint", optical[0], "--author", "me")[0] == 0
+
+
+def test_id_masks_of_other_settings_do_not_stay(tmp_path, optical):
+    write_optical(tmp_path / "in" / "1.tif", fields(40, 50, 9))
+    order = Inference(tmp_path / "in", tmp_path / "out", optical[0], SMALL, ids=True)
+    mask = tmp_path / "out" / "1_label.png"
+    infer(order)
+    infer(replace(order, ids=False))  # the same settings: it still tells what the picture does
+    assert mask.exists()
+    infer(replace(order, ids=False, settings=replace(SMALL, tta="flips")))
+    assert not mask.exists()
+    write_png(mask, np.zeros((40, 50), np.uint8))  # somebody's own
+    infer(replace(order, ids=False))
+    assert mask.exists()
+
+
+def test_what_comes_next_scores_the_samples_that_have_labels(tmp_path, optical, call):
+    source, target = tmp_path / "my samples", tmp_path / "out"
+    labels = fields(40, 50, 9)
+    write_optical(source / "1.tif", labels)
+    _, out, _ = call("inference.py", source, target, "--checkpoint", optical[0])
+    assert "next:" not in out
+    write_png(source / "lbl" / "1_gt.png", colored(labels))
+    _, out, _ = call("inference.py", source, target, "--checkpoint", optical[0])
+    following = shlex.split(out.splitlines()[-1].split("next: ")[1])
+    assert following[:2] == ["python", "evaluate.py"]
+    status, out, _ = call(*following[1:])
+    assert status == 0
+    assert "1 labels" in out
 
 
 def test_mistakes_get_one_line_and_status_2(tmp_path, optical, radar, call, monkeypatch):

@@ -62,14 +62,14 @@ def toy(monkeypatch) -> Toy:
     return model
 
 
-def make_checkpoint(path: Path, bands: int = 3, score: float = 0.5) -> Checkpoint:
+def make_checkpoint(path: Path, bands: int = 3, score: float = 0.5, dtype: str = "uint8") -> Checkpoint:
     """A checkpoint of a small network with random weights, also on disk."""
     torch.manual_seed(0)
     model = build_model(
         ModelSpec("attention_unet", "mobilenetv3_small_050", bands, CLASSES), (MEAN,) * bands, (60,) * bands
     )
     checkpoint = Checkpoint(
-        model.spec, "uint8", (float(MEAN),) * bands, (60.0,) * bands, JINGWEI, {}, model.state_dict(), {"miou": score}
+        model.spec, dtype, (float(MEAN),) * bands, (60.0,) * bands, JINGWEI, {}, model.state_dict(), {"miou": score}
     )
     save_checkpoint(path, checkpoint)
     return checkpoint
@@ -316,11 +316,23 @@ def test_all_types_and_band_counts_are_predicted(tmp_path, dtype):
     else:
         pixels[:, ~valid] = 7777
         scene = write_scene(tmp_path / "scene.tif", pixels, nodata=7777)
-    checkpoint = make_checkpoint(tmp_path / "best.pt", bands=4)
+    checkpoint = make_checkpoint(tmp_path / "best.pt", bands=4, dtype=dtype)
     predict_here(checkpoint, tmp_path / "best.pt", scene, tmp_path / "map.tif")
     labels = read(tmp_path / "map.tif")
     np.testing.assert_array_equal(labels == NODATA, ~valid)
     assert labels[valid].max() < CLASSES
+
+
+def test_pixels_of_another_type_than_the_training_are_refused(tmp_path):
+    scene = write_scene(tmp_path / "scene.tif", draw(150, 140).astype(np.uint16))
+    for dtype in ("uint8", "float32"):
+        checkpoint = make_checkpoint(tmp_path / "best.pt", dtype=dtype)
+        with pytest.raises(CheckpointError, match=f"was trained on pixels of {dtype}, but .*scene.tif has uint16"):
+            predict_here(checkpoint, tmp_path / "best.pt", scene, tmp_path / "map.tif")
+        assert not (tmp_path / "map.tif").exists()
+    checkpoint = make_checkpoint(tmp_path / "best.pt", dtype="int16")  # the same numbers, as products come
+    predict_here(checkpoint, tmp_path / "best.pt", scene, tmp_path / "map.tif")
+    assert (tmp_path / "map.tif").exists()
 
 
 @pytest.mark.parametrize("kind", ["mask", "nodata", "nan"])
@@ -337,7 +349,7 @@ def test_what_lies_under_nodata_does_not_change_the_map(tmp_path, kind):
             pixels = np.where(valid | (value == 0), pixels, np.float32("nan"))
             scene = write_scene(tmp_path / f"{value}.tif", pixels, nodata=0)
         target = tmp_path / f"{value}_map.tif"
-        checkpoint = make_checkpoint(tmp_path / "best.pt")
+        checkpoint = make_checkpoint(tmp_path / "best.pt", dtype=pixels.dtype.name)
         predict_here(checkpoint, tmp_path / "best.pt", scene, target)
         maps.append(read(target))
     np.testing.assert_array_equal(maps[0] == NODATA, ~valid)

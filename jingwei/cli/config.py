@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -74,9 +75,15 @@ def train_from_config() -> str | None:
     options = training.RunOptions(device, workers, args.compile, resume, weights, None, args.skip_bad_steps)
     training.run(workspace, config.recipe, keeping, options)
     if distributed.leads():
-        best = keeping.file("best")
         say(f"written: {folder}")
-        return f"python inference.py INPUT OUTPUT --checkpoint {best}"
+        words = ("inference.py", _to_predict(config.data.root), folder / "maps", "--checkpoint", keeping.file("best"))
+        return shlex.join(map(str, ("python", *words)))
+
+
+def _to_predict(root: Path) -> Path:
+    """The samples of a data set to look at after the training: those to test on, else those of the validation."""
+    places = (root / "test", *(root / side / "img" for side in ("valid", "val")))
+    return next((place for place in places if place.is_dir()), root)
 
 
 class _Parser(Parser):

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
-from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, say, workspace_flags
+from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, going_on, say, workspace_flags
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
 from jingwei.scheduling import Task
@@ -48,7 +48,7 @@ def generate_train_data_command() -> str | None:
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
     say(f"written: {workspace.crops}, split_*.png beside it")
-    return "python train.py --train --exp NAME"
+    return going_on(args, "train.py", "--train", "--exp", "first")
 
 
 @command
@@ -73,7 +73,7 @@ def generate_test_data_command() -> str | None:
             say(f"{'written' if fresh else 'kept, it is up to date'}: {task.arguments[1]}")
     for scene in scenes:
         workspace.masks(scene).mkdir(parents=True, exist_ok=True)
-    return "python predict.py"
+    return going_on(args, "predict.py")
 
 
 def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:

@@ -1,18 +1,21 @@
 """System B: every sample of a folder predicted, as the contest wants it."""
 
+import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 from jingwei.cli.parser import Parser, command, cores, positive, say
 from jingwei.errors import JingweiError, SettingError
+from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS
+from jingwei.legend import LEGENDS, Legend
 from jingwei.progress import Progress
 
 SAVED = Path("saved")  # where train.py --config leaves its runs
 
 
 @command
-def inference_command() -> str:
+def inference_command() -> str | None:
     """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
     from jingwei.annotations import Annotation
     from jingwei.engines import ENGINES
@@ -64,7 +67,19 @@ def inference_command() -> str:
     say(f"{outcome.written} samples written{kept}{broken}: {order.target}")
     if outcome.broken:
         sys.exit(1)
-    return f"python evaluate.py --prediction {order.target} --label LABELS, where there are labels"
+    return _scoring(order.source, order.target, outcome.legend)
+
+
+def _scoring(source: Path, target: Path, used: Legend) -> str | None:
+    """The command that scores what was predicted; None where samples have no labels, or classes of their own."""
+    known = [name for name, legend in LEGENDS.items() if legend == used]
+    inside = [source / name for name in LABEL_FOLDERS]
+    beside = [source.parent / name for name in LABEL_FOLDERS if source.name in IMAGE_FOLDERS]
+    labels = [path for path in (*inside, *beside) if path.is_dir()]
+    if not known or not labels:
+        return None
+    words = ("evaluate.py", "--prediction", target, "--label", labels[0], "--legend", known[0])
+    return shlex.join(map(str, ("python", *words)))
 
 
 def _report(error: JingweiError) -> None:

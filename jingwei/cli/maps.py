@@ -16,6 +16,7 @@ from jingwei.cli.parser import (
     cluster_flag,
     cog_flag,
     command,
+    going_on,
     legend_flag,
     say,
     workspace_flags,
@@ -81,7 +82,7 @@ def vote_command() -> str | None:
             if files.submission:
                 say(f"written: {files.submission} ({len(maps)} {'probabilities' if args.soft else 'maps'})")
     write_cogs(args, [(files.labels, files.submission) for _, files in votes])
-    return None if "inputs" in args else "python fill_hole.py"
+    return None if "inputs" in args else going_on(args, "fill_hole.py")
 
 
 def _voters(workspace: Workspace, scene: Scene, soft: bool) -> list[Path]:
@@ -173,7 +174,8 @@ def fill_hole_command() -> str | None:
             _print_changes(changed, legend)
             say(f"written: {target}, {task.function.keywords['submit_png']}, {task.function.keywords['picture']}")
     write_cogs(args, [(workspace.filled(scene), workspace.submission(scene)) for scene in workspace.cut_scenes()])
-    return "python evaluate.py, where there are labels; python report.py"
+    labelled = any(scene.label for scene in workspace.cut_scenes())
+    return going_on(args, "evaluate.py" if labelled else "report.py")
 
 
 def _print_changes(changed, legend: Legend) -> None:

@@ -5,6 +5,7 @@ import functools
 import math
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ from jingwei.legend import Legend, find_legend
 from jingwei.progress import Progress
 from jingwei.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
+
+DATA = "data"  # the folder that stages work on unless told another
 
 
 def command(work: Callable[..., str | None]) -> Callable[..., None]:
@@ -79,6 +82,12 @@ def say(text: str) -> None:
         print(text)
 
 
+def going_on(args: argparse.Namespace, *words) -> str:
+    """The command of a next step on the same data, ready to be pasted."""
+    moved = [] if args.data_dir == DATA else ["--data_dir", args.data_dir]
+    return shlex.join(map(str, ["python", *words, *moved]))
+
+
 def spell_seconds(seconds: float) -> str:
     """`45 s`, `12 min`, `3.5 h`."""
     if seconds < 90:
@@ -88,7 +97,7 @@ def spell_seconds(seconds: float) -> str:
 
 def workspace_flags(parser: Parser, workers: bool = True) -> None:
     """Adds --data_dir, and --workers where threads work beside the reader."""
-    parser.flag("data_dir", "folder of the scenes and of all that is made from them", default="data", metavar="DIR")
+    parser.flag("data_dir", "folder of the scenes and of all that is made from them", default=DATA, metavar="DIR")
     if workers:
         parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
 

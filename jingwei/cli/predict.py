@@ -11,6 +11,7 @@ from jingwei.cli.parser import (
     cluster_flag,
     cog_flag,
     command,
+    going_on,
     positive,
     say,
     workspace_flags,
@@ -90,7 +91,7 @@ def predict_command() -> str | None:
         raster.write_submission(labels, png)
         say(f"written: {png} ({loaded[0][0]})")
     write_cogs(args, submissions.items())
-    return "python vote.py"
+    return None if "output" in args else going_on(args, "vote.py")
 
 
 def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:

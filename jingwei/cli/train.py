@@ -6,7 +6,7 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 from jingwei.cli.config import asks_for_config, train_from_config
-from jingwei.cli.parser import Parser, command, cores, experiment_name, not_negative, say, workspace_flags
+from jingwei.cli.parser import Parser, command, cores, experiment_name, going_on, not_negative, say, workspace_flags
 from jingwei.errors import SettingError
 from jingwei.recipes import Recipe
 from jingwei.workspace import Workspace
@@ -49,7 +49,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
         folder = training.train(workspace, recipe, args.exp, options)
         if distributed.leads():
             say(f"written: {folder} (best.pt, last.pt, log.csv, curves.png)")
-            return "python predict.py"
+            return going_on(args, "predict.py")
     else:
         from jingwei.metrics import table
 

@@ -29,8 +29,8 @@ demo: setup
 	$(BIN)/python train.py $(SAMPLE) $(SMALL) --exp demo --model attention_unet --epochs 4 --steps_per_epoch 80
 	$(BIN)/python train_focalloss.py $(SAMPLE) $(SMALL) --exp demo --output_stride 16 --epochs 4 --steps_per_epoch 80
 	$(BIN)/python Unet_resnet34/train.py $(SAMPLE) $(SMALL) --exp demo --epochs 4 --steps_per_epoch 80
-	$(BIN)/python predict.py $(SAMPLE) --window 512 --overlap 128
-	$(BIN)/python vote.py $(SAMPLE)
+	$(BIN)/python predict.py $(SAMPLE) --window 512 --overlap 128 --probabilities
+	$(BIN)/python vote.py $(SAMPLE) --soft --weights auto
 	$(BIN)/python fill_hole.py $(SAMPLE)
 	$(BIN)/python evaluate.py $(SAMPLE)
 	$(BIN)/python benchmarks/demo_table.py $(SAMPLE)

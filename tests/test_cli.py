@@ -935,6 +935,14 @@ def test_what_is_there_already_needs_no_room(call, data, no_room):
     assert "kept, it is up to date" in out
 
 
+def test_a_flag_that_is_spelled_wrong_is_told_with_the_one_that_is_like_it(call):
+    status, _, err = call("train.py", "--train", "--exp", "a", "--epoch=3", "--zzz")
+    assert (status, err.count("\n")) == (2, 1)
+    assert err.startswith("error: unrecognized arguments: --epoch=3 --zzz: did you mean --epochs? ")
+    _, _, err = call("vote.py", "--zzz")
+    assert "did you mean" not in err
+
+
 # ---- --quiet, and the last line
 
 

@@ -1,6 +1,7 @@
 """What all commands share: how flags are spelled, how mistakes are told, the flags that many have."""
 
 import argparse
+import difflib
 import functools
 import math
 import os
@@ -71,8 +72,12 @@ class Parser(argparse.ArgumentParser):
         self.add_argument(*spellings, dest=name, help=help.replace("%", "%%"), **settings)
 
     def error(self, message: str):
-        """One line, as for every other mistake."""
-        print(f"error: {message}: {self.prog} -h lists every flag", file=sys.stderr)
+        """One line, as for every other mistake, with the flag that may have been meant."""
+        strange = [word for word in message.split() if word.startswith("--")] if "unrecognized" in message else []
+        known = [name for action in self._actions for name in action.option_strings]
+        alike = [name for word in strange for name in difflib.get_close_matches(word.split("=")[0], known, 1)]
+        meant = f"did you mean {', '.join(alike)}? " if alike else ""
+        print(f"error: {message}: {meant}{self.prog} -h lists every flag", file=sys.stderr)
         sys.exit(2)
 
 

@@ -1,7 +1,8 @@
 """Masks as people have them: class ids, 0 and 255, or colours; read as class ids, row by row.
 
-The file tells what it holds: three 8-bit bands (with alpha or not) are colours; a palette is colours where all that are
-in use are the legend's; all else are values, each standing for the class that has it as `value` or as id.
+The file tells what it holds: three 8-bit bands (with alpha or not) are colours; all else are values, each standing for
+the class that has it as `value` or as id. Pixels with a palette are either: its colours are gone by where they are the
+legend's, see `_goes_by_colors`; else they are but how somebody shows values.
 """
 
 from collections import Counter
@@ -36,14 +37,15 @@ class Mask:
         self.unknown: Counter[int] = Counter()
         self.at_255 = 0
         self._colored = self._raster.bands == 3 and self._raster.dtype == np.uint8
-        self._palette: dict[int, int] = {}  # index -> colour, where indices stand for colours
+        self._palette: dict[int, int] = {}  # index -> colour, where the file has a palette
+        self._by_palette = False  # indices stand for their colours, not for values
         if not self._colored and (self._raster.bands != 1 or not np.issubdtype(self._raster.dtype, np.integer)):
             self._raster.__exit__()
             problem = f"is no mask: {self._raster.bands} bands of {self._raster.dtype}"
             raise InputError(path, problem, "masks are one band of class ids, or 8-bit RGB in the legend's colours")
         self._ids = _ids_of_colors(legend) if self._colored else _ids_of_values(legend)
-        if self._raster.palette:
-            self._try_palette()
+        if not self._colored and self._raster.palette:
+            self._take_palette(self._raster.palette)
 
     def __enter__(self):
         return self
@@ -76,7 +78,7 @@ class Mask:
         if strange.any():
             found, counts = np.unique(keys[strange], return_counts=True)
             self.unknown.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
-        if not self._colored and not self._palette:
+        if not self._colored and not self._by_palette:
             self.at_255 += np.count_nonzero((keys == NODATA) & (ids == NODATA))
         return np.where(valid & ~strange, ids, NODATA)
 
@@ -88,22 +90,19 @@ class Mask:
         self.refuse_unknown()
         return counts[: len(self.legend)]
 
-    def _try_palette(self) -> None:
-        """Goes by the palette's colours, unless what is in use of it can only be ids: many ids come with colours."""
-        colors = {index: r << 16 | g << 8 | b for index, (r, g, b, _) in self._raster.palette.items()}
-        used: set[int] = set()
-        with raster.Raster(self.path) as file:
-            for first, end in strips(file.height, raster.TILE):
-                pixels, valid = file.read_rows(first, end)
-                used |= set(np.flatnonzero(histogram(np.where(valid, pixels[0], pixels[0].max()))).tolist())
-        by_color = _ids_of_colors(self.legend)[[colors[index] for index in sorted(used)]]
-        by_value = self._ids[sorted(used)]
-        classes = range(len(self.legend))
-        as_colors = (by_color != UNKNOWN).all() and np.isin(by_color, classes).any()
-        if as_colors or (by_value == UNKNOWN).any():
-            self._palette = colors
-            self._ids = np.full(256, UNKNOWN, np.int16)
-            self._ids[list(colors)] = _ids_of_colors(self.legend)[list(colors.values())]
+    def _take_palette(self, palette: dict[int, tuple[int, int, int, int]]) -> None:
+        """Goes by the palette's colours where they are the legend's."""
+        self._palette = {index: red << 16 | green << 8 | blue for index, (red, green, blue, _) in palette.items()}
+        opaque = {index: color for index, color in self._palette.items() if palette[index][3]}
+        self._by_palette = _goes_by_colors(opaque, self.legend)
+        ids = np.full(max(256, *(index + 1 for index in palette)), UNKNOWN, np.int16)
+        if self._by_palette:
+            ids[list(palette)] = NODATA
+            ids[list(opaque)] = _ids_of_colors(self.legend)[list(opaque.values())]
+        else:
+            said = [index for index in (*palette, NODATA) if index < len(self._ids)]  # no data needs no colour
+            ids[said] = self._ids[said]
+        self._ids = ids
 
     def refuse_unknown(self) -> None:
         """Raises InputError naming the values or colours of the rows read that the legend does not have."""
@@ -111,8 +110,14 @@ class Mask:
             return
         known = ", ".join(f"{_hex(c.color)} {c.name}" for c in self.legend.classes)
         remedy = f"the legend has {known}: correct the mask or the legend"
-        listed = [(self._palette.get(key, key), count) for key, count in self.unknown.most_common()]
-        if self._colored or self._palette:
+        unknown = self.unknown
+        if self._by_palette:
+            unknown = Counter()
+            for index, count in self.unknown.items():
+                unknown[self._palette[index]] += count
+            remedy += "; where its pixels are class ids, save it without the palette"
+        listed = unknown.most_common()
+        if self._colored or self._by_palette:
             what, name = "colours", lambda key: f"#{key:06X}"
             if self.path.suffix.lower() in (".jpg", ".jpeg"):
                 remedy = "JPEG changes colours: save masks as PNG"
@@ -130,6 +135,27 @@ class Mask:
         more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
         problem = f"has {what} that legend {self.legend.name} does not know: {shown}{more}"
         raise InputError(self.path, problem, remedy)
+
+
+def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:
+    """Whether the colours of a palette (index -> 0xRRGGBB), not its indices, say what the classes are.
+
+    By palette and legend alone: going by the pixels in use would read two files of a data set in two ways. Black pads
+    palettes, so it tells nothing.
+    """
+    ids = _ids_of_colors(legend)
+    if all(c.mask_value in palette and ids[palette[c.mask_value]] == c.id for c in legend.classes):
+        return False  # both ways say the same, and values know 255 as no data
+    if len(palette) > 1 and all(color == index * 0x010101 for index, color in palette.items()):
+        return False  # a ramp of greys is what values look like
+    colors = set(palette.values()) - {BLACK}
+    known = {color for color in colors if ids[color] != UNKNOWN}
+    if len(known) == len(colors):
+        return True
+    painted = [c.color for c in legend.classes if c.color != (0, 0, 0)]
+    # Few colours, some of them the legend's: a picture with strays in it, which would make sense as ids by accident.
+    # Of many, those are a coincidence; and a picture of so many colours can't pass for ids.
+    return bool(known) and (2 * len(known) >= len(painted) or len(colors) <= len(legend))
 
 
 def _hex(color: tuple[int, int, int]) -> str:

@@ -125,6 +125,73 @@ def test_a_palette_that_is_neither_names_its_colours(tmp_path):
         count(tmp_path / "1.png", GF3)
 
 
+VOC = [tuple(sum((index >> 3 * bit + band & 1) << 7 - bit for bit in range(3)) for band in range(3))
+       for index in range(256)]  # fmt: skip
+PALETTES = {
+    "greys": [(i, i, i) for i in range(256)],
+    "random": np.random.default_rng(3).integers(1, 255, (256, 3)).tolist(),
+    "a few, padded": [*np.random.default_rng(4).integers(1, 255, (9, 3)).tolist(), *[(0, 0, 0)] * 247],
+    "the usual one": VOC,  # three colours of which are GF-2's, at other places
+    "the legend's": [c.color for c in GF2.classes] + [(9, 9, 9)] * 247,
+}
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("colors", PALETTES.values(), ids=PALETTES)
+def test_what_is_in_use_of_a_palette_of_ids_does_not_matter(colors, suffix, tmp_path):
+    for number, used in enumerate(([0], [2], [7], [0, 2], [2, 7, NODATA], range(9))):
+        labels = np.resize(np.array(used, np.uint8), (9, 10))
+        with_palette(tmp_path / f"{number}{suffix}", labels, colors)
+        np.testing.assert_array_equal(read(tmp_path / f"{number}{suffix}", GF2), labels)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("way", ["quantize", "browser"])
+@pytest.mark.parametrize("legend", [GF2, GF3], ids=lambda legend: legend.name)
+def test_a_quantised_picture_goes_by_colours_whatever_is_in_it(legend, way, suffix, tmp_path):
+    for number, used in enumerate(([3], [5], [NODATA], [1, 3], [1, 1, 5], [1, 4, 4, NODATA], [5, 5, 4, 4, 4, 2])):
+        if way == "browser" and legend is GF2 and 3 in used:
+            continue  # that palette has no such green
+        labels = np.resize(np.array(used, np.uint8), (9, 12))
+        picture = Image.fromarray(painted(labels, legend))
+        picture = picture.quantize() if way == "quantize" else picture.convert("P", dither=Image.Dither.NONE)
+        picture.save(tmp_path / f"{number}{suffix}")
+        black = next((c.id for c in legend.classes if c.color == (0, 0, 0)), NODATA)
+        expected = np.where(labels == NODATA, black, labels)
+        np.testing.assert_array_equal(read(tmp_path / f"{number}{suffix}", legend), expected)
+
+
+def test_strays_in_a_quantised_picture_are_named_not_taken_for_ids(tmp_path):
+    colors = painted(np.resize(np.array([3, 1], np.uint8), (8, 8)), GF3)
+    colors[0, :3], colors[1, :2] = (1, 2, 3), (7, 8, 9)
+    Image.fromarray(colors).quantize().save(tmp_path / "1.png")
+    with pytest.raises(InputError) as raised:
+        count(tmp_path / "1.png", GF3)
+    assert "colours that legend gf3 does not know: #010203 (3 px), #070809 (2 px):" in str(raised.value)
+    assert str(raised.value).endswith("where its pixels are class ids, save it without the palette")
+
+
+def test_transparent_colours_of_a_palette_are_no_label(tmp_path):
+    labels = np.resize(np.array([3, 3, 1], np.uint8), (6, 9))
+    alpha = np.full(labels.shape, 255, np.uint8)
+    alpha[:2], alpha[2, :3] = 0, 100
+    Image.fromarray(np.dstack([painted(labels, GF3), alpha])).quantize(method=2).save(tmp_path / "1.png")
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), np.where(alpha == 0, NODATA, labels))
+
+
+def test_no_data_needs_no_colour_in_a_palette_of_ids(tmp_path):
+    labels = np.resize(np.array([0, 5, NODATA], np.uint8), (4, 5))
+    with_palette(tmp_path / "1.png", labels, [(i, 7, 7) for i in range(20)])
+    np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), labels)
+
+
+def test_a_palette_of_16_bits_is_read_too(tmp_path):
+    with rasterio.open(tmp_path / "1.tif", "w", driver="GTiff", height=1, width=4, count=1, dtype="uint16") as file:
+        file.write_colormap(1, {i: (*GF3.classes[i % 6].color, 255) for i in range(300, 306)})
+        file.write(np.array([[300, 301, 305, 302]], np.uint16), 1)
+    assert read(tmp_path / "1.tif", GF3).tolist() == [[0, 1, 5, 2]]
+
+
 def test_a_one_bit_mask_has_ids_0_and_1(tmp_path):
     truth = np.random.default_rng(0).integers(0, 2, (20, 19), dtype=np.uint8)
     Image.fromarray(truth * 255).convert("1").save(tmp_path / "1.png")

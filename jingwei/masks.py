@@ -91,7 +91,7 @@ class Mask:
         return counts[: len(self.legend)]
 
     def _take_palette(self, palette: dict[int, tuple[int, int, int, int]]) -> None:
-        """Goes by the palette's colours where they are the legend's."""
+        """Goes by the palette's colours where they are the legend's. An index that the palette lacks is unknown."""
         self._palette = {index: red << 16 | green << 8 | blue for index, (red, green, blue, _) in palette.items()}
         opaque = {index: color for index, color in self._palette.items() if palette[index][3]}
         self._by_palette = _goes_by_colors(opaque, self.legend)
@@ -108,6 +108,7 @@ class Mask:
         """Raises InputError naming the values or colours of the rows read that the legend does not have."""
         if not self.unknown:
             return
+        self._refuse_beyond_palette()
         known = ", ".join(f"{_hex(c.color)} {c.name}" for c in self.legend.classes)
         remedy = f"the legend has {known}: correct the mask or the legend"
         unknown = self.unknown
@@ -135,6 +136,15 @@ class Mask:
         more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
         problem = f"has {what} that legend {self.legend.name} does not know: {shown}{more}"
         raise InputError(self.path, problem, remedy)
+
+    def _refuse_beyond_palette(self) -> None:
+        """Raises InputError where a pixel has no place in the file's own palette: what it stands for, nobody knows."""
+        beyond = sorted(key for key in self.unknown if self._palette and key not in self._palette)
+        if beyond:
+            shown = ", ".join(f"{key} ({self.unknown[key]:,d} px)" for key in beyond[:SHOWN])
+            more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
+            problem = f"has pixels that its palette of {len(self._palette)} colours does not know: {shown}{more}"
+            raise InputError(self.path, problem, "export it again, as class ids without a palette")
 
 
 def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:

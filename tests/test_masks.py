@@ -179,6 +179,19 @@ def test_transparent_colours_of_a_palette_are_no_label(tmp_path):
     np.testing.assert_array_equal(read(tmp_path / "1.png", GF3), np.where(alpha == 0, NODATA, labels))
 
 
+@pytest.mark.parametrize("legend", [GF2, GF3], ids=lambda legend: legend.name)
+@pytest.mark.parametrize("first", [[1, 2, 3], GF2.classes[3].color, [0, 0, 0]])
+def test_pixels_beyond_the_palette_are_told_in_one_line(first, legend, tmp_path):
+    indices = np.zeros((4, 5), np.uint8)
+    indices[1, :3], indices[2, 0] = 7, 15
+    with_palette(tmp_path / "1.png", indices, [first, *[(200 + i, 3, 4) for i in range(4)]])
+    with pytest.raises(InputError) as raised:
+        count(tmp_path / "1.png", legend)
+    problem = "has pixels that its palette of 5 colours does not know: 7 (3 px), 15 (1 px): export it again"
+    assert problem in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
 def test_no_data_needs_no_colour_in_a_palette_of_ids(tmp_path):
     labels = np.resize(np.array([0, 5, NODATA], np.uint8), (4, 5))
     with_palette(tmp_path / "1.png", labels, [(i, 7, 7) for i in range(20)])

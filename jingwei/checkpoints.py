@@ -94,7 +94,7 @@ def _from_content(content: dict, path: Path) -> Checkpoint:
         dtype=content["dtype"],
         mean=tuple(content["mean"]),
         std=tuple(content["std"]),
-        legend=legend_from_dict(content["legend"], where=path),
+        legend=legend_from_dict(content["legend"], where=path, kept=True),
         recipe=content["recipe"],
         # DistributedDataParallel and DataParallel put a prefix before every name.
         weights={name.removeprefix("module."): tensor for name, tensor in content["weights"].items()},

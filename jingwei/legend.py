@@ -15,6 +15,7 @@ from pathlib import Path
 
 from jingwei.errors import SettingError
 
+KEYS, CLASS_KEYS = ("name", "background", "classes"), ("id", "name", "color", "value")  # of a legend file
 NODATA = 255  # the id of "no label here, and none wanted": outside the flight, unlabelled, padding
 
 
@@ -72,23 +73,31 @@ class Legend:
         """The legend as its JSON file has it."""
         classes = []
         for c in self.classes:
-            entry = {"id": c.id, "name": c.name, "color": "#{:02X}{:02X}{:02X}".format(*c.color)}
+            entry = {"id": c.id, "name": c.name, "color": _hex(c.color)}
             classes.append(entry if c.value is None else entry | {"value": c.value})
         return {"name": self.name, "background": self.background, "classes": classes}
 
 
-def legend_from_dict(content, where="legend") -> Legend:
-    """Checks and builds a legend from its JSON content. All problems are reported at once, as one SettingError."""
+def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
+    """Checks and builds a legend from its JSON content. All problems are reported at once, as one SettingError.
+
+    One that we have `kept` ourselves, in a checkpoint, was right by the rules of its day, and nobody can mend it there:
+    colours that don't tell classes apart are no problem in it.
+    """
     problems = []
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not classes:
         raise SettingError(where, "has no list `classes`", 'write {"name": ..., "background": 0, "classes": [...]}')
-    unknown = sorted(set(content) - {"name", "background", "classes"})
+    unknown = sorted(set(content) - set(KEYS))
     if unknown:
-        problems.append(f"unknown keys {', '.join(unknown)}")
+        problems.append(f"unknown keys {', '.join(unknown)} (known are {', '.join(KEYS)})")
     parsed = []
     for position, entry in enumerate(classes):
         try:
+            unknown = sorted(set(entry) - set(CLASS_KEYS)) if isinstance(entry, dict) else []
+            if unknown:
+                problems.append(f"class at place {position} has unknown keys {', '.join(unknown)} "
+                                f"(known are {', '.join(CLASS_KEYS)})")  # fmt: skip
             color = _rgb(entry["color"])
             if entry["id"] != position:
                 problems.append(f"class {entry['name']!r} has id {entry['id']} at place {position}")
@@ -105,14 +114,22 @@ def legend_from_dict(content, where="legend") -> Legend:
     for value in sorted({v for v in values if values.count(v) > 1}):
         same = " and ".join(repr(c.name) for c in parsed if c.mask_value == value)
         problems.append(f"in masks {value} would stand for {same}: give each a `value` of its own")
+    colors = [land_class.color for land_class in parsed]
+    for color in [] if kept else sorted({c for c in colors if colors.count(c) > 1}):
+        same = " and ".join(repr(c.name) for c in parsed if c.color == color)
+        problems.append(f"{same} have one colour, {_hex(color)}: give each a `color` of its own")
     background = content.get("background", 0)
-    if background is not None and background not in range(len(classes)):
-        problems.append(f"background {background!r} is no class id")
+    if background is not None and (type(background) is not int or background not in range(len(classes))):
+        problems.append(f"background {json.dumps(background)} is no class id: write null where no class is one")
     if len(classes) > NODATA:
         problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}")
     if problems:
         raise SettingError(where, "; ".join(problems), "ids run 0, 1, 2 ... and 255 is kept for no data")
     return Legend(str(content.get("name", "own")), tuple(parsed), background)
+
+
+def _hex(color: tuple[int, int, int]) -> str:
+    return "#{:02X}{:02X}{:02X}".format(*color)
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

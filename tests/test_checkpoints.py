@@ -177,6 +177,12 @@ def test_a_file_from_before_radar_is_one_of_optical_scenes(saved, tmp_path):
     assert load_checkpoint(tmp_path / "old.pt").source == {}
 
 
+def test_a_legend_of_older_rules_is_no_reason_to_lose_a_checkpoint(checkpoint, tmp_path):
+    twins = tuple(replace(land_class, color=(9, 9, 9)) for land_class in JINGWEI.classes)
+    save_checkpoint(tmp_path / "old.pt", replace(checkpoint, legend=replace(JINGWEI, classes=twins)))
+    assert load_checkpoint(tmp_path / "old.pt").legend.names == JINGWEI.names
+
+
 def test_what_parallel_wrappers_put_before_names_is_left_out(checkpoint, saved, tmp_path):
     content = torch.load(saved, weights_only=True)
     content["weights"] = torch.nn.DataParallel(checkpoint.build()).state_dict()

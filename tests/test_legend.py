@@ -75,7 +75,9 @@ def test_all_problems_of_a_legend_are_told_at_once(tmp_path):
     message = str(raised.value)
     assert message.startswith(str(path))
     assert "\n" not in message
-    for problem in ["unknown keys title", "'land' has id 5 at place 1", "place 2", "'blue'", "place 3", "'lake'",
+    assert message.count("unknown keys") == 1
+    for problem in ["unknown keys title (known are name, background, classes)",
+                    "'land' has id 5 at place 1", "place 2", "'blue'", "place 3", "'lake'",
                     "two classes are named 'land'", "background 9 is no class id"]:  # fmt: skip
         assert problem in message
 
@@ -87,6 +89,31 @@ def test_a_colour_that_is_not_rrggbb_is_refused(color):
         legend_from_dict(content)
 
 
+def test_classes_of_one_colour_are_refused_by_name():
+    colors = ["#102030", "#00FF00", "102030", "#00ff00", "#00FF01"]
+    content = {"classes": [{"id": i, "name": "abcde"[i], "color": color} for i, color in enumerate(colors)]}
+    with pytest.raises(SettingError) as raised:
+        legend_from_dict(content)
+    assert "'a' and 'c' have one colour, #102030: give each a `color` of its own" in str(raised.value)
+    assert "'b' and 'd' have one colour, #00FF00" in str(raised.value)
+    assert [c.name for c in legend_from_dict(content, kept=True).classes] == list("abcde")  # of a checkpoint
+
+
+@pytest.mark.parametrize("key", ["colour", "vlaue", "Name"])
+def test_unknown_keys_of_a_class_are_refused(key):
+    classes = [{"id": 0, "name": "land", "color": "#000000"}, {"id": 1, "name": "sea", "color": "#0000FF", key: 7}]
+    with pytest.raises(SettingError) as raised:
+        legend_from_dict({"classes": classes})
+    assert f"class at place 1 has unknown keys {key} (known are id, name, color, value)" in str(raised.value)
+
+
+@pytest.mark.parametrize("background", [False, True, 1.0, "land", [0]])
+def test_a_background_that_is_no_id_is_refused(background):
+    content = OWN | {"background": background}
+    with pytest.raises(SettingError, match="background .* is no class id: write null where no class is one"):
+        legend_from_dict(content)
+
+
 @pytest.mark.parametrize("content", [[], {}, {"classes": []}, {"classes": {}}, None, 3, "jingwei"])
 def test_a_legend_needs_a_list_of_classes(content):
     with pytest.raises(SettingError, match="has no list `classes`"):
@@ -94,7 +121,7 @@ def test_a_legend_needs_a_list_of_classes(content):
 
 
 def test_more_classes_than_ids_below_nodata_are_refused():
-    classes = [{"id": i, "name": f"c{i}", "color": "#000000"} for i in range(NODATA + 1)]
+    classes = [{"id": i, "name": f"c{i}", "color": f"#{i:06X}"} for i in range(NODATA + 1)]
     assert len(legend_from_dict({"classes": classes[: NODATA - 1]})) == NODATA - 1
     assert len(legend_from_dict({"classes": classes[:NODATA]})) == NODATA
     with pytest.raises(SettingError, match="256 classes, but ids end at 254"):

@@ -161,7 +161,8 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
     """Masks that belong to no sample."""
     used = {sample.label for sample in samples}
     for path in sorted(place.rglob("*")):
-        named = path.stem.lower().endswith(LABEL_ENDS) or path.parent.name.lower() in LABEL_FOLDERS
+        folders = {part.lower() for part in path.relative_to(place).parts[:-1]}
+        named = path.stem.lower().endswith(LABEL_ENDS) or folders & set(LABEL_FOLDERS)
         if named and path.suffix.lower() in SCENE_TYPES and path not in used:
             yield Finding(path, "is a mask without a picture", "name both alike, as 7.tif and 7_gt.png", False)
 

@@ -4,7 +4,8 @@
     4_HH.tiff  4_HV.tiff  4_VH.tiff  4_VV.tiff     radar, four files each
     1_gt.png  4_label.png                          masks beside them; or in a folder `lbl`, where `1.png` does as well
 
-Suffixes may be in capitals. Samples may lie in subfolders of one level (test_A/, test_B/).
+Suffixes may be in capitals. Samples may lie in subfolders of one level (test_A/, test_B/), and their masks in those of
+the same names in `lbl`: `lbl/test_A/1.png`.
 """
 
 import re
@@ -39,8 +40,9 @@ class Sample:
 def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample], list[InputError]]:
     """The samples of a folder and its subfolders, in natural order, and a line for each that can't be used.
 
-    Masks are looked for beside the samples, in `labels` (and its subfolders of the same names), and, for samples in
-    `img`, in `lbl` beside that. Raises InputError where there is no such folder.
+    Masks are looked for beside the samples, in `labels`, in a `lbl` beside them and, for samples in `img`, in `lbl`
+    beside that; for samples in a subfolder, in those folders' subfolders of the same name too. Raises InputError where
+    there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -56,9 +58,15 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
 
 def _label_folders(folder: Path, place: Path, labels: Path | None) -> list[Path]:
     """Where the masks of the samples in `place` may lie, beside them excepted."""
-    beside = [place.parent / name for name in LABEL_FOLDERS] if place.name.lower() in IMAGE_FOLDERS else []
-    within = [place / name for name in LABEL_FOLDERS]
-    given = [labels / place.relative_to(folder), labels] if labels is not None else []
+    subfolder = place.relative_to(folder)
+    beside = [
+        root.parent / name / its
+        for root, its in {place: Path(), folder: subfolder}.items()
+        if root.name.lower() in IMAGE_FOLDERS
+        for name in LABEL_FOLDERS
+    ]
+    within = [root / name / its for root, its in {place: Path(), folder: subfolder}.items() for name in LABEL_FOLDERS]
+    given = [labels / subfolder, labels] if labels is not None else []
     return [path for path in (*given, *beside, *within) if path.is_dir()]
 
 

@@ -77,6 +77,18 @@ def test_samples_in_folders_are_told_too(folders):
     assert (found.ready, found.findings) == (True, [])
 
 
+def test_masks_in_subfolders_are_found_and_those_of_no_picture_told(tmp_path):
+    for name in ("c1", "c2"):
+        write_png(tmp_path / "train" / "img" / name / "1.png", np.full((9, 9, 3), 7, np.uint8))
+        for number in (1, 2):
+            labels = np.arange(81, dtype=np.uint8).reshape(9, 9) % len(GF2)
+            write_png(tmp_path / "train" / "lbl" / name / f"{number}.png", labels)
+    found = examine(tmp_path)
+    assert [scene.counts.sum() for scene in found.scenes] == [81, 81]
+    lonely = [finding.where for finding in found.findings if "is a mask without a picture" in finding.problem]
+    assert lonely == [tmp_path / "train" / "lbl" / name / "2.png" for name in ("c1", "c2")]
+
+
 def test_pictures_without_a_side_are_seen_beside_a_test_folder(tmp_path):
     for place in ("img", "test/test_A"):
         write_png(tmp_path / place / "1.png", np.full((9, 9, 3), 7, np.uint8))

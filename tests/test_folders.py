@@ -107,6 +107,19 @@ def test_masks_of_quadruples_go_by_their_number(tmp_path):
     assert sample.label == tmp_path / "lbl" / "3_gt.png"
 
 
+@pytest.mark.parametrize("label", ["1_gt.png", "1.png", "1_label.tif"])
+@pytest.mark.parametrize(("images", "labels"), [("img", "lbl"), ("Images", "masks"), ("", "lbl"), ("", "labels")])
+def test_masks_of_subfolders_lie_in_subfolders_of_the_same_names(images, labels, label, tmp_path):
+    for name in ("c1", "c2"):
+        touch(tmp_path / images / name, "1.tif", "2.tif")
+        touch(tmp_path / labels / name, label)
+    touch(tmp_path / labels, "2.png")  # which 2.tif it is of, nobody knows
+    assert [(s.folder.name, s.id, s.label) for s in found(tmp_path / images)] == [
+        ("c1", "1", tmp_path / labels / "c1" / label), ("c1", "2", None),
+        ("c2", "1", tmp_path / labels / "c2" / label), ("c2", "2", None),
+    ]  # fmt: skip
+
+
 def test_a_given_folder_of_masks_is_looked_at_before_others_and_by_subfolder(tmp_path):
     touch(tmp_path / "in" / "a", "1.tif")
     touch(tmp_path / "in" / "b", "1.tif", "2.tif")

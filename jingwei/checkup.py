@@ -179,9 +179,9 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
     """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
     sample, findings, valid_px, counts = entry.sample, [], 0, None
     with open_sample(sample, sar if sample.is_sar else None) as image:
-        open_label: Callable = raster.open_labels if layout == CONTEST else lambda path: Mask(path, legend)
+        open_label: Callable = raster.open_labels if layout == CONTEST else Mask
         if sample.label:
-            with open_label(sample.label) as label:
+            with open_label(sample.label, legend) as label:
                 raster.check_same_size(label, image)
                 if layout == CONTEST:
                     findings += _misplaced(image, label)

@@ -172,7 +172,7 @@ def _crop_from_json(content: dict) -> Crop:
 
 def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int, alone: bool):
     """Streams one scene into crop files. Returns its SceneCut and, where it is cut alone, its preview (HWC RGB)."""
-    with scene.open_image() as image, scene.open_labels() as label:
+    with scene.open_image() as image, scene.open_labels(legend) as label:
         raster.check_same_size(label, image)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)

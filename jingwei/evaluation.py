@@ -1,7 +1,7 @@
 """Scores of label maps on disk against their truth."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,11 @@ from jingwei.workspace import SCENE_TYPES, Workspace, natural_order
 def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
     """The confusion matrix of a label map, strip by strip. Where `scene` is given, its invalid pixels don't count.
 
-    Raises InputError for maps of different sizes, and for ids that the legend doesn't know.
+    The map holds ids, the label the legend's values. Raises InputError for maps of different sizes, and for ids that
+    the legend doesn't know.
     """
     matrix = ConfusionMatrix(len(legend))
-    with raster.open_labels(prediction) as guessed, raster.open_labels(label) as known:
+    with raster.open_labels(prediction) as guessed, raster.open_labels(label, legend) as known:
         raster.check_same_size(guessed, known)
         for truth, guess in ahead(_both(known, guessed, scene)):
             try:
@@ -130,8 +131,10 @@ def score_masks(prediction: Path | None, label: Path, legend: Legend) -> Confusi
     """The confusion matrix of two masks, strip by strip; without a prediction all labelled pixels are missed."""
     matrix = ConfusionMatrix(len(legend))
     # Predictions are class ids, whatever values stand for the classes in labels.
-    plain = replace(legend, classes=tuple(replace(land_class, value=None) for land_class in legend.classes))
-    with Mask(label, legend) as known, Mask(prediction, plain) if prediction else nullcontext() as guessed:
+    with (
+        Mask(label, legend) as known,
+        Mask(prediction, legend.without_values()) if prediction else nullcontext() as guessed,
+    ):
         if guessed:
             raster.check_same_size(guessed, known)
         for first, end in strips(known.height, raster.TILE):

@@ -10,7 +10,7 @@ A class whose pixels have another value than its id in masks says so: `"value": 
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jingwei.errors import SettingError
@@ -56,6 +56,15 @@ class Legend:
     def foreground(self) -> tuple[int, ...]:
         """The ids of all classes but the background: the ones that the contest's mIoU is about."""
         return tuple(c.id for c in self.classes if c.id != self.background)
+
+    @property
+    def has_values(self) -> bool:
+        """Whether labels have other values than ids for some classes."""
+        return any(land_class.mask_value != land_class.id for land_class in self.classes)
+
+    def without_values(self) -> "Legend":
+        """The same classes for maps, which hold ids whatever values labels have."""
+        return replace(self, classes=tuple(replace(land_class, value=None) for land_class in self.classes))
 
     def colormap(self) -> dict[int, tuple[int, int, int, int]]:
         """Pixel value -> RGBA, as GeoTIFF colour tables want it; NODATA is transparent."""

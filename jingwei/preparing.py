@@ -84,8 +84,8 @@ class SampleScene:
     def open_image(self) -> raster.Raster | SarReader:
         return open_sample(self.sample, self.sar)
 
-    def open_labels(self) -> raster.Raster | Mask:
-        return raster.open_labels(self.label) if self.as_ids else Mask(self.label, self.legend)
+    def open_labels(self, legend: Legend) -> raster.Raster | Mask:
+        return raster.open_labels(self.label) if self.as_ids else Mask(self.label, legend)
 
 
 def open_sample(sample: Sample, sar: SarSettings | None) -> raster.Raster | SarReader:
@@ -226,7 +226,7 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
     """Reads all masks, before anything is written: pixels per class of every scene."""
 
     def look(scene: SampleScene):
-        with scene.open_image() as image, scene.open_labels() as mask:
+        with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
             raster.check_same_size(mask, image)
             return image.bands, image.dtype.name, mask.count(), mask.at_255
 
@@ -297,11 +297,11 @@ def _split_fields(scenes: list[SampleScene], fraction: float, folder: Path, mark
 
 def _fields_of(scene: SampleScene) -> Fields:
     def labels_of_strips() -> Iterator[np.ndarray]:
-        with scene.open_labels() as mask:
+        with scene.open_labels(scene.legend) as mask:
             for first, end in strips(mask.height, raster.TILE):
                 yield mask.read_label_rows(first, end)
 
-    with scene.open_labels() as mask:
+    with scene.open_labels(scene.legend) as mask:
         return Fields(labels_of_strips, *mask.shape)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from jingwei import __version__, raster
 from jingwei.errors import InputError
+from jingwei.legend import Legend
 
 SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg")
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
@@ -61,9 +62,9 @@ class Scene:
         """Its pixels, to be read."""
         return raster.open_image(self.image)
 
-    def open_labels(self) -> raster.Raster:
-        """Its labels, to be read: class ids."""
-        return raster.open_labels(self.label)
+    def open_labels(self, legend: Legend) -> raster.Raster:
+        """Its labels, to be read: class ids, of the values that the legend's classes have."""
+        return raster.open_labels(self.label, legend)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Cutting scenes into crops, their split into train and validation, and tiling scenes for prediction."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -168,6 +169,20 @@ def test_statistics_are_exact_where_every_pixel_is_labelled(scenes, tmp_path):
     everything = np.concatenate(inside, axis=1).astype(np.float64)
     np.testing.assert_allclose(statistics(crops).mean, everything.mean(axis=1), rtol=1e-9)
     np.testing.assert_allclose(statistics(crops).std, everything.std(axis=1), rtol=1e-9)
+
+
+def test_labels_are_cut_by_the_legends_values(scenes, cut_county, tmp_path):
+    values = np.arange(256, dtype=np.uint8)
+    values[[1, 4]] = (4, 200)
+    others = []
+    for scene in scenes:
+        _, _, labels = arrays_of(scene)
+        write_png(tmp_path / scene.label.name, values[labels])
+        others.append(Scene(scene.image, tmp_path / scene.label.name))
+    classes = tuple(replace(c, value=int(values[c.id])) for c in JINGWEI.classes)
+    root, crops = cut_county
+    assert cut(tmp_path / "project", others, legend=replace(JINGWEI, classes=classes)) == crops
+    assert contents(tmp_path / "project", "label") == contents(root, "label")
 
 
 def test_a_constant_band_has_a_deviation_to_divide_by():

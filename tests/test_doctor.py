@@ -1,6 +1,7 @@
 """The check-up: what is in a folder is told as it is, and what is wrong with it before a long job finds out."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,18 @@ def test_hours_are_told_of_the_network_that_is_named(folders, monkeypatch, capsy
     assert code == 0
     assert "training 3 epochs about" in text
     assert "by enet (" in text
+
+
+def test_labels_are_counted_by_the_legends_values(project):
+    path = project / TRAIN / "image_1_label.png"
+    counts = examine(project).scenes[0].counts.tolist()
+    values = np.arange(256, dtype=np.uint8)
+    values[[1, 4]] = (4, 200)
+    with rasterio.open(path) as file:
+        labels = file.read(1)
+    write_png(path, values[labels])
+    classes = tuple(replace(c, value=int(values[c.id])) for c in JINGWEI.classes)
+    assert examine(project, replace(JINGWEI, classes=classes)).scenes[0].counts.tolist() == counts
 
 
 def unknown_id(project):

@@ -1,6 +1,7 @@
 """Scores of maps on disk against whole arrays."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ def maps(draw_scene, tmp_path):
 def test_strips_add_up_to_the_whole(maps):
     folder, _, labels, predictions = maps
     matrix = score_file(folder / "map.tif", folder / "image_3_label.png", JINGWEI)
+    np.testing.assert_array_equal(matrix.counts, whole_matrix(labels, predictions))
+
+
+def test_labels_are_scored_by_the_legends_values_and_maps_by_ids(maps):
+    folder, _, labels, predictions = maps
+    values = np.arange(256, dtype=np.uint8)
+    values[[1, 4]] = (4, 200)
+    write_png(folder / "image_3_label.png", values[labels])
+    classes = tuple(replace(c, value=int(values[c.id])) for c in JINGWEI.classes)
+    matrix = score_file(folder / "map.tif", folder / "image_3_label.png", replace(JINGWEI, classes=classes))
     np.testing.assert_array_equal(matrix.counts, whole_matrix(labels, predictions))
 
 

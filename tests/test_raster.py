@@ -22,7 +22,7 @@ from rasterio.transform import Affine
 from jingwei import raster
 from jingwei.errors import InputError, OutputError
 from jingwei.grid import Window
-from jingwei.legend import JINGWEI, NODATA
+from jingwei.legend import JINGWEI, NODATA, legend_from_dict
 from jingwei.outputs import whole_or_nothing
 from jingwei.png import PngWriter, write_png
 from jingwei.raster import Raster, TiledWriter
@@ -293,6 +293,37 @@ def test_palette_labels_give_their_ids_not_their_colours(tmp_path):
     picture.save(tmp_path / "label.png")
     with raster.open_labels(tmp_path / "label.png") as source:
         np.testing.assert_array_equal(source.read_label_rows(0, 30), labels)
+
+
+VALUES = legend_from_dict({"classes": [
+    {"id": 0, "name": "land", "color": "#000000", "value": 1},
+    {"id": 1, "name": "sea", "color": "#0000FF", "value": 255},
+    {"id": 2, "name": "ice", "color": "#FFFFFF"}]})  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32"])
+@pytest.mark.parametrize("nodata", [None, 7])
+def test_labels_are_the_ids_of_the_values_that_a_legend_has(dtype, nodata, tmp_path):
+    truth = noise(1, 300, 20)[0] % 3
+    values = np.array([1, 255, 2], dtype)[truth]
+    if nodata:
+        values[50:60], truth[50:60] = nodata, NODATA
+    path = write_tiff(tmp_path / "label.tif", values[None], nodata=nodata)
+    with raster.open_labels(path, VALUES) as source:
+        np.testing.assert_array_equal(source.read_label_rows(0, 200), truth[:200])
+        np.testing.assert_array_equal(source.read_label_rows(150, 300), truth[150:])
+    with raster.open_labels(path) as source:  # a map, say
+        assert set(np.unique(source.read_label_rows(0, 300))) <= {1, 2, NODATA}
+
+
+@pytest.mark.parametrize(("dtype", "strange"), [("uint8", 0), ("uint8", 99), ("uint16", 257), ("int16", -1)])
+def test_values_of_no_class_are_named_with_the_known_ones(dtype, strange, tmp_path):
+    values = np.full((1, 90, 40), 2, dtype)
+    values[0, 80, 3] = strange
+    path = write_tiff(tmp_path / "label.tif", values)
+    with raster.open_labels(path, VALUES) as source:
+        with pytest.raises(InputError, match=rf"values {strange} in rows 0 to 90: known are 1, 2, 255: correct"):
+            source.read_label_rows(0, 90)
 
 
 @pytest.mark.parametrize(("dtype", "strange"), [("uint16", 256), ("int16", -3), ("int32", 100000)])

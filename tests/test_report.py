@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -260,10 +261,10 @@ def project(tmp_path, draw_scene) -> Workspace:
     return workspace
 
 
-def report_of(workspace: Workspace, **settings):
+def report_of(workspace: Workspace, legend=JINGWEI, **settings):
     folder = workspace.root / "report"
     scenes = workspace.cut_scenes() if (workspace.root / "test").exists() else []
-    report = write_report(workspace, scenes, JINGWEI, folder, **settings)
+    report = write_report(workspace, scenes, legend, folder, **settings)
     text = (folder / "data.js").read_text()
     return report, json.loads(re.fullmatch(r"const REPORT = (.*);\n", text)[1])
 
@@ -295,6 +296,20 @@ def test_the_report_says_what_the_files_say(project):
     assert scene["worst"][0]["guess"] == 1
     assert scene["place"] is None
     assert scene["hectares"] is None
+
+
+def test_truth_goes_by_the_legends_values_and_maps_by_ids(project):
+    report, data = report_of(project)
+    path, values = project.root / "truth" / "image_3_label.png", np.arange(256, dtype=np.uint8)
+    values[[1, 4]] = (4, 200)
+    with raster.open_labels(path) as labels:
+        raster.write_png(path, values[labels.read_label_rows(0, 170)])
+    classes = tuple(replace(c, value=int(values[c.id])) for c in JINGWEI.classes)
+    _, by_values = report_of(project, legend=replace(JINGWEI, classes=classes))
+    for scene in (data["scenes"][0], by_values["scenes"][0]):
+        del scene["layers"]  # their folders' names are stamps
+    assert by_values["scenes"] == data["scenes"]
+    assert by_values["stages"] == data["stages"]
 
 
 def test_truth_outside_the_flight_is_unknown(project):

@@ -10,11 +10,12 @@ from rasterio.windows import Window as RasterioWindow
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
-from jingwei.legend import NODATA
+from jingwei.legend import NODATA, Legend
 from jingwei.png import BrokenPng, PngReader
 from jingwei.raster.gdal import gdal_errors
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
+UNKNOWN = -1  # no class has that value
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
 
 
@@ -51,6 +52,7 @@ class Raster:
         self._png = PngReader.opens(self.path) if plain else None
         unmasked = not self._has_mask and not self._alpha
         self._plain_labels = unmasked and self.dtype == np.uint8 and self.nodata in (None, NODATA)
+        self._ids = None  # of labels whose legend has values: value -> class id, int16 of 256
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
 
     def __enter__(self):
@@ -129,16 +131,33 @@ class Raster:
         return pixels, valid
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
-        """`read_rows` of a label raster, uint8, NODATA where the file says so. Raises InputError for ids beyond 255."""
-        if self.tiled and self._plain_labels:
+        """`read_rows` of a label raster, class ids, uint8, NODATA where the file says so.
+
+        Raises InputError for ids beyond 255, and for values of no class where the legend has values.
+        """
+        if self.tiled and self._plain_labels and self._ids is None:
             return self._read(self._band_numbers, Window(first, 0, end - first, self.width))[0]  # labels as they are
         pixels, valid = self.read_rows(first, end)
+        if self._ids is not None:
+            return self._ids_of(pixels[0], valid, first)
         labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
         if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
             strange = np.unique(labels[(labels < 0) | (labels > 255)])[:8]
             problem = f"ids {', '.join(map(str, strange))} in rows {first} to {end}"
             raise InputError(self.path, problem, "class ids run 0, 1, 2 ..., and 255 is no data")
         return labels.astype(np.uint8, copy=False)
+
+    def _ids_of(self, values: np.ndarray, valid: np.ndarray, first: int) -> np.ndarray:
+        """The class ids, uint8, of rows of values (both HW), by the legend."""
+        inside = (values >= 0) & (values <= 255)
+        ids = np.where(valid & inside, self._ids[np.where(inside, values, 0).astype(np.uint8)], NODATA)
+        strange = valid & (~inside | (ids == UNKNOWN))
+        if strange.any():
+            listed = ", ".join(map(str, np.unique(values[strange])[:8]))
+            known = ", ".join(str(value) for value in np.flatnonzero(self._ids != UNKNOWN))
+            problem = f"values {listed} in rows {first} to {first + len(values)}"
+            raise InputError(self.path, problem, f"known are {known}: correct the labels or the legend")
+        return ids.astype(np.uint8)
 
     def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
         """Fills pixels_CHW and valid_HW with the next rows of a PNG."""
@@ -189,13 +208,19 @@ def open_image(path) -> Raster:
     return Raster(path).check_image()
 
 
-def open_labels(path) -> Raster:
-    """A raster of class ids: one integer band. Raises InputError where it is something else."""
+def open_labels(path, legend: Legend | None = None) -> Raster:
+    """A raster of class ids: one integer band. Raises InputError where it is something else.
+
+    Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them.
+    """
     raster = Raster(path)
     if raster.bands != 1:
         raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
     if not np.issubdtype(raster.dtype, np.integer):
         raise InputError(path, f"holds {raster.dtype} values", "labels need whole numbers, best uint8")
+    if legend and legend.has_values:
+        raster._ids = np.full(256, UNKNOWN, np.int16)
+        raster._ids[[NODATA, *(c.mask_value for c in legend.classes)]] = [NODATA, *(c.id for c in legend.classes)]
     return raster
 
 

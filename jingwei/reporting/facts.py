@@ -69,7 +69,7 @@ def changed_by_filling(workspace: Workspace, scene: Scene, legend: Legend) -> li
     if not workspace.filled(scene).exists():
         return None
     before = workspace.vote_or_best(scene)
-    return score_file(workspace.filled(scene), before, legend).counts[:, : len(legend)].tolist()
+    return score_file(workspace.filled(scene), before, legend.without_values()).counts[:, : len(legend)].tolist()
 
 
 def scene_facts(

@@ -43,7 +43,8 @@ def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) 
     for name, kind, path in found:
         if path is not None:
             inputs = [path, scene.image] if name == "truth" else [path]
-            mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None)
+            values = {"values": [c.mask_value for c in legend.classes]} if name == "truth" and legend.has_values else {}
+            mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None, **values)
             sources.append(Source(name, kind, path, scene, folder / scene.name / f"{name}-{mark}"))
     return sources
 
@@ -55,7 +56,7 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
     """
     if (source.folder / ABOUT).exists():
         return read_layer(source.folder), False
-    with _opened(source) as pixels, source.scene.open_image() as scene:
+    with _opened(source, legend) as pixels, source.scene.open_image() as scene:
         raster.check_same_size(pixels, scene)
         if source.kind == PICTURE:
             parts = _picture(pixels)
@@ -69,10 +70,10 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
     return layer, True
 
 
-def _opened(source: Source) -> raster.Raster:
+def _opened(source: Source, legend: Legend) -> raster.Raster:
     if source.kind == PICTURE:
         return source.scene.open_image()
-    return source.scene.open_labels() if source.name == "truth" else raster.open_labels(source.path)
+    return source.scene.open_labels(legend) if source.name == "truth" else raster.open_labels(source.path)
 
 
 def _told(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:

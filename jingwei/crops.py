@@ -65,6 +65,12 @@ def statistics(crops: Iterable[Crop]) -> Statistics:
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
+def not_trained(crops: Iterable[Crop], names: Iterable[str]) -> list[str]:
+    """The names of the classes, given in the order of their ids, of which no training pixel is labelled."""
+    pixels = [crop.pixels for crop in crops if crop.split == TRAIN]
+    return [name for i, name in enumerate(names) if not any(counts[i] for counts in pixels)]
+
+
 def write_crops(path: Path, crops: list[Crop]) -> None:
     """Writes `crops.csv`, whole or not at all."""
     classes = [f"class_{i}" for i in range(len(crops[0].pixels))]

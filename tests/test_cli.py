@@ -960,6 +960,17 @@ def test_a_stage_ends_with_its_time_and_what_comes_next(call, data, script, foll
     assert re.fullmatch(rf"done in \d+ s; next: {re.escape(following)} --data_dir {data}", out.splitlines()[-1])
 
 
+def test_a_cut_names_the_classes_that_have_no_training_pixel(call, bare):
+    assert "no training pixel" not in call("generate_train_data.py", "--data_dir", bare, "--crop_size", 64)[1]
+    for path in (bare / TRAIN).glob("*_label.png"):
+        with rasterio.open(path) as file:
+            labels = file.read(1)
+        write_png(path, np.where((labels == 2) | (labels == 4), 0, labels).astype(np.uint8))
+    status, out, _ = call("generate_train_data.py", "--data_dir", bare, "--crop_size", 64, "--quiet")
+    assert status == 0
+    assert out.splitlines()[-1] == "no training pixel of: corn, building"
+
+
 @pytest.mark.parametrize("script", ["generate_train_data.py", "generate_test_data.py", "vote.py", "report.py"])
 def test_quiet_stages_say_nothing_but_results(call, data, script):
     loud, quiet = call(script, "--data_dir", data), call(script, "--data_dir", data, "--quiet")

@@ -568,6 +568,11 @@ def test_momentum_and_both_learning_rates_are_logged(whole):
     assert len({row["momentum"] for row in rows_of(folder)}) == 3
 
 
+def test_a_run_names_the_classes_that_have_no_training_pixel(place, capsys):
+    assert train_py("-c", "tiny.json", "--epochs", "1", "--steps_per_epoch", "1") == 0
+    assert "no training pixel of: water, road, impervious, vehicle, bare soil\n" in capsys.readouterr().out
+
+
 def test_a_run_again_has_a_folder_of_its_own_and_finds_its_data_prepared(place, monkeypatch):
     monkeypatch.setattr(command_line, "time", SimpleNamespace(strftime=lambda how: "now"))
     assert train_py("--config=tiny.json", "--epochs", "1", "--steps_per_epoch", "1") == 0

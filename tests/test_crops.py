@@ -20,6 +20,7 @@ from jingwei.crops import (
     Crop,
     choose_validation,
     keeps_background,
+    not_trained,
     read_crops,
     scene_blocks,
     statistics,
@@ -183,6 +184,15 @@ def test_labels_are_cut_by_the_legends_values(scenes, cut_county, tmp_path):
     root, crops = cut_county
     assert cut(tmp_path / "project", others, legend=replace(JINGWEI, classes=classes)) == crops
     assert contents(tmp_path / "project", "label") == contents(root, "label")
+
+
+def test_classes_without_a_training_pixel_are_known(cut_county):
+    crops = cut_county[1]
+    assert not_trained(crops, JINGWEI.names) == []
+    bare = [replace(c, pixels=(*c.pixels[:2], 0, *c.pixels[3:]) if c.split == "train" else c.pixels) for c in crops]
+    assert any(crop.pixels[2] for crop in bare)  # those of validation don't count
+    assert not_trained(bare, JINGWEI.names) == ["corn"]
+    assert not_trained([], JINGWEI.names) == list(JINGWEI.names)
 
 
 def test_a_constant_band_has_a_deviation_to_divide_by():

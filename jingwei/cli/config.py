@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, cores, not_negative, positive, say
+from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_not_trained
 from jingwei.errors import CheckpointError, SettingError
 
 # Flags that change a key of the file for this run: flag -> (key, type).
@@ -61,6 +61,8 @@ def train_from_config() -> str | None:
         workspace = prepare_training(config.data, config.cache, cores())
     data = training.read_training_data(workspace)
     config.check_bands(data.bands)
+    if distributed.leads():
+        tell_not_trained(data.training, data.legend)
     folder = resume.parent if resume else _fresh(config.runs)
     keeping = training.Keeping(
         folder,

@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 
 import jingwei.cli.dry_run as dry_run
-from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, command, going_on, say, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_cluster,
+    cluster_flag,
+    command,
+    going_on,
+    say,
+    tell_not_trained,
+    workspace_flags,
+)
 from jingwei.errors import InputError
 from jingwei.legend import find_legend
 from jingwei.scheduling import Task
@@ -47,6 +56,7 @@ def generate_train_data_command() -> str | None:
     sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
+    tell_not_trained(crops, legend)
     say(f"written: {workspace.crops}, split_*.png beside it")
     return going_on(args, "train.py", "--train", "--exp", "first")
 

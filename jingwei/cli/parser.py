@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jingwei.crops import Crop, not_trained
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend
 from jingwei.progress import Progress
@@ -182,6 +183,13 @@ def experiment_name(text: str) -> str:
     if not re.fullmatch(r"[^/\\\s]+", text) or text.strip(".") == "":
         raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
     return text
+
+
+def tell_not_trained(crops: Iterable[Crop], legend: Legend) -> None:
+    """One line that names the classes that training can't learn, where there are any."""
+    missing = not_trained(crops, legend.names)
+    if missing:
+        print(f"no training pixel of: {', '.join(missing)}")
 
 
 def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:

@@ -15,7 +15,7 @@ from jingwei.crops import histogram
 from jingwei.errors import InputError
 from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples
 from jingwei.grid import strips
-from jingwei.legend import NODATA, Legend, find_legend
+from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.masks import Mask
 from jingwei.preparing import TRAIN_FOLDERS, VALID_FOLDERS, open_sample
 from jingwei.progress import Progress
@@ -168,8 +168,9 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
 
 
 def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
-    if (folder / "legend.json").exists():
-        return find_legend(str(folder / "legend.json"))
+    own = own_legend(folder)
+    if own:
+        return find_legend(own)
     if layout == CONTEST:
         return find_legend("jingwei")
     return find_legend("gf3" if entries and entries[0].sample.is_sar else "gf2")

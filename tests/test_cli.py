@@ -1,5 +1,6 @@
 """The command line: every flag is there and explained, and every mistake gets one line, status 2, and loses nothing."""
 
+import argparse
 import io
 import json
 import pickle
@@ -20,11 +21,13 @@ import torch
 
 from jingwei import estimates
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.legend import GF3, JINGWEI, NODATA
+from jingwei.cli.parser import chosen_legend
+from jingwei.legend import GF3, JINGWEI, NODATA, find_legend
 from jingwei.models import ModelSpec, build_model
 from jingwei.progress import Progress
 from jingwei.raster import write_png
 from jingwei.recipes import CROSS_ENTROPY
+from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = "jingwei_round1_train_20190619"
@@ -958,6 +961,23 @@ def test_a_stage_ends_with_its_time_and_what_comes_next(call, data, script, foll
     status, out, err = call(script, "--data_dir", data)
     assert (status, err) == (0, "")
     assert re.fullmatch(rf"done in \d+ s; next: {re.escape(following)} --data_dir {data}", out.splitlines()[-1])
+
+
+def test_a_folders_own_legend_is_found_and_told(call, bare, tmp_path):
+    own = replace(JINGWEI, name="own", classes=tuple(replace(c, name=f"class {c.id}") for c in JINGWEI.classes))
+    (bare / "legend.json").write_text(json.dumps(own.to_dict()))
+    cut, copy = ("generate_train_data.py", "--data_dir", bare, "--crop_size", 64), bare / "train" / "legend.json"
+    status, out, _ = call(*cut)
+    assert status == 0
+    assert f"legend {bare / 'legend.json'}: 5 classes, class 0, class 1, " in out
+    assert find_legend(str(copy)) == own
+    assert "legend jingwei: 5 classes, background, " in call(*cut, "--legend", "jingwei")[1]
+    assert find_legend(str(copy)) == JINGWEI
+    arguments = argparse.Namespace()
+    assert chosen_legend(arguments, Workspace(bare)) == JINGWEI  # that of the cut
+    copy.unlink()
+    assert chosen_legend(arguments, Workspace(bare)) == own
+    assert chosen_legend(arguments, Workspace(tmp_path)) == JINGWEI
 
 
 def test_a_cut_names_the_classes_that_have_no_training_pixel(call, bare):

@@ -231,6 +231,26 @@ def test_legends_and_radar_settings(tmp_path):
     assert settings == SarSettings("db", 7, 4, (-30,) * 4, (0, 0, 0, 0.5))
 
 
+@pytest.mark.parametrize("data_dir", ["samples", "samples/train"])
+def test_folders_have_a_legend_of_their_own_and_the_contests_data_the_contests(data_dir, tmp_path):
+    (tmp_path / "samples" / "train").mkdir(parents=True)
+    own, path = replace(JINGWEI, name="own"), tmp_path / "samples" / "legend.json"
+    args = {"data_dir": str(tmp_path / data_dir), "batch_size": 2, "crop_size": 64}
+    content = changed(TEMPLATE, train_loader={"type": "Folders", "args": args}, val_loader={"type": "Folders"})
+    with pytest.raises(SettingError, match="legend is missing .*, and no legend.json lies in data_dir"):
+        config_from_dict(content)
+    path.write_text(json.dumps(own.to_dict()))
+    config = config_from_dict(content)
+    assert (config.data.legend, config.legend) == (own, str(path))
+    named = config_from_dict(changed(content, train_loader__args__legend="gf3"))
+    assert (named.data.legend, named.legend) == (GF3, "gf3")
+    contest = config_from_dict(changed(content, train_loader__type="GF2", val_loader__type="GF2"))
+    assert (contest.data.legend, contest.legend) == (GF2, "gf2")
+    path.write_text("{")
+    with pytest.raises(SettingError, match="train_loader.args.legend .*legend.json: is no JSON"):
+        config_from_dict(content)
+
+
 def test_data_is_prepared_once_for_all_configs_that_want_it_alike():
     config = config_from_dict(TEMPLATE)
     other_run = config_from_dict(changed(TEMPLATE, name="other", arch__type="UNet", arch__args={}, trainer__epochs=3))
@@ -568,9 +588,11 @@ def test_momentum_and_both_learning_rates_are_logged(whole):
     assert len({row["momentum"] for row in rows_of(folder)}) == 3
 
 
-def test_a_run_names_the_classes_that_have_no_training_pixel(place, capsys):
+def test_a_run_names_its_legend_and_the_classes_that_have_no_training_pixel(place, capsys):
     assert train_py("-c", "tiny.json", "--epochs", "1", "--steps_per_epoch", "1") == 0
-    assert "no training pixel of: water, road, impervious, vehicle, bare soil\n" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "legend gf2: 9 classes, other, building, " in told
+    assert "no training pixel of: water, road, impervious, vehicle, bare soil\n" in told
 
 
 def test_a_run_again_has_a_folder_of_its_own_and_finds_its_data_prepared(place, monkeypatch):

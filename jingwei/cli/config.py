@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_not_trained
+from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_legend, tell_not_trained
 from jingwei.errors import CheckpointError, SettingError
 
 # Flags that change a key of the file for this run: flag -> (key, type).
@@ -52,6 +52,8 @@ def train_from_config() -> str | None:
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
     config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
+    if distributed.leads():
+        tell_legend(config.data.legend, config.legend)
     if config.base_size:
         config = config.fitted(picture_sides(config.data))
     device = _device(getattr(args, "device", None), config.n_gpu)

@@ -11,11 +11,12 @@ from jingwei.cli.parser import (
     command,
     going_on,
     say,
+    tell_legend,
     tell_not_trained,
     workspace_flags,
 )
 from jingwei.errors import InputError
-from jingwei.legend import find_legend
+from jingwei.legend import find_legend, own_legend
 from jingwei.scheduling import Task
 from jingwei.workspace import Scene, Workspace, label_of
 
@@ -35,7 +36,8 @@ def generate_train_data_command() -> str | None:
     parser.flag("val_fraction", "share of each class for validation", type=float, default=defaults.val_fraction)
     text = "share of the crops of nothing but background that is kept"
     parser.flag("keep_background", text, type=float, default=defaults.keep_background)
-    parser.flag("legend", "jingwei, gf2, gf3 or a legend's JSON file", default="jingwei")
+    text = "jingwei, gf2, gf3 or a legend's JSON file; left out: DIR/legend.json, where it is (default: jingwei)"
+    parser.flag("legend", text)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
@@ -47,7 +49,9 @@ def generate_train_data_command() -> str | None:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
     settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
-    legend = find_legend(args.legend)
+    source = args.legend if "legend" in args else own_legend(workspace.root) or "jingwei"
+    legend = find_legend(source)
+    tell_legend(legend, source)
     if args.dry_run:
         return dry_run.tell(dry_run.crop_steps(scenes, settings, legend, args.workers), workspace.root)
     dry_run.require_room_for_crops(workspace.root, [scene.image for scene in scenes], args.keep_background)

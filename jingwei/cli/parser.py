@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jingwei.crops import Crop, not_trained
 from jingwei.errors import JingweiError
-from jingwei.legend import Legend, find_legend
+from jingwei.legend import Legend, find_legend, own_legend
 from jingwei.progress import Progress
 from jingwei.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
@@ -123,7 +123,8 @@ def chosen_cluster(args: argparse.Namespace, gpus: int = 0) -> Iterator[Here | C
 
 def legend_flag(parser: Parser) -> None:
     """Adds --legend, of the commands that know the legend of the cut; see chosen_legend."""
-    text = "jingwei, gf2, gf3 or a legend's JSON file (default: the one that the scenes were cut with, else jingwei)"
+    text = "jingwei, gf2, gf3 or a legend's JSON file (default: the one that the scenes were cut with, "
+    text += "else DIR/legend.json, else jingwei)"
     parser.flag("legend", text)
 
 
@@ -193,8 +194,12 @@ def tell_not_trained(crops: Iterable[Crop], legend: Legend) -> None:
 
 
 def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:
-    """The legend of --legend, else that of the cut, else the contest's."""
+    """The legend of --legend, else that of the cut, else the folder's own, else the contest's."""
     if "legend" in args:
         return find_legend(args.legend)
-    kept = workspace.train / "legend.json"
-    return find_legend(str(kept) if kept.exists() else "jingwei")
+    return find_legend(own_legend(workspace.train) or own_legend(workspace.root) or "jingwei")
+
+
+def tell_legend(legend: Legend, source: str) -> None:
+    """Says which legend was taken: its name, or the file that it is `source`."""
+    say(f"legend {source}: {len(legend)} classes, {', '.join(legend.names)}")

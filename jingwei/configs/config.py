@@ -6,7 +6,7 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from jingwei.configs.mapping import data_of, recipe_of, tile_side
+from jingwei.configs.mapping import data_of, legend_source, recipe_of, tile_side
 from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
 from jingwei.errors import SettingError
@@ -28,6 +28,7 @@ class Config:
     bands: int | None
     base_size: int | None
     tile_size: int  # px, as the file has it; 0: as the windows need it
+    legend: str  # its name, or its file
     content: dict
 
     @property
@@ -109,6 +110,7 @@ def config_from_dict(content, where="config") -> Config:
         bands=file.arch.args.in_channels,
         base_size=args.base_size,
         tile_size=args.tile_size,
+        legend=legend_source(file.train_loader, data.root),
         content=content,
     )
 

@@ -18,9 +18,10 @@ from jingwei.configs.sections import (
     Scheduler,
     TrainArgs,
     Trainer,
+    TrainLoader,
 )
-from jingwei.legend import NODATA, Legend, find_legend
-from jingwei.preparing import SPLITS, FolderData
+from jingwei.legend import NODATA, Legend, find_legend, own_legend
+from jingwei.preparing import SPLITS, TRAIN_FOLDERS, FolderData
 from jingwei.recipes import Recipe, in_words, is_of
 from jingwei.sar import SarSettings
 
@@ -105,7 +106,7 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
         reading.problems.append(f"{where}.val_fraction is {args.val_fraction}, not from 0 to below 1")
     reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
     root = _root(reading, args.data_dir, validation.args.data_dir)
-    legend = _legend(reading, args.legend, kind)
+    legend = _legend(reading, legend_source(loader, root), kind)
     sar = _sar(reading, args.sar, kind)
     if legend is None:
         return None
@@ -262,13 +263,20 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
     return root
 
 
+def legend_source(loader: TrainLoader, root: Path) -> str | None:
+    """A legend's name or file: the one that a loader names, else its type's, else that in the data set's folder."""
+    known, _ = LOADERS.get(loader.type, (None, None))
+    beside = [root, root.parent] if root.name in TRAIN_FOLDERS else [root]
+    return loader.args.legend or known or next(filter(None, map(own_legend, beside)), None)
+
+
 def _legend(reading: Reading, name: str | None, kind: tuple | None) -> Legend | None:
-    name = name or (kind[0] if kind else None)
     if name:
         with reading.noting(f"train_loader.args.legend {name}"):
             return find_legend(name)
     elif kind:
-        reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend)")
+        reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend), "
+                                "and no legend.json lies in data_dir")  # fmt: skip
     return None
 
 

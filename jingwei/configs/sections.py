@@ -70,7 +70,11 @@ class TrainArgs:
     tile_size: int = _key("side of the tiles that pictures are cut into, px; 0: as the windows need it", 0)
     num_workers: int | None = _key("processes that read and augment; null: by the machine's cores", None)
     val: bool = _key("false here", False)
-    legend: str | None = _key("gf2, gf3 or a legend's JSON file; null: that of the type", None)
+    legend: str | None = _key(
+        "gf2, gf3 or a legend's JSON file; null: that of the type; of Folders, legend.json in data_dir, or beside "
+        "its `train`",
+        None,
+    )
     sar: SarSettings | None = _key("radar: values (amplitude, intensity, db), lee, looks, low, high", None)
 
 

@@ -14,7 +14,7 @@ from jingwei import raster
 from jingwei.crops import histogram
 from jingwei.errors import InputError
 from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples
-from jingwei.grid import strips
+from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.masks import Mask
 from jingwei.preparing import TRAIN_FOLDERS, VALID_FOLDERS, open_sample
@@ -25,6 +25,8 @@ from jingwei.workspace import SCENE_TYPES, Workspace
 CONTEST, FOLDERS = "scenes image_N of *train* and *test*", "samples in folders"
 TRAIN, VALID, TEST = "train", "valid", "test"  # what a scene is for; "" where the folder doesn't say
 RARE = 0.001  # of the labelled pixels: a class below this share is easily lost
+ALPHA_ROWS, ALPHA_LOOKS = 64, 32  # a part of all rows tells whether alpha is a mask
+MASK_VALUES = 16  # besides 0, that a mask may have
 PLACES = {TRAIN: TRAIN_FOLDERS, VALID: VALID_FOLDERS, TEST: ("test",)}
 
 
@@ -198,6 +200,8 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
         else:
             for first, end in strips(image.height, raster.TILE):
                 valid_px += int(np.count_nonzero(image.read_rows(first, end)[1]))
+        if not sample.is_sar:
+            findings += _data_as_alpha(image)
         crs = getattr(image, "crs", None)
         state = SceneState(
             sample.images[0],
@@ -224,6 +228,28 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
         missing = f"{sample.id}_label.png" if layout == CONTEST else f"{sample.id}_gt.png"
         findings.append(Finding(sample.images[0], f"has no label {missing}", "put it beside the scene"))
     return state, findings
+
+
+def _data_as_alpha(image: raster.Raster) -> list[Finding]:
+    """Where a band that is marked as alpha has the values of a picture: near infrared, most likely, which is lost.
+
+    Masks are mostly one value inside the flight, with few others at soft edges.
+    """
+    if not image.alpha or image.path.suffix.lower() == ".png" or image.dtype not in (np.uint8, np.uint16):
+        return []  # a PNG's fourth band is alpha by definition
+    counts = np.zeros(np.iinfo(image.dtype).max + 1, np.int64)
+    for first, end in [*strips(image.height, ALPHA_ROWS)][:: -(-image.height // (ALPHA_ROWS * ALPHA_LOOKS))]:
+        alpha = image.read_alpha(Window(first, 0, end - first, image.width))
+        counts += np.bincount(alpha.reshape(-1), minlength=len(counts))
+    inside = counts[1:]
+    if np.count_nonzero(inside) <= MASK_VALUES or inside.max() > inside.sum() / 2:
+        return []
+    band = image.alpha
+    problem = (
+        f"band {band} is marked as alpha, but has {np.count_nonzero(inside):,d} values, as a picture has: it is lost"
+    )
+    remedy = f"where it is data, mark it so: gdal_translate -colorinterp_{band} undefined {image.path.name} NEW.tif"
+    return [Finding(image.path, problem, remedy, grave=False)]
 
 
 def _misplaced(image: raster.Raster, label: raster.Raster) -> list[Finding]:

@@ -239,6 +239,39 @@ def test_what_may_spoil_a_job_is_a_warning(project, folders):
     assert examine(folders).ready
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize(("alpha", "lost"), [
+    ("near infrared", True), ("a mask", False), ("a mask of soft edges", False), ("one value", False),
+    ("a few values", False), ("data that is no alpha", False),
+])  # fmt: skip
+def test_data_in_a_band_that_is_marked_as_alpha_is_a_warning(alpha, lost, dtype, tmp_path):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(1, 250, (4, 300, 90)).astype(dtype)
+    opaque = np.iinfo(dtype).max
+    if "mask" in alpha:
+        pixels[3] = opaque
+        pixels[3, :200] = 0
+        if "soft" in alpha:
+            pixels[3, 200:240] = rng.integers(0, opaque, (40, 90))
+    elif alpha == "one value":
+        pixels[3] = 128
+    elif alpha == "a few values":
+        pixels[3] = 60 * (pixels[3] % 4 + 1)
+    path = tmp_path / "train" / "image_1.tif"
+    path.parent.mkdir()
+    kind = {"height": 300, "width": 90, "count": 4, "dtype": dtype, "photometric": "RGB"}
+    kind["alpha"] = "unspecified" if "no alpha" in alpha else "yes"
+    with rasterio.open(path, "w", driver="GTiff", **kind) as file:
+        file.write(pixels)
+    write_png(path.with_name("image_1_label.png"), rng.integers(0, 5, (300, 90), dtype=np.uint8))
+    found = [finding for finding in examine(tmp_path).findings if finding.where == path]
+    assert len(found) == lost
+    for finding in found:
+        assert not finding.grave
+        assert str(finding).endswith("mark it so: gdal_translate -colorinterp_4 undefined image_1.tif NEW.tif")
+        assert "band 4 is marked as alpha, but has 249 values" in str(finding)
+
+
 @pytest.mark.parametrize(
     ("epsg", "west", "problem"),
     [

@@ -74,6 +74,15 @@ class Raster:
         return self._dataset.block_shapes[0][1] < self.width
 
     @property
+    def alpha(self) -> int | None:
+        """The number of the band, 1 up, that the file marks as alpha."""
+        return self._alpha
+
+    def read_alpha(self, window: Window) -> np.ndarray:
+        """The alpha of a window as the file has it, HW."""
+        return self._read([self._alpha], window)[0]
+
+    @property
     def tags(self) -> dict[str, str]:
         """The file's metadata items, as text."""
         return self._dataset.tags()

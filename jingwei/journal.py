@@ -11,7 +11,6 @@ from torch.utils.tensorboard import SummaryWriter
 
 from jingwei.legend import Legend
 from jingwei.losses import LOSSES
-from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.outputs import whole_or_nothing
 from jingwei.pictures import natural, painted
 from jingwei.progress import Progress
@@ -20,7 +19,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 PICTURE_SIDE = 512  # px of a crop shown in TensorBoard
-MEANS = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
+MEANS = ("val_loss", "miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
 
 
 class Journal:
@@ -56,13 +55,12 @@ class Journal:
         for name, value in values.items():
             self.step_events.add_scalar(name, value, step)
 
-    def add(self, epoch: int, values: dict[str, float], matrix: ConfusionMatrix | None) -> None:
-        """Notes an epoch: losses and speed, and the validation scores where there is a validation."""
+    def add(self, epoch: int, values: dict[str, float], judged: dict) -> None:
+        """Notes an epoch: losses and speed, and the scores of its validation; {} where it has none."""
         row = {"epoch": epoch + 1, **{k: float(f"{v:.6g}") for k, v in values.items()}}
-        if matrix is not None:
-            content = scores(matrix, self.legend)
-            row |= {name: content[name] for name in MEANS}
-            row |= {f"iou {name}": content["classes"][name]["iou"] for name in self.legend.names}
+        if judged:
+            row |= {name: judged[name] for name in MEANS}
+            row |= {f"iou {name}": judged["classes"][name]["iou"] for name in self.legend.names}
         row["seconds"] = round(time.perf_counter() - self._begun, 1)
         self._begun = time.perf_counter()
         self.rows.append(row)
@@ -83,6 +81,8 @@ class Journal:
 
     def _line(self, row: dict) -> str:
         parts = [f"epoch {row['epoch']:3d}", f"loss {row.get('loss', np.nan):.4f}", f"lr {row['lr']:.2e}"]
+        if row.get("val_loss") is not None:
+            parts.append(f"val_loss {row['val_loss']:.4f}")
         if row.get("miou") is not None:
             ious = " ".join("-" if row[f"iou {n}"] is None else f"{row[f'iou {n}']:.3f}" for n in self.legend.names)
             parts += [f"mIoU {row['miou']:.4f}", f"IoU {ious}"]
@@ -122,9 +122,13 @@ def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
     for name in _columns(rows):
         if name == "loss" or name in (*LOSSES, "auxiliary"):
             left.plot(epochs, [row.get(name) for row in rows], label=name, linewidth=2 if name == "loss" else 1)
-    left.set(xlabel="epoch", title="training loss")
+    judged = [row for row in rows if row.get("val_loss") is not None]  # not every epoch may have had a validation
+    if judged:
+        epochs, values = [row["epoch"] for row in judged], [row["val_loss"] for row in judged]
+        left.plot(epochs, values, label="val_loss", color="black", linestyle="--", linewidth=2)
+    left.set(xlabel="epoch", title="loss")
     left.legend()
-    scored = [row for row in rows if row.get("miou") is not None]  # not every epoch may have had a validation
+    scored = [row for row in rows if row.get("miou") is not None]
     if scored:
         epochs = [row["epoch"] for row in scored]
         for land_class in legend.classes:

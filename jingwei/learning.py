@@ -50,6 +50,18 @@ class Step(NamedTuple):
     values: dict[str, float]
 
 
+class Validation(NamedTuple):
+    """What a validation found: `scores` as of `metrics.scores`, with `val_loss`; and some crops to look at.
+
+    `val_loss` is the recipe's loss without the auxiliary head's, each crop weighing as much as it has labelled pixels:
+    for cross entropy and focal the mean over these pixels. Lovász, Dice and class weights are taken over each crop by
+    itself. None where it is no number. The `pictures` are (pixels_HWC, labels_HW, prediction_HW).
+    """
+
+    scores: dict
+    pictures: list
+
+
 @dataclass(frozen=True)
 class DataKind:
     """What a network is built for: bands and their type, mean and std per band, classes and their training pixels.
@@ -221,12 +233,16 @@ class Learner:
         with autocast(self.device, self.precision):
             output = self.network(pixels)
         logits, *auxiliary = output if isinstance(output, tuple) else (output,)
-        losses = {name: weight * loss(logits, labels) for name, (weight, loss) in self.loss_terms.items()}
+        losses = self._terms(logits, labels)
         if auxiliary:
             # The first term alone: this head is there for the gradient's reach, and sorting for Lovász twice is dear.
             weight, first_loss = next(iter(self.loss_terms.values()))
             losses["auxiliary"] = self.recipe.aux_weight * weight * first_loss(auxiliary[0], labels)
         return losses
+
+    def _terms(self, logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """The terms of the recipe's loss, in float32 whatever the network computes in."""
+        return {name: weight * loss(logits, labels) for name, (weight, loss) in self.loss_terms.items()}
 
     def begin_epoch(self) -> None:
         """Puts the network into training; batch norm may stay as it is."""
@@ -249,17 +265,23 @@ class Learner:
 
     def validate(
         self, loader: DataLoader, model: nn.Module, spread: int = 0, after_each: Callable[[], None] | None = None
-    ) -> tuple[ConfusionMatrix, list]:
-        """The confusion matrix over the labelled crops of all processes, and `spread` crops of this one's to look at.
+    ) -> Validation:
+        """The scores over the labelled crops of all processes, and `spread` crops of this one's to look at.
 
-        Those are (pixels_HWC, labels_HW, prediction_HW). `after_each` is called after each crop.
+        `after_each` is called after each crop.
         """
         self.team.copy_buffers(model)  # each process has seen other windows: one network is to be scored, the leader's
         count = len(loader)
         chosen = {round((k + 0.5) * count / spread - 0.5) for k in range(spread)} if spread else set()
-        pictures = []
+        pictures, losses = [], []
         matrix = ConfusionMatrix(len(self.kind.legend))
-        crops = predicted(model, loader, self.device, self.precision, quiet=not self.team.leads)
+
+        def judge(logits: Tensor, labels: Tensor) -> None:
+            labelled = int((labels != NODATA).sum())
+            if labelled:
+                losses.append(labelled * float(sum(self._terms(logits, labels).values())))
+
+        crops = predicted(model, loader, self.device, self.precision, not self.team.leads, judge)
         for number, (pixels, labels, prediction) in enumerate(crops):
             matrix.update(labels, prediction)
             if number in chosen:
@@ -267,7 +289,11 @@ class Learner:
             if after_each:
                 after_each()
         matrix.counts = self.team.total_counts(matrix.counts, self.device)
-        return matrix, pictures
+        # Losses of float32 times pixels, added up in float64: however the crops are shared out, the same six digits.
+        total = self.team.total(torch.tensor(math.fsum(losses), device=self.device, dtype=torch.float64)).item()
+        judged = scores(matrix, self.kind.legend)
+        loss = round(total / judged["pixels"], 6) if judged["pixels"] and math.isfinite(total) else None
+        return Validation({"val_loss": loss} | judged, pictures)
 
     def averaged_over_cycles(self, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
         """The mean of the weights at the cycles' ends, its batch norm fitted to some training batches."""
@@ -279,9 +305,8 @@ class Learner:
         self.team.copy_buffers(model)
         return model
 
-    def checkpoint(self, model: nn.Module, matrix: ConfusionMatrix | None, training: dict | None = None) -> Checkpoint:
-        """A model as a checkpoint, with its validation scores; `training` is what a run goes on from."""
-        scored = matrix is not None and matrix.counts.any()
+    def checkpoint(self, model: nn.Module, judged: dict, training: dict | None = None) -> Checkpoint:
+        """A model as a checkpoint, with its scores; `training` is what a run goes on from."""
         return Checkpoint(
             spec=self.model.spec,
             dtype=self.kind.dtype,
@@ -290,7 +315,7 @@ class Learner:
             legend=self.kind.legend,
             recipe=self.recipe.to_dict(),
             weights=model.state_dict(),
-            scores=scores(matrix, self.kind.legend) if scored else {},
+            scores=judged,
             training=training,
             source=self.kind.source,
         )
@@ -333,13 +358,25 @@ class Learner:
 
 
 def predicted(
-    model: nn.Module, loader: DataLoader, device: torch.device, precision: torch.dtype, quiet: bool = False
+    model: nn.Module,
+    loader: DataLoader,
+    device: torch.device,
+    precision: torch.dtype,
+    quiet: bool = False,
+    judge: Callable[[Tensor, Tensor], None] | None = None,
 ) -> Iterator[tuple]:
-    """Predicts labelled crops: (pixels_BCHW, labels_BHW, prediction_BHW) as numpy arrays, crop by crop."""
+    """Predicts labelled crops: (pixels_BCHW, labels_BHW, prediction_BHW) as numpy arrays, crop by crop.
+
+    `judge` is shown (logits_BCHW, labels_BHW) of each, on the device.
+    """
     model.eval()
     for pixels, labels in Progress(loader, desc="validate", unit="crop", disable=quiet, leave=False):
-        with torch.inference_mode(), autocast(device, precision):  # not around the yield: whoever takes it may train
-            prediction = model(to_device(pixels, device)).argmax(1).to(torch.uint8).cpu().numpy()
+        with torch.inference_mode():  # not around the yield: whoever takes it may train
+            with autocast(device, precision):
+                logits = model(to_device(pixels, device))
+            if judge:
+                judge(logits, labels.to(device))
+            prediction = logits.argmax(1).to(torch.uint8).cpu().numpy()
         yield pixels.numpy(), labels.numpy(), prediction
 
 

@@ -23,9 +23,9 @@ from jingwei.devices import find_device, find_precision
 from jingwei.distributed import Team, in_team, local_rank, team
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
 from jingwei.interrupts import Interrupted, Interrupts
-from jingwei.learning import DataKind, Learner, Place, Start, predicted
+from jingwei.learning import DataKind, Learner, Place, Start, Validation, predicted
 from jingwei.legend import Legend, find_legend
-from jingwei.metrics import ConfusionMatrix, scores
+from jingwei.metrics import ConfusionMatrix
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.progress import Progress
 from jingwei.raster import read_crop
@@ -280,7 +280,7 @@ class _Run:
         self.log = journal.Journal(self.folder, self.place.epoch, self.data.legend, events)
         return self.log
 
-    def save(self, matrix: ConfusionMatrix | None = None, numbered: bool = False) -> None:
+    def save(self, judged: dict | None = None, numbered: bool = False) -> None:
         """Writes `last.pt`: all that the run goes on from; where it is `numbered`, `checkpoint-epochN.pt` before."""
         state = self.learner.state() | {
             "epoch": self.place.epoch,
@@ -291,7 +291,7 @@ class _Run:
             "best_epoch": self.best.epoch,
         }
         if self.team.leads:
-            checkpoint = self.learner.checkpoint(self.learner.model, matrix, state)
+            checkpoint = self.learner.checkpoint(self.learner.model, judged or {}, state)
             if numbered:
                 save_checkpoint(self.keeping.file(f"checkpoint-epoch{self.place.epoch}"), checkpoint)
             save_checkpoint(self.last, checkpoint)
@@ -378,24 +378,23 @@ class _Run:
     def finish_epoch(self) -> None:
         """Scores the network after an epoch, where this one has a validation, and writes log and checkpoints."""
         epoch, scored = self.place.epoch, self.learner.scored_model
-        matrix, pictures = self._validate(scored) if self._is_validated(epoch) else (None, [])
+        judged, pictures = self._validate(scored) if self._is_validated(epoch) else Validation({}, [])
         _, momentum = self.learner.pace(Place(epoch, self.recipe.steps_per_epoch - 1))
         row = {"momentum": momentum, **self.epoch.row()}
         if self.recipe.last_mult != 1:
             row["lr heads"] = row["lr"] * self.recipe.last_mult
-        judged = scores(matrix, self.data.legend) if matrix else {}
         improved = self._is_judged(epoch) and self._remember(self._score(judged, row.get("loss", math.inf)), epoch)
         self.place, self.epoch = Place(epoch + 1), _Epoch()
         if self.log:
-            self.log.add(epoch, row, matrix)
+            self.log.add(epoch, row, judged)
             self.log.show(epoch, pictures)
             if improved:
-                save_checkpoint(self.best_file, self.learner.checkpoint(scored, matrix))
+                save_checkpoint(self.best_file, self.learner.checkpoint(scored, judged))
         period = self.keeping.save_period
-        self.save(matrix, numbered=period > 0 and (epoch + 1) % period == 0)
+        self.save(judged, numbered=period > 0 and (epoch + 1) % period == 0)
         self.team.wait()
 
-    def _validate(self, model: torch.nn.Module) -> tuple[ConfusionMatrix, list]:
+    def _validate(self, model: torch.nn.Module) -> Validation:
         # A team's processes have unlike numbers of crops, and stop together: after all of them.
         after_each = self._stop_if_asked if self.team.size == 1 else None
         result = self.learner.validate(self.validation, model, PICTURES, after_each)
@@ -444,9 +443,9 @@ class _Run:
         self._stop_if_asked()
         model = self.learner.averaged_over_cycles(self.training)
         self._stop_if_asked()
-        matrix, _ = self.learner.validate(self.validation, model)
+        judged, _ = self.learner.validate(self.validation, model)
         if self.team.leads:
-            checkpoint = self.learner.checkpoint(model, matrix)
+            checkpoint = self.learner.checkpoint(model, judged)
             best = self._remember(self._score(checkpoint.scores), self.recipe.epochs)
             if best:
                 save_checkpoint(self.best_file, checkpoint)

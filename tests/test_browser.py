@@ -65,7 +65,7 @@ def project(tmp_path_factory, truth_HW) -> Workspace:
     vote(maps, VoteFiles(workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)), JINGWEI)
     log = workspace.experiment("swa", "one") / "log.csv"
     log.parent.mkdir(parents=True)
-    log.write_text("epoch,loss,miou\n1,1.5,0.2\n2,0.8,0.5\n3,0.6,0.6\n")
+    log.write_text("epoch,loss,val_loss,miou\n1,1.5,1.6,0.2\n2,0.8,,0.5\n3,0.6,0.9,0.6\n")
     write_report(workspace, workspace.cut_scenes(), JINGWEI, workspace.root / "report")
     return workspace
 
@@ -301,8 +301,9 @@ def test_the_numbers_are_there(opened):
     assert page.locator("#confusion-table tbody tr").count() == len(JINGWEI)
     page.select_option("#stage", "c_1")
     assert page.inner_text("#confusion-table tbody tr:nth-child(3) td:nth-child(4)") == "100.0"
-    assert page.locator("#charts svg").count() == 2
+    assert page.locator("#charts svg").count() == 3
     assert page.locator("#charts svg").first.locator("circle").count() == 3
+    assert page.locator("#charts svg").last.locator("circle").count() == 2  # epochs with a validation loss
     assert "swa/one" in page.inner_text("#experiment-table")
     assert "0.6000" in page.inner_text("#experiment-table")
     assert page.is_hidden("#filling")

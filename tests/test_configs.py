@@ -32,9 +32,9 @@ from jingwei.distributed import Team
 from jingwei.errors import SettingError
 from jingwei.interrupts import Interrupted
 from jingwei.journal import draw_curves, read_log
-from jingwei.learning import DataKind, Learner, Place, Start, Step
+from jingwei.learning import DataKind, Learner, Place, Start, Step, Validation
 from jingwei.legend import GF2, GF3, JINGWEI, NODATA
-from jingwei.metrics import ConfusionMatrix
+from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ALIASES, MODELS, fcn8, smp
 from jingwei.outputs import only_run
 from jingwei.pictures import painted
@@ -854,7 +854,7 @@ def project(draw_scene, tmp_path) -> Workspace:
 
 @pytest.fixture
 def scripted(monkeypatch):
-    """Lets validations find these shares of pixels right, in turn, and notes them; a step writes its epoch to `std`."""
+    """Lets validations find these shares of right pixels, and losses, in turn; a step writes its epoch to `std`."""
 
     def step(learner, place, batches) -> Step:
         learner.model.std.fill_(place.epoch + 1)
@@ -862,15 +862,15 @@ def scripted(monkeypatch):
 
     monkeypatch.setattr(Learner, "step", step)
 
-    def script(shares) -> list:
-        asked, turns = [], iter(shares)
+    def script(shares, losses=()) -> list:
+        asked, turns = [], itertools.zip_longest(shares, losses, fillvalue=1.0)
 
         def validate(learner, *args):
             asked.append(1)
-            labels = np.ones(100, np.uint8)
+            share, loss = next(turns)
             matrix = ConfusionMatrix(len(JINGWEI))
-            matrix.update(labels, np.where(np.arange(100) < 100 * next(turns), 1, 0).astype(np.uint8))
-            return matrix, []
+            matrix.update(np.ones(100, np.uint8), np.where(np.arange(100) < 100 * share, 1, 0).astype(np.uint8))
+            return Validation({"val_loss": loss} | scores(matrix, JINGWEI), [])
 
         monkeypatch.setattr(Learner, "validate", validate)
         return asked
@@ -976,10 +976,11 @@ def test_curves_have_a_point_where_there_was_a_validation(tmp_path, monkeypatch)
         journal.pyplot.Axes, "plot", lambda axes, x, y, **how: shown.append((how.get("label"), x, y)) or []
     )
     rows = [{"epoch": epoch, "loss": 1 / epoch, "lr": 0.1} for epoch in (1, 2, 3)]
-    rows[1] |= {"miou": 0.5, "iou building": 0.7, "iou grass": None}
+    rows[1] |= {"val_loss": 0.6, "miou": 0.5, "iou building": 0.7, "iou grass": None}
     draw_curves(rows, GF2, tmp_path / "curves.png")
     lines = {label: (list(x), [round(value, 2) for value in y if value == value]) for label, x, y in shown}
     assert lines["loss"] == ([1, 2, 3], [1.0, 0.5, 0.33])
+    assert lines["val_loss"] == ([2], [0.6])
     assert lines["mIoU"] == ([2], [0.5])
     assert lines["building"] == ([2], [0.7])
     assert lines["grass"] == ([2], [])

@@ -85,7 +85,7 @@ def both(cut, tmp_path_factory) -> dict[int, Path]:
 def test_two_processes_have_the_loss_curve_of_one(both):
     one, two = (read_log(both[n] / "log.csv") for n in (1, 2))
     assert len(one) == len(two) == 2
-    for name in ("loss", "cross_entropy", "grad_norm", "lr"):
+    for name in ("loss", "cross_entropy", "grad_norm", "lr", "val_loss"):
         np.testing.assert_allclose([row[name] for row in two], [row[name] for row in one], rtol=1e-4, err_msg=name)
     assert one[0]["loss"] != one[1]["loss"]
 
@@ -97,8 +97,8 @@ def test_two_processes_end_with_the_weights_of_one(both):
         torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
 
 
-def test_a_shared_validation_counts_exactly_what_one_process_counts(cut, both, tmp_path):
-    """The same weights over the crops shared out: the sum of the counts is that of one process, to the pixel."""
+def test_a_shared_validation_finds_exactly_what_one_process_finds(cut, both, tmp_path):
+    """The same weights over the crops shared out: counts to the pixel, and the loss, are those of one process."""
     script = tmp_path / "count.py"
     script.write_text(
         f"""
@@ -117,18 +117,21 @@ with team(device) as crew:
     learner = Learner(recipe_from_dict(checkpoint.recipe), data.kind, device, crew, Start())
     model = checkpoint.build()
     loader = datasets.validation_loader(data.folder, crew.share(data.validation), checkpoint.mean, 0)
-    matrix, _ = learner.validate(loader, model)
+    found = learner.validate(loader, model).scores
     learner.leave_team()
-    Path({str(tmp_path)!r}, f"{{crew.size}}_{{crew.rank}}.json").write_text(json.dumps(matrix.counts.tolist()))
+    found = [found["val_loss"], found["confusion"]]
+    Path({str(tmp_path)!r}, f"{{crew.size}}_{{crew.rank}}.json").write_text(json.dumps(found))
 """
     )
     for processes in (1, 2):
         done = torchrun(processes, script)
         assert done.returncode == 0, done.stderr
-    counts = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
-    assert set(counts) == {"1_0", "2_0", "2_1"}
-    assert counts["2_0"] == counts["2_1"] == counts["1_0"]
-    assert np.sum(counts["1_0"]) > 0
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(found) == {"1_0", "2_0", "2_1"}
+    assert found["2_0"] == found["2_1"] == found["1_0"]
+    loss, counts = found["1_0"]
+    assert np.sum(counts) > 0
+    assert loss > 0
 
 
 def test_a_batch_that_cannot_be_shared_out_gives_one_line(cut):

@@ -257,7 +257,7 @@ def project(tmp_path, draw_scene) -> Workspace:
             writer.write(Window(0, 0, 170, 140), values)
     log = workspace.experiment("swa", "a") / "log.csv"
     log.parent.mkdir(parents=True)
-    log.write_text("epoch,loss,lr,miou,iou corn,seconds\n1,1.5,0.1,,,9\n2,0.8,0.1,0.5,0.4,9\n")
+    log.write_text("epoch,loss,lr,val_loss,miou,iou corn,seconds\n1,1.5,0.1,,,,9\n2,0.8,0.1,0.9,0.5,0.4,9\n")
     return workspace
 
 
@@ -290,8 +290,8 @@ def test_the_report_says_what_the_files_say(project):
     assert list(data["stages"]) == ["swa_a", "swa_b", "vote", "filled"]
     (run,) = data["experiments"]
     assert (run["recipe"], run["exp"]) == ("swa", "a")
-    assert run["rows"] == [{"epoch": 1, "loss": 1.5, "miou": None, "iou corn": None},
-                           {"epoch": 2, "loss": 0.8, "miou": 0.5, "iou corn": 0.4}]  # fmt: skip
+    assert run["rows"] == [{"epoch": 1, "loss": 1.5, "val_loss": None, "miou": None, "iou corn": None},
+                           {"epoch": 2, "loss": 0.8, "val_loss": 0.9, "miou": 0.5, "iou corn": 0.4}]  # fmt: skip
     assert scene["worst"][0]["truth"] == 0
     assert scene["worst"][0]["guess"] == 1
     assert scene["place"] is None

@@ -22,7 +22,7 @@ from jingwei.crops import read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
 from jingwei.journal import Journal, read_log
-from jingwei.learning import Learner
+from jingwei.learning import Learner, Validation
 from jingwei.legend import GF3, JINGWEI, NODATA, Legend
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.models import ModelSpec, build_model
@@ -270,11 +270,11 @@ def test_resume_from_a_checkpoint_that_does_not_fit_is_refused(project, whole_ru
 def test_best_pt_is_the_epoch_of_the_best_miou_not_the_last(project, monkeypatch):
     right_pixels = iter((20, 60, 40))  # of 100, epoch by epoch
 
-    def validate(*args) -> tuple[ConfusionMatrix, list]:
+    def validate(*args) -> Validation:
         labels = np.ones(100, np.uint8)
         matrix = ConfusionMatrix(len(JINGWEI))
         matrix.update(labels, np.where(np.arange(100) < next(right_pixels), 1, 0).astype(np.uint8))
-        return matrix, []
+        return Validation({"val_loss": 1.0} | scores(matrix, JINGWEI), [])
 
     monkeypatch.setattr(Learner, "validate", validate)
     folder = training.train(project, replace(SMALL, epochs=3, steps_per_epoch=1), "best", HERE)

@@ -15,7 +15,7 @@ from jingwei.reporting.worst import largest_errors, least_agreement
 from jingwei.scheduling import Cluster, Here, Task
 from jingwei.workspace import Scene, Workspace
 
-CURVES = ("loss", "miou", "miou_with_background")  # of log.csv, besides the IoU per class
+CURVES = ("loss", "val_loss", "miou", "miou_with_background")  # of log.csv, besides the IoU per class
 
 
 def experiments(workspace: Workspace) -> list[dict]:

@@ -72,7 +72,8 @@ const numbers = {
     const style = (i) => ({ color: LINES[i % LINES.length], dash: DASHES[Math.floor(i / LINES.length) % DASHES.length] });
     const series = (key) => runs.map((run, i) => ({ ...style(i), name: `${run.recipe}/${run.exp}`,
       points: run.rows.filter((r) => typeof r[key] === "number").map((r) => [r.epoch, r[key]]) }));
-    const charts = [[word("validation"), series("miou"), 1], [word("loss"), series("loss"), null]];
+    const charts = [[word("validation"), series("miou"), 1], [word("loss"), series("loss"), null],
+      [word("valLoss"), series("val_loss"), null]];
     byId("charts").replaceChildren(...charts.filter(([, lines]) => lines.some(({ points }) => points.length))
       .map(([title, lines, top]) => element("figure", {}, element("figcaption", { text: title }), chart(title, lines, top))));
     const head = textRow(word("experiment"), word("network"), word("epochs"), word("best"), word("bestAt"), word("lastLoss"));

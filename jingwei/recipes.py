@@ -22,8 +22,8 @@ LOSS_ALIASES = {
     "FocalLoss": "focal",
     "LovaszSoftmax": "lovasz",
 }
-# What makes one epoch better than another: a score of the validation, or the loss of the training.
-SCORES = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
+# What a validation tells, one of which makes an epoch better than another: of val_loss the lowest, else the highest.
+SCORES = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy", "val_loss")
 
 
 def _field(default, text: str, choices: tuple[str, ...] | None = None, flag: str | None = None):
@@ -99,8 +99,8 @@ class Recipe:
     val_period: int = _field(1, "epochs from one validation to the next, the last has one too; 0: none")
     monitor: str = _field(
         "miou",
-        "what the best epoch is best in: a validation score (miou is without background), loss (of the training), or "
-        "off: the last epoch counts as the best, as it does without a validation",
+        "what the best epoch is best in: a validation score (miou is without background; val_loss, the lowest), "
+        "loss (of the training), or off: the last epoch counts as the best, as it does without a validation",
         choices=(*SCORES, "loss", "off"),
     )
     early_stop: int = _field(0, "stop after so many epochs without a better one, see --monitor; 0: never")

@@ -8,6 +8,7 @@ SWA adds `swa.pt`, the average. `Keeping` says where a run from a config file ke
 import contextlib
 import json
 import math
+import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from jingwei.recipes import SCORES, Recipe, read_recipe
 from jingwei.workspace import Workspace
 
 PICTURES = 4  # validation crops shown in TensorBoard
+WORST = -sys.float_info.max  # the score of an epoch that has none: the first such is better than no epoch at all
 REFIT_BATCHES = 100  # training batches that an average's batch norm is fitted to, at most
 
 
@@ -420,7 +422,9 @@ class _Run:
         if self.recipe.monitor == "loss":
             return -loss
         score = judged.get(self.recipe.monitor)
-        return -1.0 if score is None else score  # no validation, or nothing in it that counts
+        if score is None:  # no validation, or nothing in it that counts
+            return WORST
+        return -score if self.recipe.monitor == "val_loss" else score
 
     def _remember(self, score: float, epoch: int) -> bool:
         """Notes a score. True where it is the best so far; where there is nothing to compare, the last always is."""

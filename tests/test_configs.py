@@ -373,6 +373,9 @@ MISTAKES = {
     },
     "lr_scheduler.args.warmup_epochs is 100, of 100 epochs": {"lr_scheduler__args__warmup_epochs": 100},
     'trainer.monitor is "min Mean_IoU": known are max Mean_IoU,': {"trainer__monitor": "min Mean_IoU"},
+    "trainer.monitor is min val_loss, but trainer.val is false: take min loss or off": {
+        "trainer__val": False, "trainer__monitor": "min val_loss",
+    },
     "trainer.monitor is max Mean_IoU, but trainer.val is false": {"trainer__val": False},
     "trainer.early_stop is -1, below 0": {"trainer__early_stop": -1},
     "trainer.val_per_epochs is 0, below 1": {"trainer__val_per_epochs": 0},
@@ -936,6 +939,42 @@ def test_what_is_monitored_decides_what_is_best(project, tmp_path, monkeypatch, 
     state = load_checkpoint(folder / "last.pth").training
     assert (state["best_epoch"], state["best_score"], state["epoch"]) == (1, -1.0, 4)
     assert epoch_of(folder / "best.pth") == 2
+
+
+def test_of_a_monitored_validation_loss_the_lowest_is_the_best_and_a_run_stops_once_it_no_longer_falls(
+    project, tmp_path, scripted, monkeypatch
+):
+    # The best miou is in epoch 1, and the loss of the training is 1.0 all along. Without a number, no epoch is better.
+    script = [0.9, 0.1, 0.2, 0.3, 0.4], [None, 0.7, 0.3, 0.5, 0.3]
+    scripted(*script)
+    recipe = replace(QUICK, epochs=9, monitor="val_loss", early_stop=2)
+    folder = training.run(project, recipe, Keeping(tmp_path / "run", ".pth"), HERE)
+    state = load_checkpoint(folder / "last.pth").training
+    assert (state["best_epoch"], state["best_score"], state["epoch"]) == (2, -0.3, 5)
+    assert epoch_of(folder / "best.pth") == 3
+    assert load_checkpoint(folder / "best.pth").scores["val_loss"] == 0.3
+    assert [row["val_loss"] for row in rows_of(folder)] == script[1]
+    scripted(*script)
+    stopped = Keeping(tmp_path / "stopped", ".pth")
+    add = journal.Journal.add
+    with monkeypatch.context() as patch:
+        patch.setattr(journal.Journal, "add", lambda log, epoch, *args: 1 / (4 - epoch) and add(log, epoch, *args))
+        with pytest.raises(ZeroDivisionError):
+            training.run(project, recipe, stopped, HERE)
+    assert load_checkpoint(stopped.file("last")).training["epoch"] == 4
+    scripted(*(turns[4:] for turns in script))
+    training.run(project, recipe, stopped, replace(HERE, resume=stopped.file("last")))
+    assert load_checkpoint(stopped.file("last")).training == state
+    assert rows_of(stopped.folder) == rows_of(folder)
+
+
+def test_a_first_epoch_whose_validation_loss_is_no_number_is_better_than_none(project, tmp_path, scripted):
+    scripted([0.9, 0.1], [None, 1e6])
+    recipe, keeping = replace(QUICK, epochs=1, monitor="val_loss"), Keeping(tmp_path / "run")
+    folder = training.run(project, recipe, keeping, HERE)
+    assert epoch_of(folder / "best.pt") == 1
+    training.run(project, replace(recipe, epochs=2), keeping, replace(HERE, resume=folder / "last.pt"))
+    assert epoch_of(folder / "best.pt") == 2
 
 
 @pytest.mark.parametrize("changes", [{"monitor": "off"}, {"val_period": 0}])

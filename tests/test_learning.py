@@ -595,6 +595,17 @@ def test_swa_pt_is_scored_on_the_validation(cut, swa_run):
     assert swa.score == pytest.approx(expected["miou"], abs=1e-3)  # another memory layout may round a tie otherwise
 
 
+def test_an_average_with_a_lower_validation_loss_becomes_best_pt_where_that_is_monitored(project, monkeypatch):
+    losses = iter([0.5, 0.7, 0.4])  # two epochs, then the average
+    nothing = scores(ConfusionMatrix(len(JINGWEI)), JINGWEI)
+    monkeypatch.setattr(Learner, "validate", lambda *args: Validation({"val_loss": next(losses)} | nothing, []))
+    recipe = replace(CYCLES, steps_per_epoch=1, cycles=1, monitor="val_loss")
+    folder = training.train(project, recipe, "swa", HERE)
+    best, swa = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "swa.pt")
+    assert best.scores["val_loss"] == 0.4
+    assert same(dict(best.weights), dict(swa.weights))
+
+
 @pytest.mark.parametrize(("miou", "is_best"), [(0.6, True), (0.4, False), (0.3, False)])
 def test_the_average_becomes_best_pt_where_it_scores_better(project, monkeypatch, miou, is_best):
     right_pixels = iter((40, 20, round(100 * miou)))  # of 100: two epochs, then the average

@@ -22,7 +22,7 @@ from jingwei.configs.sections import (
 )
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.preparing import SPLITS, TRAIN_FOLDERS, FolderData
-from jingwei.recipes import Recipe, in_words, is_of
+from jingwei.recipes import SCORES, Recipe, in_words, is_of
 from jingwei.sar import SarSettings
 
 TILE = 1024  # px: from tiles of that side, windows of 512 px can be taken at half their scale
@@ -230,7 +230,7 @@ def _trainer(reading: Reading, trainer: Trainer) -> dict:
     monitor = reading.choice("trainer.monitor", words, MONITORS)
     if monitor is None:
         return values
-    if not trainer.val and words.startswith("max"):
+    if not trainer.val and monitor in SCORES:
         reading.problems.append(f"trainer.monitor is {words}, but trainer.val is false: take min loss or off")
     return values | {"monitor": monitor, "early_stop": 0 if monitor == "off" else trainer.early_stop}
 

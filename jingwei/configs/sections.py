@@ -18,6 +18,7 @@ MONITORS = {
     "max Pixel_Accuracy": "accuracy",
     "max Kappa": "kappa",
     "max Mean_F1": "mean_f1",
+    "min val_loss": "val_loss",
     "min loss": "loss",
     "off": "off",
 }

@@ -16,10 +16,18 @@ from jingwei.pictures import natural, painted
 from jingwei.progress import Progress
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
+from matplotlib import font_manager, pyplot
 
 PICTURE_SIDE = 512  # px of a crop shown in TensorBoard
 MEANS = ("val_loss", "miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy")
+
+# Fonts with the characters of Chinese, Japanese and Korean, of which matplotlib's own has none, as Linux, Windows and
+# macOS name them. The first that is installed and has what is needed is taken.
+CJK_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC", "Source Han Sans CN",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei", "SimSun",
+    "PingFang SC", "PingFang HK", "Hiragino Sans GB", "Heiti TC", "STHeiti", "Arial Unicode MS",
+)  # fmt: skip
 
 
 class Journal:
@@ -131,12 +139,31 @@ def draw_curves(rows: list[dict], legend: Legend, path: Path) -> None:
     scored = [row for row in rows if row.get("miou") is not None]
     if scored:
         epochs = [row["epoch"] for row in scored]
+        labels, fonts = readable(legend)
         for land_class in legend.classes:
             values = [np.nan if (v := row.get(f"iou {land_class.name}")) is None else v for row in scored]
             color = tuple(channel / 255 for channel in land_class.color)
-            right.plot(epochs, values, color=color, label=land_class.name, linewidth=1)
+            right.plot(epochs, values, color=color, label=labels[land_class.id], linewidth=1)
         right.plot(epochs, [row["miou"] for row in scored], color="black", label="mIoU", linewidth=2.5)
         right.set(xlabel="epoch", title="validation IoU", ylim=(0, 1))
-        right.legend()
+        right.legend(prop={"family": fonts})
     figure.savefig(path, format="png", dpi=100)
     pyplot.close(figure)
+
+
+def readable(legend: Legend) -> tuple[list[str], list[str]]:
+    """What to call each class in a drawing, and the fonts to write that in: `class 3` where none here has its name."""
+    fonts = [*matplotlib.rcParams["font.family"]]
+    missing = set().union(*legend.names) - _characters(fonts)
+    there = set(font_manager.get_font_names())
+    for name in CJK_FONTS if missing else ():
+        if name in there and missing & _characters([name]):
+            fonts.append(name)
+            missing -= _characters([name])
+    return [f"class {c.id}" if missing & set(c.name) else c.name for c in legend.classes], fonts
+
+
+def _characters(fonts: list[str]) -> set[str]:
+    """All that a font, the first of some families, can write."""
+    path = font_manager.findfont(font_manager.FontProperties(family=fonts))
+    return set(map(chr, font_manager.get_font(path).get_charmap()))

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from jingwei import journal
-from jingwei.checkpoints import check_fits, load_checkpoint, save_checkpoint
+from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
 from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, read_crops, statistics
 from jingwei.datasets import training_loader, validation_loader
 from jingwei.devices import find_device, find_precision
@@ -34,6 +34,10 @@ from jingwei.recipes import SCORES, Recipe, read_recipe
 from jingwei.workspace import Workspace
 
 PICTURES = 4  # validation crops shown in TensorBoard
+# Fields of a recipe that say what its loss is: of other ones, losses can't be compared.
+LOSS_FIELDS = (
+    "loss", "class_weights", "label_smoothing", "edge_smoothing", "focal_gamma", "lovasz_per_image", "aux_weight",
+)  # fmt: skip
 WORST = -sys.float_info.max  # the score of an epoch that has none: the first such is better than no epoch at all
 REFIT_BATCHES = 100  # training batches that an average's batch norm is fitted to, at most
 
@@ -206,6 +210,7 @@ class _Run:
         self.team, self.keeping, self.folder, self.interrupts = crew, keeping, keeping.folder, interrupts
         self.last, self.best_file = keeping.file("last"), keeping.file("best")
         self.place, self.best, self.epoch, self.bad_steps = Place(), _Best(), _Epoch(), 0
+        self.kept_score = -math.inf  # of best.pt, which may be of epochs that the run has gone back behind
         start = Start(options.weights, options.init_from)
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
         self.training = self.validation = None  # loaders, made when it is known what the network subtracts
@@ -256,12 +261,19 @@ class _Run:
         self.bad_steps = state["bad_steps"]
         if self.place.step > self.recipe.steps_per_epoch:  # epochs have become shorter
             self.place, self.epoch = Place(self.place.epoch), _Epoch()
-        if self.best_file.exists() and theirs["monitor"] == self.recipe.monitor:
-            swa = self.keeping.file("swa")  # written after last.pt; its average may be the best
-            averaged = self._score(load_checkpoint(swa).scores) if swa.exists() else -math.inf
-            self.best = _Best(max(state["best_score"], averaged), state["best_epoch"])
+        kept = load_checkpoint(self.best_file) if self.best_file.exists() else None
+        if kept and self._is_comparable(kept):
+            self.kept_score = self._score(kept.scores)
+        if kept and self._is_comparable(kept) and self._is_comparable(checkpoint):
+            self.best = _Best(state["best_score"], state["best_epoch"])
         else:
             self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best, or one in other terms
+
+    def _is_comparable(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint's scores are in the terms of this run."""
+        theirs, ours = Recipe().to_dict() | checkpoint.recipe, self.recipe.to_dict()
+        terms = LOSS_FIELDS if self.recipe.monitor in ("loss", "val_loss") else ()
+        return all(theirs[name] == ours[name] for name in ("monitor", *terms))
 
     def write_settings(self) -> None:
         """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""
@@ -385,15 +397,16 @@ class _Run:
         row = {"momentum": momentum, **self.epoch.row()}
         if self.recipe.last_mult != 1:
             row["lr heads"] = row["lr"] * self.recipe.last_mult
-        improved = self._is_judged(epoch) and self._remember(self._score(judged, row.get("loss", math.inf)), epoch)
+        told = judged | ({"loss": row["loss"]} if "loss" in row else {})
+        improved = self._is_judged(epoch) and self._remember(self._score(told), epoch)
         self.place, self.epoch = Place(epoch + 1), _Epoch()
         if self.log:
             self.log.add(epoch, row, judged)
             self.log.show(epoch, pictures)
             if improved:
-                save_checkpoint(self.best_file, self.learner.checkpoint(scored, judged))
+                save_checkpoint(self.best_file, self.learner.checkpoint(scored, told))
         period = self.keeping.save_period
-        self.save(judged, numbered=period > 0 and (epoch + 1) % period == 0)
+        self.save(told, numbered=period > 0 and (epoch + 1) % period == 0)
         self.team.wait()
 
     def _validate(self, model: torch.nn.Module) -> Validation:
@@ -417,22 +430,24 @@ class _Run:
     def _by_validation(self) -> bool:
         return self.recipe.monitor in SCORES and self.recipe.val_period > 0 and bool(self.data.validation)
 
-    def _score(self, judged: dict, loss: float = math.inf) -> float:
+    def _score(self, judged: dict) -> float:
         """What the recipe monitors, the higher the better, of an epoch's validation scores and its training loss."""
-        if self.recipe.monitor == "loss":
-            return -loss
         score = judged.get(self.recipe.monitor)
         if score is None:  # no validation, or nothing in it that counts
             return WORST
-        return -score if self.recipe.monitor == "val_loss" else score
+        return -score if self.recipe.monitor in ("loss", "val_loss") else score
 
     def _remember(self, score: float, epoch: int) -> bool:
-        """Notes a score. True where it is the best so far; where there is nothing to compare, the last always is."""
+        """Notes a score. True where `best.pt` is to be of it; where there is nothing to compare, always.
+
+        That is where it is the best so far, and no worse than what `best.pt` has: the same where a run that went back
+        comes to its best epoch again.
+        """
         compared = self._by_validation or self.recipe.monitor == "loss"
         if compared and not score > self.best.score:
             return False
         self.best = _Best(score, epoch)
-        return True
+        return not compared or score >= self.kept_score
 
     def finish_average(self) -> None:
         """Fits, scores and keeps the average of the cycles' ends; it becomes `best.pt` where it is the best."""

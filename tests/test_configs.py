@@ -987,6 +987,74 @@ def test_without_a_score_to_watch_the_last_epoch_is_the_best(project, tmp_path, 
     assert load_checkpoint(folder / "last.pth").training["epoch"] == 3
 
 
+BACK = replace(QUICK, epochs=5)
+RISING = [0.1, 0.2, 0.3, 0.4, 0.9]
+
+
+@pytest.fixture
+def go_back(project, tmp_path, scripted, monkeypatch):
+    """Makes a run, goes back behind its second epoch for another three, and on for two: (recipe, scores by part...).
+
+    Gives the run's folder and its last state after each part. Scores are shares of right pixels, 1 - loss of the
+    validation and 1 - loss of the training alike.
+    """
+
+    def make(recipe: Recipe, *parts: list[float]):
+        keeping = Keeping(tmp_path / "run", ".pth", save_period=2, tensorboard=False)
+        starts = (None, "checkpoint-epoch2", "last")
+        for part, start, epochs in zip(parts, starts, (5, 5, 7), strict=False):
+            losses = [round(1 - share, 6) for share in part]
+            scripted(part, losses)
+            steps, step = iter(losses), Learner.step
+            with monkeypatch.context() as patch:
+                patch.setattr(Learner, "step", lambda *args: Step(True, step(*args).values | {"loss": next(steps)}))  # noqa: B023
+                options = replace(HERE, resume=start and keeping.file(start))
+                training.run(project, replace(recipe, epochs=epochs), keeping, options)
+            yield keeping.folder, load_checkpoint(keeping.file("last")).training
+
+    return make
+
+
+@pytest.mark.parametrize("monitor", ["miou", "val_loss", "loss"])
+def test_a_run_that_goes_back_keeps_a_best_that_it_does_not_reach(go_back, monitor):
+    best = []
+    parts = go_back(replace(BACK, monitor=monitor), RISING, [0.5, 0.7, 0.6], [0.8, 0.95])
+    for folder, state in parts:
+        best.append((epoch_of(folder / "best.pth"), load_checkpoint(folder / "best.pth").scores["miou"]))
+        best[-1] += (state["best_epoch"] + 1,)  # of the history that the run has now
+    assert best == [(5, 0.9, 5), (5, 0.9, 4), (7, 0.95, 7)]
+
+
+def test_a_run_that_goes_back_to_the_same_epochs_ends_in_the_same_state(go_back):
+    (folder, first), (_, second) = go_back(BACK, RISING, RISING[2:])
+    assert second == first
+    assert epoch_of(folder / "best.pth") == 5
+
+
+def test_a_run_that_goes_back_stops_early_by_its_own_epochs(go_back):
+    recipe = replace(BACK, early_stop=2)
+    _, (_, state), (_, end) = go_back(recipe, RISING, [0.3, 0.4, 0.5], [0.4, 0.3])
+    assert (state["epoch"], state["best_epoch"]) == (5, 4)
+    assert (end["epoch"], end["best_epoch"]) == (7, 4)
+
+
+def test_where_nothing_is_monitored_a_run_that_goes_back_has_its_last_epoch_as_the_best(go_back):
+    best = []
+    for folder, _ in go_back(replace(BACK, monitor="off"), RISING, [0.1, 0.1, 0.05]):
+        best.append(load_checkpoint(folder / "best.pth").scores["miou"])
+    assert best == [0.9, 0.05]
+
+
+def test_losses_of_another_kind_are_not_compared(project, tmp_path, scripted):
+    scripted([0.5, 0.5], [0.1, 2.0])
+    keeping = Keeping(tmp_path / "run", ".pth")
+    recipe = replace(QUICK, monitor="val_loss")
+    folder = training.run(project, replace(recipe, epochs=1), keeping, HERE)
+    options = replace(HERE, resume=folder / "last.pth")
+    training.run(project, replace(recipe, epochs=2, loss="focal"), keeping, options)
+    assert epoch_of(folder / "best.pth") == 2
+
+
 def test_a_changed_monitor_starts_with_a_best_of_its_own(project, tmp_path, scripted):
     scripted([0.9, 0.1, 0.2])
     keeping = Keeping(tmp_path / "run", ".pth")

@@ -33,6 +33,7 @@ class Checkpoint:
     path: Path | None = None  # where it was read from
     training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
     source: dict = field(default_factory=dict)  # how radar files become its input (SarSettings); {}: files as they are
+    crops: str = ""  # the stamp of the crops that it was trained on; empty: of a version that kept none
 
     @property
     def score(self) -> float:
@@ -65,6 +66,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "scores": checkpoint.scores,
         "training": checkpoint.training,
         "source": checkpoint.source,
+        "crops": checkpoint.crops,
     }
     with whole_or_nothing(path) as part, open(part, "wb") as file:
         try:
@@ -102,6 +104,7 @@ def _from_content(content: dict, path: Path) -> Checkpoint:
         path=path,
         training=content["training"],
         source=content.get("source", {}),  # older files have none
+        crops=content.get("crops", ""),
     )
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Blocks, Window, strips
+from jingwei.legend import Legend
 from jingwei.outputs import whole_or_nothing
 
 SPLIT_GAP = 16  # px between validation pixels and training blocks: more than the blur of a label's edge
@@ -99,6 +100,12 @@ def read_crops(path: Path) -> list[Crop]:
             return [_parse(row) for row in table]
     except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
         raise InputError(path, f"is no table of crops ({error!r})", "run generate_train_data.py again") from error
+
+
+def crops_stamp(path: Path, legend: Legend) -> str:
+    """A hash of `crops.csv` and what its classes are, wherever it lies: of other crops, splits or classes, another."""
+    told = f"{Path(path).read_text(encoding='utf-8')}\n{legend.names} {legend.background}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
 def _parse(row: dict[str, str]) -> Crop:

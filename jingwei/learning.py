@@ -66,7 +66,8 @@ class Validation(NamedTuple):
 class DataKind:
     """What a network is built for: bands and their type, mean and std per band, classes and their training pixels.
 
-    `source` says how radar files become those bands (SarSettings); empty: files as they are.
+    `source` says how radar files become those bands (SarSettings); empty: files as they are. `stamp` tells the crops
+    from others.
     """
 
     dtype: str
@@ -75,6 +76,7 @@ class DataKind:
     legend: Legend
     class_pixels: tuple[int, ...]
     source: dict = field(default_factory=dict)
+    stamp: str = ""
 
 
 @dataclass(frozen=True)
@@ -318,6 +320,7 @@ class Learner:
             scores=judged,
             training=training,
             source=self.kind.source,
+            crops=self.kind.stamp,
         )
 
     def state(self) -> dict:

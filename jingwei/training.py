@@ -18,7 +18,7 @@ import torch
 
 from jingwei import journal
 from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, read_crops, statistics
+from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, crops_stamp, read_crops, statistics
 from jingwei.datasets import training_loader, validation_loader
 from jingwei.devices import find_device, find_precision
 from jingwei.distributed import Team, in_team, local_rank, team
@@ -88,6 +88,7 @@ class TrainingData:
     dtype: str
     statistics: Statistics
     source: dict = field(default_factory=dict)  # see DataKind
+    stamp: str = ""  # see crops_stamp
 
     @property
     def bands(self) -> int:
@@ -97,7 +98,7 @@ class TrainingData:
     def kind(self) -> DataKind:
         pixels = np.array([crop.pixels for crop in self.training]).sum(axis=0)
         mean, std = self.statistics.mean, self.statistics.std
-        return DataKind(self.dtype, mean, std, self.legend, tuple(pixels.tolist()), self.source)
+        return DataKind(self.dtype, mean, std, self.legend, tuple(pixels.tolist()), self.source, self.stamp)
 
 
 def read_training_data(workspace: Workspace) -> TrainingData:
@@ -111,7 +112,8 @@ def read_training_data(workspace: Workspace) -> TrainingData:
     validation = [crop for crop in crops if crop.split == VALIDATION]
     source = workspace.train / "source.json"
     source = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
-    return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source)
+    stamp = crops_stamp(workspace.crops, legend)
+    return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source, stamp)
 
 
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
@@ -123,8 +125,8 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
     """Runs a recipe, or goes on with it where an earlier run of the same recipe stopped. Returns the folder.
 
     Under `torchrun` all processes call it and train together. Raises SettingError where the folder holds an experiment
-    of other settings, TrainingError where the loss diverges, Interrupted (with the last checkpoint saved) at Ctrl-C and
-    SIGTERM.
+    of other settings or crops, TrainingError where the loss diverges, Interrupted (with the last checkpoint saved) at
+    Ctrl-C and SIGTERM.
     """
     data = read_training_data(workspace)
     recipe = _with_steps(recipe.check(), data)
@@ -250,6 +252,11 @@ class _Run:
         if "in_progress" not in state:
             problem = "was written by an earlier version, which kept less of a run"
             raise CheckpointError(path, problem, "start anew from it: another --exp, with --weights and this file")
+        if not self._has_our_crops(checkpoint):
+            problem = "was trained on other crops or classes than are there now, maybe on pixels of this validation"
+            if not chosen:
+                raise SettingError(path, problem, "name another --exp, or go on with these crops by --resume")
+            self._say(f"{path} {problem}")
         ours, theirs = self.recipe.to_dict(), Recipe().to_dict() | checkpoint.recipe  # older ones have fewer fields
         changed = [f"{key} {theirs[key]} -> {value}" for key, value in ours.items() if theirs[key] != value]
         if changed and not chosen:
@@ -273,7 +280,10 @@ class _Run:
         """Whether a checkpoint's scores are in the terms of this run."""
         theirs, ours = Recipe().to_dict() | checkpoint.recipe, self.recipe.to_dict()
         terms = LOSS_FIELDS if self.recipe.monitor in ("loss", "val_loss") else ()
-        return all(theirs[name] == ours[name] for name in ("monitor", *terms))
+        return self._has_our_crops(checkpoint) and all(theirs[name] == ours[name] for name in ("monitor", *terms))
+
+    def _has_our_crops(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.crops in ("", self.data.stamp)  # of an earlier version, nobody knows
 
     def write_settings(self) -> None:
         """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""

@@ -651,6 +651,17 @@ def test_a_run_goes_on_from_a_numbered_checkpoint_and_with_changed_settings(whol
     assert json.loads((folder / "config.json").read_text())["trainer"]["epochs"] == 4
 
 
+def test_a_run_of_other_crops_goes_on_by_r_and_says_so(whole, tmp_path, monkeypatch, capfd):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    last = only_folder(tmp_path / "saved" / "tiny") / "last.pth"
+    save_checkpoint(last, replace(load_checkpoint(last), crops="others"))
+    capfd.readouterr()
+    assert train_py("-r", str(last), "--epochs", "4") == 0
+    assert "last.pth was trained on other crops" in capfd.readouterr().out
+    assert load_checkpoint(last).crops not in ("", "others")
+
+
 @pytest.mark.parametrize(
     ("arguments", "parts"),
     [

@@ -213,6 +213,60 @@ def test_other_settings_under_the_same_name_are_refused_and_nothing_is_lost(proj
         assert kept_files(folder) == before
 
 
+def recut(workspace: Workspace, county: Path, **settings) -> None:
+    """Cuts the training crops once more, with other settings."""
+    shutil.rmtree(workspace.train)
+    cut_train(workspace, Workspace(county).train_scenes(), CutSettings(64, 64, **settings), JINGWEI, workers=1)
+
+
+def test_other_crops_under_the_same_name_are_refused_and_nothing_is_lost(project, county, whole_run, capfd):
+    folder = project.experiment(SMALL.name, "whole")
+    shutil.copytree(whole_run, folder)
+    before = kept_files(folder)
+    recut(project, county)
+    training.train(project, SMALL, "whole", HERE)  # cut as they were, they are the same
+    assert kept_files(folder) == before
+    recut(project, county, val_fraction=0.4)
+    longer, resumed = replace(SMALL, epochs=5), replace(HERE, resume=folder / "last.pt")
+    for recipe in (SMALL, longer):
+        with pytest.raises(SettingError, match=r"last.pt: was trained on other crops.*--exp.*--resume"):
+            training.train(project, recipe, "whole", HERE)
+    assert kept_files(folder) == before
+    capfd.readouterr()
+    training.train(project, longer, "whole", resumed)
+    assert "last.pt was trained on other crops" in capfd.readouterr().out
+    # What is best is so on the crops of now: scores on others are no measure of it.
+    row = rows_of(folder)[-1]
+    assert load_checkpoint(folder / "best.pt").score == row["miou"]
+    assert load_checkpoint(folder / "last.pt").training["best_epoch"] == 4
+    training.train(project, longer, "whole", HERE)
+    assert capfd.readouterr().out == ""
+
+
+def test_a_run_of_a_version_that_kept_no_stamp_goes_on_over_any_crops(project, county, whole_run):
+    folder = project.experiment(SMALL.name, "whole")
+    shutil.copytree(whole_run, folder)
+    save_checkpoint(folder / "last.pt", replace(load_checkpoint(folder / "last.pt"), crops=""))
+    recut(project, county, val_fraction=0.4)
+    training.train(project, SMALL, "whole", HERE)
+
+
+def test_the_stamp_of_crops_hangs_on_what_they_hold_and_not_on_where_they_lie(cut, project, county):
+    stamp = training.read_training_data(project).stamp
+    assert stamp == training.read_training_data(Workspace(cut)).stamp
+    table = project.crops.read_text()
+    project.crops.write_bytes(table.replace("\n", "\r\n").encode())
+    assert training.read_training_data(project).stamp == stamp
+    project.crops.write_text(table.replace(",validation,", ",train,", 1))
+    assert training.read_training_data(project).stamp != stamp
+    project.crops.write_text(table)
+    legend = json.loads((project.train / "legend.json").read_text())
+    for key, same_stamp in (("color", True), ("name", False)):
+        legend["classes"][1][key] = "#123456"
+        (project.train / "legend.json").write_text(json.dumps(legend))
+        assert (training.read_training_data(project).stamp == stamp) == same_stamp
+
+
 def test_resume_goes_on_with_more_epochs(project, whole_run):
     folder = project.experiment(SMALL.name, "whole")
     shutil.copytree(whole_run, folder)

@@ -26,7 +26,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     _recipe_flags(parser, recipe)
     parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
     parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
-    text = "go on from FILE (default last.pt) even though settings have changed; same settings go on by themselves"
+    text = "go on from FILE (default last.pt) though settings or crops have changed; else a run goes on by itself"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
     text = "processes that read and augment; 0: the training process itself"
     parser.flag("workers", text, type=not_negative, default=min(8, max(1, cores() - 1)))

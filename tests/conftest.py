@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
+from jingwei import journal
 from jingwei.png import write_png
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,6 +30,20 @@ def _draw(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     outside = np.add.outer(np.arange(height), np.arange(width)) < (height + width) // 5
     pixels[..., 3] = np.where(outside, 0, 255)
     return pixels, labels
+
+
+@pytest.fixture
+def one_thread():
+    """torch on one thread: on small pictures, threads that wait for each other take longer than the work."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def no_curves():
+    """To draw an epoch's curves takes longer than all else in such small runs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(journal, "draw_curves", lambda rows, legend, path: path.touch())
+        yield
 
 
 @pytest.fixture(scope="session")

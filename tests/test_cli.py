@@ -29,6 +29,8 @@ from jingwei.raster import write_png
 from jingwei.recipes import CROSS_ENTROPY
 from jingwei.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = "jingwei_round1_train_20190619"
 TEST = "jingwei_round1_test_a_20190619"
@@ -78,11 +80,6 @@ QUICK = [
     "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "48",
     "--batch_size", "2", "--epochs", "1", "--steps_per_epoch", "1", "--workers", "0", "--device", "cpu",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 def assert_one_line(outcome: tuple[int, str, str], *parts: str) -> None:

@@ -27,17 +27,14 @@ from jingwei.models import MODELS, ModelSpec, build_model
 from jingwei.prediction import Job, PredictSettings, prepare
 from jingwei.raster import open_image
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CPU = torch.device("cpu")
 CLASSES = len(JINGWEI)
 PACKAGES = {"torch": ["torch"], "openvino": ["openvino"], "onnx": ["onnx", "onnxruntime"],
             "openvino-int8": ["openvino", "nncf"]}  # fmt: skip
 
 ENCODERS = {"fcn8": "vgg16", "segnet": "vgg16", "pspdensenet": "densenet121", "unet": "", "enet": "", "segformer": ""}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 def need(name: str) -> None:

@@ -33,7 +33,10 @@ from jingwei.prediction import Job, predict_scene
 from jingwei.raster import read_tags
 from jingwei.sar import CHANNELS, SarSettings
 
-pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
+]
 ROOT = Path(__file__).resolve().parents[1]
 MEAN = 20
 SMALL = InferenceSettings(window=128, overlap=32, precision="fp32", engine="torch")
@@ -41,11 +44,6 @@ RADAR = SarSettings(values="intensity", low=(-30.0,) * 4, high=(10.0,) * 4)
 # What each class of GF3 echoes in HH, HV, VH, VV, dB.
 ECHOES = np.array([[-7, -14, -14, -14], [-14, -7, -14, -14], [-14, -14, -7, -14],
                    [-14, -14, -14, -7], [-7, -7, -14, -14], [-14, -14, -7, -7]], np.float32)  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 class Nearest(torch.nn.Module):

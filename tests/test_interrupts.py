@@ -27,6 +27,8 @@ from jingwei.recipes import CROSS_ENTROPY, Recipe
 from jingwei.training import RunOptions
 from jingwei.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[1]
 HERE = RunOptions(device="cpu", workers=0)
 # Every source of chance is in play: a step that were drawn twice, or not at all, would show in the weights.
@@ -54,11 +56,6 @@ BUSY = replace(
     clip_grad=1.0,
 )
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 @pytest.fixture(autouse=True)

@@ -41,6 +41,8 @@ from jingwei.recipes import CROSS_ENTROPY, MULTISCALE, SWA, read_recipe
 from jingwei.training import RunOptions, score_experiment
 from jingwei.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[1]
 HERE = RunOptions(device="cpu", workers=0)
 CPU = torch.device("cpu")
@@ -64,11 +66,6 @@ CYCLES = replace(SWA, **TINY | {"steps_per_epoch": 4}, cycles=2, warmup=0.0)
 # One step that changes nothing that can be seen: what is in last.pt is what the run began with.
 STILL = replace(SMALL, epochs=1, steps_per_epoch=1, base_lr=1e-12, warmup=0.0, weight_decay=0.0)
 KIND = DataKind("uint8", (100.0,) * 3, (50.0,) * 3, JINGWEI, (1000,) * len(JINGWEI))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 @pytest.fixture(scope="module")

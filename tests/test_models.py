@@ -17,16 +17,13 @@ from jingwei.legend import JINGWEI
 from jingwei.models import MODELS, ModelSpec, build_model, find_backbone, pretrained, smp
 from jingwei.models.pretrained import load_imagenet, load_weights, read_tensors
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[1]
 BACKBONES = ("resnet18", "mobilenet_v3_large", "regnetx_002")  # smp's own, by torchvision's name, by timm's name
 SIZES = ((65, 70), (33, 200), (1, 1))
 OF_ANY_ENCODER = [name for name, family in MODELS.items() if not family.backbones]
 CLASSES = 5
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 def build(family="attention_unet", backbone="resnet18", bands=3, *, seed=0, auxiliary=False, mean=0.0, std=1.0):

@@ -23,15 +23,12 @@ from jingwei.raster import write_submission
 from jingwei.scheduling import Here, open_cluster
 from jingwei.workspace import read_score
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = len(JINGWEI)
 MEAN = 120  # what the networks here subtract, and so what they see where a scene is invalid
 PLAIN = PredictSettings(window=128, overlap=32, precision="fp32")
 TRANSFORM = from_origin(500000, 4000000, 0.5, 0.5)
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 class Toy(torch.nn.Module):

@@ -32,6 +32,8 @@ from jingwei.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_re
 from jingwei.training import RunOptions, score_experiment
 from jingwei.workspace import Scene, Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[1]
 HERE = RunOptions(device="cpu", workers=0)
 # A small encoder in fp32; dropout and an auxiliary head, so that every source of chance is in play.
@@ -50,11 +52,6 @@ SMALL = replace(
     base_lr=0.002,
     last_mult=2.0,
 )
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 @pytest.fixture(scope="module")

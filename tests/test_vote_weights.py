@@ -27,16 +27,13 @@ from jingwei.vote_weights import LearnedWeights, Sample, draw_pixels, experiment
 from jingwei.voting import tie_ranks
 from jingwei.workspace import Workspace
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = replace(
     CROSS_ENTROPY, model="attention_unet", backbone="mobilenetv3_small_050", pretrained=False, output_stride=16,
     aux_weight=0.0, epochs=1, steps_per_epoch=12, batch_size=4, crop_sizes=(48,), precision="fp32", optimizer="adamw",
     base_lr=0.005,
 )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    torch.set_num_threads(1)  # small pictures: threads that wait for each other take longer than the work
 
 
 # ---- selection ----

@@ -62,7 +62,7 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
 
     On top come the validations, and for swa one more and the fitting of its batch norm (a third of a step per batch).
     """
-    from jingwei import datasets, training
+    from jingwei import datasets, experiments, training
     from jingwei.devices import find_device
     from jingwei.distributed import Team
     from jingwei.learning import Learner, Place, Start, predicted
@@ -70,7 +70,7 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
     from jingwei.workspace import Workspace
 
     recipe = replace(RECIPES[name], **recipe_flags(name), epochs=1, steps_per_epoch=8).check()
-    data = training.read_training_data(Workspace(work))
+    data = experiments.read_training_data(Workspace(work))
     learner = Learner(recipe, data.kind, find_device("cpu"), Team(), Start())
     learner.begin_epoch()
     mean, times = learner.kind.mean, []

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from jingwei import datasets, training
+from jingwei import datasets, experiments
 from jingwei.devices import find_device
 from jingwei.distributed import Team
 from jingwei.learning import Learner, Place, Start
@@ -46,7 +46,7 @@ def main() -> None:
         RECIPES[args.recipe], backbone=args.backbone, crop_sizes=(args.crop_size,), batch_size=args.batch_size,
         pretrained=False, epochs=args.rounds + 1, steps_per_epoch=args.steps,
     ).check()  # fmt: skip
-    data = training.read_training_data(Workspace(args.data_dir))
+    data = experiments.read_training_data(Workspace(args.data_dir))
     learner = Learner(recipe, data.kind, find_device(args.device), Team(), Start())
     learner.begin_epoch()
     loader = datasets.training_loader(

@@ -13,24 +13,20 @@ import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from jingwei import journal
-from jingwei.checkpoints import Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from jingwei.crops import TRAIN, VALIDATION, Crop, Statistics, crops_stamp, read_crops, statistics
+from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.datasets import training_loader, validation_loader
-from jingwei.devices import find_device, find_precision
+from jingwei.devices import find_device
 from jingwei.distributed import Team, in_team, local_rank, team
-from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
+from jingwei.errors import CheckpointError, SettingError, TrainingError
+from jingwei.experiments import OTHER_CROPS, TrainingData, read_training_data
 from jingwei.interrupts import Interrupted, Interrupts
-from jingwei.learning import DataKind, Learner, Place, Start, Validation, predicted
-from jingwei.legend import Legend, find_legend
-from jingwei.metrics import ConfusionMatrix
+from jingwei.learning import Learner, Place, Start, Validation
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.progress import Progress
-from jingwei.raster import read_crop
-from jingwei.recipes import SCORES, Recipe, read_recipe
+from jingwei.recipes import SCORES, Recipe
 from jingwei.workspace import Workspace
 
 PICTURES = 4  # validation crops shown in TensorBoard
@@ -75,45 +71,6 @@ class Keeping:
     def going_on(self) -> str:
         """How a run that was stopped goes on."""
         return f"train.py -r {self.file('last')} goes on" if self.config else "the same command goes on"
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The crops of both sides of the split, and what they hold."""
-
-    folder: Path
-    training: list[Crop]
-    validation: list[Crop]
-    legend: Legend
-    dtype: str
-    statistics: Statistics
-    source: dict = field(default_factory=dict)  # see DataKind
-    stamp: str = ""  # see crops_stamp
-
-    @property
-    def bands(self) -> int:
-        return len(self.statistics.mean)
-
-    @property
-    def kind(self) -> DataKind:
-        pixels = np.array([crop.pixels for crop in self.training]).sum(axis=0)
-        mean, std = self.statistics.mean, self.statistics.std
-        return DataKind(self.dtype, mean, std, self.legend, tuple(pixels.tolist()), self.source, self.stamp)
-
-
-def read_training_data(workspace: Workspace) -> TrainingData:
-    """The crops that `generate_train_data.py` cut, or a folder of samples was prepared into. InputError for none."""
-    crops = read_crops(workspace.crops)
-    training = [crop for crop in crops if crop.split == TRAIN]
-    if not training:
-        raise InputError(workspace.crops, "no crop is for training", "cut again with a smaller --val_fraction")
-    legend = find_legend(str(workspace.train / "legend.json"))
-    dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
-    validation = [crop for crop in crops if crop.split == VALIDATION]
-    source = workspace.train / "source.json"
-    source = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
-    stamp = crops_stamp(workspace.crops, legend)
-    return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source, stamp)
 
 
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
@@ -252,11 +209,10 @@ class _Run:
         if "in_progress" not in state:
             problem = "was written by an earlier version, which kept less of a run"
             raise CheckpointError(path, problem, "start anew from it: another --exp, with --weights and this file")
-        if not self._has_our_crops(checkpoint):
-            problem = "was trained on other crops or classes than are there now, maybe on pixels of this validation"
+        if not self.data.has_crops_of(checkpoint):
             if not chosen:
-                raise SettingError(path, problem, "name another --exp, or go on with these crops by --resume")
-            self._say(f"{path} {problem}")
+                raise SettingError(path, OTHER_CROPS, "name another --exp, or go on with these crops by --resume")
+            self._say(f"{path} {OTHER_CROPS}")
         ours, theirs = self.recipe.to_dict(), Recipe().to_dict() | checkpoint.recipe  # older ones have fewer fields
         changed = [f"{key} {theirs[key]} -> {value}" for key, value in ours.items() if theirs[key] != value]
         if changed and not chosen:
@@ -280,10 +236,7 @@ class _Run:
         """Whether a checkpoint's scores are in the terms of this run."""
         theirs, ours = Recipe().to_dict() | checkpoint.recipe, self.recipe.to_dict()
         terms = LOSS_FIELDS if self.recipe.monitor in ("loss", "val_loss") else ()
-        return self._has_our_crops(checkpoint) and all(theirs[name] == ours[name] for name in ("monitor", *terms))
-
-    def _has_our_crops(self, checkpoint: Checkpoint) -> bool:
-        return checkpoint.crops in ("", self.data.stamp)  # of an earlier version, nobody knows
+        return self.data.has_crops_of(checkpoint) and all(theirs[name] == ours[name] for name in ("monitor", *terms))
 
     def write_settings(self) -> None:
         """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""
@@ -483,44 +436,3 @@ class _Run:
             count = int(self.learner.average.n_averaged)
             self._say(f"average of {count} cycle ends: {score}{', the best' if best else ''}; written: {path}")
         self.team.wait()
-
-
-def score_experiment(
-    workspace: Workspace, recipe_name: str, exp: str, options: RunOptions, precision: str = "auto"
-) -> tuple:
-    """Scores `best.pt` on the validation crops: (confusion matrix, legend, path).
-
-    `precision` auto is that of the training, where this device has it.
-    """
-    folder = find_experiment(workspace, recipe_name, exp)
-    path = folder / "best.pt"
-    checkpoint = load_checkpoint(path)
-    data = read_training_data(workspace)
-    check_fits(checkpoint, path, data.legend, data.bands)
-    if not data.validation:
-        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger --val_fraction")
-    device = find_device(options.device)
-    model = checkpoint.build().to(device, memory_format=torch.channels_last)
-    trained = read_recipe(folder / "recipe.json").precision
-    if precision == "auto" and not (trained == "fp16" and device.type == "cpu"):
-        precision = trained
-    loader = validation_loader(data.folder, data.validation, checkpoint.mean, options.workers)
-    matrix = ConfusionMatrix(len(data.legend))
-    for _, labels, prediction in predicted(model, loader, device, find_precision(precision, device)):
-        matrix.update(labels, prediction)
-    return matrix, data.legend, path
-
-
-def find_experiment(workspace: Workspace, recipe_name: str, exp: str) -> Path:
-    """The folder of a trained experiment. Raises SettingError listing the known ones."""
-    folder = workspace.experiment(recipe_name, exp)
-    if not (folder / "best.pt").exists():
-        known = ", ".join(sorted(known_experiments(workspace))) or "none yet"
-        problem = f"no experiment {recipe_name}/{exp} under {workspace.models}"
-        raise SettingError("--exp", problem, f"known are: {known}; --train makes one")
-    return folder
-
-
-def known_experiments(workspace: Workspace) -> list[str]:
-    """The names `recipe/exp` of the experiments that have a `best.pt`."""
-    return sorted(f"{path.parts[-3]}/{path.parts[-2]}" for path in workspace.models.glob("*/*/best.pt"))

@@ -22,16 +22,16 @@ import numpy as np
 import torch
 
 from jingwei.ballots import count_soft_votes, count_votes
-from jingwei.checkpoints import check_fits, load_checkpoint
+from jingwei.checkpoints import load_checkpoint
 from jingwei.datasets import validation_loader
 from jingwei.devices import autocast, find_device, find_precision
 from jingwei.errors import InputError, SettingError
+from jingwei.experiments import TrainingData, known_experiments, read_training_data
 from jingwei.learning import to_device
 from jingwei.legend import NODATA, Legend
 from jingwei.metrics import ConfusionMatrix
 from jingwei.outputs import whole_or_nothing
 from jingwei.progress import Progress
-from jingwei.training import TrainingData, known_experiments, read_training_data
 from jingwei.voting import tie_ranks
 from jingwei.workspace import Workspace, stamp
 
@@ -179,7 +179,7 @@ def _read_sample(path: Path, mark: str) -> Sample | None:
 
 def _run(weights_file: Path, data: TrainingData, device: str, workers: int) -> Sample:
     checkpoint = load_checkpoint(weights_file)
-    check_fits(checkpoint, weights_file, data.legend, data.bands)
+    data.check_scorable(checkpoint, weights_file)
     place = find_device(device)
     model = checkpoint.build().to(place, memory_format=torch.channels_last)
     trained = checkpoint.recipe["precision"]

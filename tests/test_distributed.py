@@ -104,14 +104,14 @@ def test_a_shared_validation_finds_exactly_what_one_process_finds(cut, both, tmp
         f"""
 import json, torch
 from pathlib import Path
-from jingwei import datasets, learning, training
+from jingwei import datasets, experiments, learning
 from jingwei.checkpoints import load_checkpoint
 from jingwei.distributed import team
 from jingwei.recipes import recipe_from_dict
 from jingwei.workspace import Workspace
 from jingwei.learning import DataKind, Learner, Start
 checkpoint = load_checkpoint(Path({str(both[1] / "last.pt")!r}))
-data = training.read_training_data(Workspace(Path({str(cut)!r})))
+data = experiments.read_training_data(Workspace(Path({str(cut)!r})))
 device = torch.device("cpu")
 with team(device) as crew:
     learner = Learner(recipe_from_dict(checkpoint.recipe), data.kind, device, crew, Start())

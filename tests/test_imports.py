@@ -56,6 +56,7 @@ FLOORS = [
         "checkup",
         "configs",
         "learning",
+        "experiments",
         "training",
         "blending",
         "engines",

@@ -20,13 +20,14 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional
 
-from jingwei import learning, training
+from jingwei import experiments, learning, training
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.crops import TRAIN, read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.datasets import TrainingWindows, validation_loader
 from jingwei.distributed import Team
 from jingwei.errors import TrainingError
+from jingwei.experiments import score_experiment
 from jingwei.interrupts import Interrupted
 from jingwei.journal import read_log
 from jingwei.learning import DataKind, Learner, Place, Start, Validation, predicted
@@ -38,7 +39,7 @@ from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jingwei.pictures import painted
 from jingwei.raster import read_label_crop
 from jingwei.recipes import CROSS_ENTROPY, MULTISCALE, SWA, read_recipe
-from jingwei.training import RunOptions, score_experiment
+from jingwei.training import RunOptions
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -443,7 +444,7 @@ def test_log_and_checkpoints_have_the_loss_of_the_validation(cut, looked_at):
     assert load_checkpoint(looked_at / "last.pt").scores["val_loss"] == rows[-1]["val_loss"]
     kept = load_checkpoint(looked_at / "best.pt")
     assert kept.scores["val_loss"] == best["val_loss"] > 0
-    data = training.read_training_data(Workspace(cut))
+    data = experiments.read_training_data(Workspace(cut))
     learner = Learner(LOOK, data.kind, CPU, Team(), Start())
     loader = validation_loader(data.folder, data.validation, kept.mean, 0)
     found = learner.validate(loader, kept.build()).scores["val_loss"]
@@ -493,7 +494,7 @@ def test_best_pt_holds_the_averaged_weights_and_last_pt_the_raw_ones(cut, averag
 
 def test_it_is_the_averaged_network_that_is_scored(cut, averaged_run):
     folder, _ = averaged_run
-    matrix, legend, _ = score_experiment(Workspace(cut), EMA.name, "averaged", HERE)
+    matrix, legend, _ = score_experiment(Workspace(cut), EMA.name, "averaged", "cpu", 0)
     best = max(rows_of(folder), key=lambda row: row["miou"])
     assert scores(matrix, legend)["miou"] == best["miou"] == load_checkpoint(folder / "best.pt").score
 
@@ -582,7 +583,7 @@ def test_swa_pt_has_batch_norms_of_its_own(swa_run):
 
 
 def test_swa_pt_is_scored_on_the_validation(cut, swa_run):
-    data, swa = training.read_training_data(Workspace(cut)), load_checkpoint(swa_run[0] / "swa.pt")
+    data, swa = experiments.read_training_data(Workspace(cut)), load_checkpoint(swa_run[0] / "swa.pt")
     matrix = ConfusionMatrix(len(JINGWEI))
     loader = validation_loader(data.folder, data.validation, swa.mean, 0)
     for _, labels, prediction in predicted(swa.build(), loader, CPU, torch.float32):
@@ -921,7 +922,7 @@ def test_log_and_tensorboard_have_every_term_score_and_rate(looked_at):
 
 
 def test_tensorboard_shows_scenes_beside_their_labels_and_predictions(cut, looked_at):
-    data = training.read_training_data(Workspace(cut))
+    data = experiments.read_training_data(Workspace(cut))
     labels = [read_label_crop(data.folder / "label" / crop.name) for crop in data.validation]
     events = EventAccumulator(str(looked_at), {"images": 0}).Reload()
     count = min(4, len(labels))

@@ -16,11 +16,12 @@ import rasterio
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jingwei import training
+from jingwei import experiments, training
 from jingwei.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.crops import read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
+from jingwei.experiments import score_experiment
 from jingwei.journal import Journal, read_log
 from jingwei.learning import Learner, Validation
 from jingwei.legend import GF3, JINGWEI, NODATA, Legend
@@ -29,7 +30,7 @@ from jingwei.models import ModelSpec, build_model
 from jingwei.models.pretrained import load_weights
 from jingwei.raster import read_crop, read_label_crop, write_png
 from jingwei.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_recipe
-from jingwei.training import RunOptions, score_experiment
+from jingwei.training import RunOptions
 from jingwei.workspace import Scene, Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -249,19 +250,19 @@ def test_a_run_of_a_version_that_kept_no_stamp_goes_on_over_any_crops(project, c
 
 
 def test_the_stamp_of_crops_hangs_on_what_they_hold_and_not_on_where_they_lie(cut, project, county):
-    stamp = training.read_training_data(project).stamp
-    assert stamp == training.read_training_data(Workspace(cut)).stamp
+    stamp = experiments.read_training_data(project).stamp
+    assert stamp == experiments.read_training_data(Workspace(cut)).stamp
     table = project.crops.read_text()
     project.crops.write_bytes(table.replace("\n", "\r\n").encode())
-    assert training.read_training_data(project).stamp == stamp
+    assert experiments.read_training_data(project).stamp == stamp
     project.crops.write_text(table.replace(",validation,", ",train,", 1))
-    assert training.read_training_data(project).stamp != stamp
+    assert experiments.read_training_data(project).stamp != stamp
     project.crops.write_text(table)
     legend = json.loads((project.train / "legend.json").read_text())
     for key, same_stamp in (("color", True), ("name", False)):
         legend["classes"][1][key] = "#123456"
         (project.train / "legend.json").write_text(json.dumps(legend))
-        assert (training.read_training_data(project).stamp == stamp) == same_stamp
+        assert (experiments.read_training_data(project).stamp == stamp) == same_stamp
 
 
 def test_resume_goes_on_with_more_epochs(project, whole_run):
@@ -359,7 +360,7 @@ def test_recipe_json_reads_back_to_the_recipe(whole_run, project):
 
 
 def test_scoring_gives_the_best_row_of_the_log(cut, whole_run):
-    matrix, legend, path = score_experiment(Workspace(cut), SMALL.name, "whole", HERE)
+    matrix, legend, path = score_experiment(Workspace(cut), SMALL.name, "whole", "cpu", 0)
     best = max(rows_of(whole_run), key=lambda row: row["miou"])
     content = scores(matrix, legend)
     assert path == whole_run / "best.pt"
@@ -385,14 +386,23 @@ def test_validation_counts_whole_crops_pixel_by_pixel(cut, whole_run):
             for label, guess in zip(labels.flat, logits[0].argmax(0).numpy().flat, strict=True):
                 if label != NODATA:
                     expected.counts[label, guess] += 1
-    matrix, _, _ = score_experiment(workspace, SMALL.name, "whole", HERE)
+    matrix, _, _ = score_experiment(workspace, SMALL.name, "whole", "cpu", 0)
     differing = np.abs(matrix.counts - expected.counts).sum() / 2
     assert differing <= 1e-4 * expected.counts.sum()  # another memory layout may round a tie to the other side
 
 
+def test_scores_over_other_crops_say_that_they_may_flatter(project, county, whole_run, capfd):
+    shutil.copytree(whole_run, project.experiment(SMALL.name, "whole"))
+    score_experiment(project, SMALL.name, "whole", "cpu", 0)
+    assert "other crops" not in capfd.readouterr().out
+    recut(project, county, val_fraction=0.4)
+    score_experiment(project, SMALL.name, "whole", "cpu", 0)
+    assert "best.pt was trained on other crops or classes" in capfd.readouterr().out
+
+
 def test_an_unknown_experiment_lists_the_known(cut, whole_run):
     with pytest.raises(SettingError, match="no experiment cross_entropy/wohle.*known are: cross_entropy/whole"):
-        score_experiment(Workspace(cut), SMALL.name, "wohle", HERE)
+        score_experiment(Workspace(cut), SMALL.name, "wohle", "cpu", 0)
 
 
 # ---- learning ----
@@ -463,7 +473,7 @@ def test_without_validation_the_last_epoch_is_the_best(county, tmp_path):
     assert best.score == -1
     assert all("miou" not in row for row in rows_of(folder))
     with pytest.raises(InputError, match="no crop is for validation.*--val_fraction"):
-        score_experiment(workspace, SMALL.name, "blind", HERE)
+        score_experiment(workspace, SMALL.name, "blind", "cpu", 0)
 
 
 def test_weights_from_a_file_are_the_start_in_place_of_imagenets(project, whole_run):

@@ -18,11 +18,12 @@ from jingwei.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.crops import VALIDATION, read_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.errors import CheckpointError, InputError, SettingError
+from jingwei.experiments import read_training_data, score_experiment
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.metrics import ConfusionMatrix
 from jingwei.models import ModelSpec, build_model
 from jingwei.recipes import CROSS_ENTROPY
-from jingwei.training import RunOptions, read_training_data, score_experiment
+from jingwei.training import RunOptions
 from jingwei.vote_weights import LearnedWeights, Sample, draw_pixels, experiment_folders, learn_weights, select
 from jingwei.voting import tie_ranks
 from jingwei.workspace import Workspace
@@ -191,7 +192,7 @@ def test_scores_are_those_of_the_validation(workspace, soft):
     learned = learn_weights(workspace, MAPS, JINGWEI, soft=soft, device="cpu", workers=0)
     singles, samples = [], samples_of(workspace)
     for sample, recipe, exp in zip(samples, ("cross_entropy", "swa"), ("trained", "by_chance"), strict=True):
-        matrix, legend, _ = score_experiment(workspace, recipe, exp, RunOptions(device="cpu", workers=0))
+        matrix, legend, _ = score_experiment(workspace, recipe, exp, "cpu", 0)
         singles.append(matrix.mean_iou(legend.foreground))
         ours = ConfusionMatrix(len(JINGWEI))
         ours.update(sample.labels, sample.choices)

@@ -45,7 +45,7 @@ def train_from_config() -> str | None:
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
-    from jingwei import configs, distributed, training
+    from jingwei import configs, distributed, experiments, training
     from jingwei.outputs import only_run
     from jingwei.preparing import picture_sides, prepare_training
 
@@ -61,7 +61,7 @@ def train_from_config() -> str | None:
     # Processes of a team, and runs on the same data, take turns: the first prepares it, the others find it done.
     with only_run(config.cache.with_name(f"{config.cache.name}.turn"), wait=True):
         workspace = prepare_training(config.data, config.cache, cores())
-    data = training.read_training_data(workspace)
+    data = experiments.read_training_data(workspace)
     config.check_bands(data.bands)
     if distributed.leads():
         tell_not_trained(data.training, data.legend)

@@ -96,7 +96,7 @@ def predict_command() -> str | None:
 
 def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
     """Name of the map -> checkpoint, for the experiments or files that were asked for."""
-    from jingwei.training import find_experiment, known_experiments
+    from jingwei.experiments import find_experiment, known_experiments
 
     if "checkpoint" in args:
         return {_map_name(path): path for path in map(Path, args.checkpoint)}

@@ -35,7 +35,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
-    from jingwei import distributed, training
+    from jingwei import distributed, experiments, training
 
     workspace = Workspace(Path(args.data_dir))
     recipe = _recipe_from(args, recipe)
@@ -53,12 +53,13 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     else:
         from jingwei.metrics import table
 
-        matrix, legend, path = training.score_experiment(workspace, recipe.name, args.exp, options, recipe.precision)
+        how = {"device": args.device, "workers": args.workers, "precision": recipe.precision}
+        matrix, legend, path = experiments.score_experiment(workspace, recipe.name, args.exp, **how)
         print(f"{path} on the validation crops\n{table(matrix, legend)}")
 
 
 def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
-    from jingwei.training import find_experiment
+    from jingwei.experiments import find_experiment
 
     if "weights" in args:
         raise SettingError("--init_from", "goes with no --weights", "give one of them")

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
 CLASSES = len(JINGWEI)
 PACKAGES = {"torch": ["torch"], "openvino": ["openvino"], "onnx": ["onnx", "onnxruntime"],
-            "openvino-int8": ["openvino", "nncf"]}  # fmt: skip
+            "openvino-int8": ["openvino", "nncf"], "torch-compiled": ["torch"]}  # fmt: skip
 
 ENCODERS = {"fcn8": "vgg16", "segnet": "vgg16", "pspdensenet": "densenet121", "unet": "", "enet": "", "segformer": ""}
 
@@ -212,11 +212,11 @@ def test_every_family_of_networks_can_be_taken(name, family):
 
 
 @pytest.mark.slow
-def test_compiled_gives_the_networks_probabilities(bright):
-    engine = make_engine("torch-compiled", bright, CPU, torch.float32)
-    for shape in [(3, 3, 48, 64), (2, 3, 64, 48), (1, 3, 48, 64)]:
+def test_compiled_gives_the_networks_probabilities():
+    checkpoint, engine = ready("torch-compiled", "attention_unet")
+    for shape in [(3, 3, 48, 64), (2, 3, 64, 48), (1, 3, 33, 70), (1, 3, 1, 1)]:
         pixels = noise(*shape)
-        np.testing.assert_allclose(engine(pixels).numpy(), expected(bright, pixels), atol=1e-4)
+        np.testing.assert_allclose(engine(pixels).numpy(), expected(checkpoint, pixels), atol=1e-4)
 
 
 def test_int8_is_made_from_windows_and_gives_the_labels(bright, capfd):

@@ -66,9 +66,9 @@ def statistics(crops: Iterable[Crop]) -> Statistics:
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
 
 
-def not_trained(crops: Iterable[Crop], names: Iterable[str]) -> list[str]:
-    """The names of the classes, given in the order of their ids, of which no training pixel is labelled."""
-    pixels = [crop.pixels for crop in crops if crop.split == TRAIN]
+def unlabelled(crops: Iterable[Crop], names: Iterable[str], split: str) -> list[str]:
+    """The names of the classes, given in the order of their ids, of which no pixel on that side is labelled."""
+    pixels = [crop.pixels for crop in crops if crop.split == split]
     return [name for i, name in enumerate(names) if not any(counts[i] for counts in pixels)]
 
 

@@ -250,7 +250,7 @@ class _Cutter:
         mask = valid.view(np.uint8)
         moments = np.array([cv2.meanStdDev(plane, mask=mask) for plane in clean])[:, :, 0, 0]
         picture = self.workspace.train / "data" / f"{name}{self.suffix}"
-        label = _whole_label(self.workspace, name)
+        label = _whole_label(self.workspace, picture.name)
         self._written += [picture, label]
         raster.write_crop(picture, clean)
         write_png(label, labels)

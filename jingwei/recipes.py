@@ -31,6 +31,9 @@ def _field(default, text: str, choices: tuple[str, ...] | None = None, flag: str
     return field(default=default, metadata={"help": text, "choices": choices, "flag": flag})
 
 
+MOST_CROP = 8192  # px, the side of a training window
+
+
 @dataclass(frozen=True)
 class Recipe:
     """One way to train: network, loss, schedule, data. See the fields' help texts."""
@@ -131,6 +134,7 @@ class Recipe:
             "min_scale",
             "start_div",
             "end_div",
+            "power",
         ):
             if not getattr(self, name) > 0:
                 refuse(name, "not above 0")
@@ -191,6 +195,8 @@ class Recipe:
             refuse("output_stride", "not 8, 16 or 32, nor 0 for the usual one")
         if not self.crop_sizes or min(self.crop_sizes) < 32:
             found.append(("crop_size", f"is {', '.join(map(str, self.crop_sizes))}, below 32 px"))
+        elif max(self.crop_sizes) > MOST_CROP:
+            found.append(("crop_size", f"is {max(self.crop_sizes)}, above {MOST_CROP} px: too much for memory"))
         if self.max_scale < self.min_scale:
             found.append(("max_scale", f"{self.max_scale} is below min_scale {self.min_scale}"))
         return found

@@ -95,6 +95,8 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
             stack.enter_context(only_run(keeping.folder))
         run.resume()
         run.check_team()
+        if run.has_ended():
+            return keeping.folder
         run.write_settings()
         with run.journal():
             while run.place.epoch < recipe.epochs and not run.stops_early():
@@ -237,6 +239,19 @@ class _Run:
         theirs, ours = Recipe().to_dict() | checkpoint.recipe, self.recipe.to_dict()
         terms = LOSS_FIELDS if self.recipe.monitor in ("loss", "val_loss") else ()
         return self.data.has_crops_of(checkpoint) and all(theirs[name] == ours[name] for name in ("monitor", *terms))
+
+    def has_ended(self) -> bool:
+        """Whether no epoch and no average is left to do; says so, and all files stay as they are."""
+        done = self.place.epoch
+        if done < self.recipe.epochs or self.place.step or (self.recipe.average_cycles and not self._is_averaged()):
+            return False
+        self._say(f"{self.last}: {done} epochs are trained already: more with --epochs and a larger number")
+        return True
+
+    def _is_averaged(self) -> bool:
+        """Whether the average of the cycles' ends is made, of this very recipe."""
+        path = self.keeping.file("swa")
+        return path.exists() and load_checkpoint(path).recipe == self.recipe.to_dict()
 
     def write_settings(self) -> None:
         """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""
@@ -415,7 +430,7 @@ class _Run:
     def finish_average(self) -> None:
         """Fits, scores and keeps the average of the cycles' ends; it becomes `best.pt` where it is the best."""
         path = self.keeping.file("swa")
-        if path.exists() and load_checkpoint(path).recipe == self.recipe.to_dict():
+        if self._is_averaged():
             return
         if not self.learner.average.n_averaged:
             self._say("no cycle has ended: nothing to average")

@@ -977,6 +977,12 @@ def test_a_folders_own_legend_is_found_and_told(call, bare, tmp_path):
     assert chosen_legend(arguments, Workspace(tmp_path)) == JINGWEI
 
 
+def test_a_cut_without_validation_says_so(call, bare):
+    cut = ("generate_train_data.py", "--data_dir", bare, "--crop_size", 64)
+    assert "no validation" not in call(*cut)[1]
+    assert "no validation: no pixel is left for it" in call(*cut, "--val_fraction", 0)[1]
+
+
 def test_a_cut_names_the_classes_that_have_no_training_pixel(call, bare):
     assert "no training pixel" not in call("generate_train_data.py", "--data_dir", bare, "--crop_size", 64)[1]
     for path in (bare / TRAIN).glob("*_label.png"):

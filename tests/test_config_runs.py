@@ -205,7 +205,7 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_in_its_folder(place, whole, 
     assert_same_end(folder, only_folder(whole / "saved" / "tiny"))
     events = EventAccumulator(str(place / "saved" / "runs" / "tiny" / folder.name / "steps")).Reload()
     assert [event.step for event in events.Scalars("loss")] == [2, 4, 6, 8]
-    assert f"written: {folder}" in capfd.readouterr().out
+    assert f"trained: {folder}" in capfd.readouterr().out
 
 
 def test_a_run_goes_on_from_a_numbered_checkpoint_and_with_changed_settings(whole, tmp_path, monkeypatch):
@@ -218,6 +218,32 @@ def test_a_run_goes_on_from_a_numbered_checkpoint_and_with_changed_settings(whol
     assert [row["epoch"] for row in rows_of(folder)] == [1, 2, 3, 4]
     assert rows_of(folder)[:3] == rows_of(only_folder(whole / "saved" / "tiny"))
     assert json.loads((folder / "config.json").read_text())["trainer"]["epochs"] == 4
+
+
+@pytest.mark.parametrize("changes", [("--base_lr", "0.5"), ("--epochs", "1"), ()])
+def test_a_run_that_has_ended_says_so_and_stays_as_it_is(whole, tmp_path, monkeypatch, capfd, changes):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    folder = only_folder(tmp_path / "saved" / "tiny")
+    before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    capfd.readouterr()
+    assert train_py("-r", str(folder / "last.pth"), *changes) == 0
+    assert "last.pth: 3 epochs are trained already: more with --epochs" in capfd.readouterr().out
+    assert {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+
+
+def test_what_no_validation_can_judge_is_told(place, capsys):
+    write_png(place / "samples" / "valid" / "lbl" / "1_gt.png", painted(np.zeros((80, 80), np.uint8), GF2))
+    write_png(place / "samples" / "valid" / "lbl" / "2_gt.png", painted(np.zeros((80, 80), np.uint8), GF2))
+    assert train_py("-c", "tiny.json", "--epochs", "1") == 0
+    assert "no validation pixel of: building, grass, shrub/tree, water" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("flags", [("-r", "none.pth"), ("--weights", "none.pth"), ("-d", "gpu")])
+def test_what_is_not_there_is_told_before_the_data_is_looked_through(place, capfd, flags):
+    assert train_py("-c", "tiny.json", *flags) == 2
+    assert capfd.readouterr().err.count("\n") == 1
+    assert not (place / "saved").exists()
 
 
 def test_a_run_of_other_crops_goes_on_by_r_and_says_so(whole, tmp_path, monkeypatch, capfd):

@@ -251,7 +251,18 @@ MISTAKES = {
     'name is "a/b", which can\'t be a folder': {"name": "a/b"},
     'name is "..", which can\'t be a folder': {"name": ".."},
     'name is "runs", which is a folder of other things': {"name": "runs"},
+    'name is "a:b", which can\'t be a folder': {"name": "a:b"},
     "name is missing": {"name": ...},
+    "name is empty": {"name": ""},
+    "loss is empty": {"loss": ""},
+    "arch.type is empty": {"arch": {"type": ""}},
+    "train_loader.args.crop_size is 30000, above 8192 px": {
+        "train_loader__args__crop_size": 30000, "train_loader__args__base_size": None,
+    },
+    "lr_scheduler.args.power is -1, not above 0": {"lr_scheduler__args__power": -1},
+    "train_loader.args.data_dir is \"nowhere\": no such folder": {
+        "train_loader__type": "Folders", "val_loader": {}, "train_loader__args__data_dir": "nowhere",
+    },
     "trainer.epochs is missing": {"trainer__epochs": ...},
     "n_gpu is -1, below 0": {"n_gpu": -1},
     "ignore_index is 0, not 255: pixels of no class are 255 here": {"ignore_index": 0},
@@ -276,7 +287,9 @@ MISTAKES = {
     "train_loader.args.tile_size is 16, below 32": {"train_loader__args__tile_size": 16},
     "train_loader.args.num_workers is -1, below 0": {"train_loader__args__num_workers": -1},
     "train_loader.args.legend gf9: no such legend": {"train_loader__args__legend": "gf9"},
-    "train_loader.args.legend is missing": {"train_loader__type": "Folders", "val_loader__type": "Folders"},
+    "train_loader.args.legend is missing": {
+        "train_loader__type": "Folders", "val_loader": {}, "train_loader__args__data_dir": ".",
+    },
     "train_loader.args.sar is given, but the type is optical": {"train_loader__args__sar": {}},
     "train_loader.args.sar.leee is no key: known are values, lee,": {
         "train_loader__type": "GF3", "val_loader__type": "GF3", "train_loader__args__sar": {"leee": 7},
@@ -318,6 +331,23 @@ def test_a_mistake_is_named(problem):
     message = mistakes(changed(TEMPLATE, **MISTAKES[problem]))
     assert any(part in message for part in problem.split("|")), message
     assert "problems:" not in message  # and nothing that is right
+
+
+def test_names_may_have_spaces():
+    assert config_from_dict(changed(TEMPLATE, name="my first")).recipe.name == "my first"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ('{"name": "a", "train": {"dir": "D:\\data"}}', "write paths with /, as in D:/data"),
+        ('{"name": "a", "arch": {"type": "UNet", "type": "ENet"}}', "has the key type twice: keep one of them"),
+    ],
+)
+def test_what_json_itself_says_little_of_gets_a_remedy(tmp_path, text, part):
+    (tmp_path / "my.json").write_text(text)
+    with pytest.raises(SettingError, match=part):
+        read_config(tmp_path / "my.json")
 
 
 @pytest.mark.parametrize("content", [3, [], None, "x"])

@@ -20,10 +20,10 @@ from jingwei.crops import (
     Crop,
     choose_validation,
     keeps_background,
-    not_trained,
     read_crops,
     scene_blocks,
     statistics,
+    unlabelled,
     write_crops,
 )
 from jingwei.cutting import CutSettings, cut_train, tile_scene
@@ -186,13 +186,30 @@ def test_labels_are_cut_by_the_legends_values(scenes, cut_county, tmp_path):
     assert contents(tmp_path / "project", "label") == contents(root, "label")
 
 
+def test_scenes_may_have_dots_in_their_names(draw_scene, tmp_path):
+    """As products of satellites do; what follows the last one is no type of file."""
+    pairs = {name: draw_scene(130, 140, seed) for seed, name in enumerate(("GF2_E113.9_N34.4", "GF2_E113.9_N34.5"))}
+    scenes = [scene_of(tmp_path, name, *pair) for name, pair in pairs.items()]
+    crops = cut(tmp_path / "project", scenes)
+    for crop in crops:
+        pixels, labels = pairs[crop.scene]
+        part = crop.window.slices
+        kept = raster.read_label_crop(tmp_path / "project" / "train" / "label" / f"{Path(crop.name).stem}.png")
+        known = kept != NODATA
+        assert known.any()
+        np.testing.assert_array_equal(kept[known], labels[part][known])
+        assert crop.name == f"{crop.scene}_{crop.window.row:06d}_{crop.window.col:06d}.png"
+    assert {crop.scene for crop in crops} == set(pairs)
+
+
 def test_classes_without_a_training_pixel_are_known(cut_county):
     crops = cut_county[1]
-    assert not_trained(crops, JINGWEI.names) == []
+    assert unlabelled(crops, JINGWEI.names, TRAIN) == []
     bare = [replace(c, pixels=(*c.pixels[:2], 0, *c.pixels[3:]) if c.split == "train" else c.pixels) for c in crops]
     assert any(crop.pixels[2] for crop in bare)  # those of validation don't count
-    assert not_trained(bare, JINGWEI.names) == ["corn"]
-    assert not_trained([], JINGWEI.names) == list(JINGWEI.names)
+    assert unlabelled(bare, JINGWEI.names, TRAIN) == ["corn"]
+    assert unlabelled(bare, JINGWEI.names, VALIDATION) == []
+    assert unlabelled([], JINGWEI.names, TRAIN) == list(JINGWEI.names)
 
 
 def test_a_constant_band_has_a_deviation_to_divide_by():

@@ -77,7 +77,7 @@ def both(cut, tmp_path_factory) -> dict[int, Path]:
     for processes in (1, 2):
         done = torchrun(processes, script, *TRAINING, "--exp", f"by{processes}", "--data_dir", cut)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.count("written:") == 1  # the leader alone speaks
+        assert done.stdout.count("trained:") == 1  # the leader alone speaks
         folders[processes] = cut / "model" / "cross_entropy" / f"by{processes}"
     return folders
 
@@ -157,7 +157,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
-@pytest.mark.parametrize(("rate", "end"), [("0.002", "written:"), ("1e30", "error: recipe cross_entropy: the ")])
+@pytest.mark.parametrize(("rate", "end"), [("0.002", "trained:"), ("1e30", "error: recipe cross_entropy: the ")])
 def test_nothing_that_holds_the_process_group_outlives_the_team(cut, tmp_path, rate, end):
     """Else a run may hang at its very end, whether it ends well or not."""
     script = tmp_path / "counting.py"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_legend, tell_not_trained
+from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_legend, tell_missing
 from jingwei.errors import CheckpointError, SettingError
 
 # Flags that change a key of the file for this run: flag -> (key, type).
@@ -46,17 +46,23 @@ def train_from_config() -> str | None:
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
     from jingwei import configs, distributed, experiments, training
+    from jingwei.devices import find_device
     from jingwei.outputs import only_run
     from jingwei.preparing import picture_sides, prepare_training
 
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
+    weights = Path(args.weights) if "weights" in args else None
+    for path, remedy in ((resume, "give a last.pth under saved/"), (weights, "check the path")):
+        if path and not path.is_file():
+            raise CheckpointError(path, "no such file", remedy)
     config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
     if distributed.leads():
         tell_legend(config.data.legend, config.legend)
     if config.base_size:
         config = config.fitted(picture_sides(config.data))
     device = _device(getattr(args, "device", None), config.n_gpu)
+    find_device(device)  # here too, before the data is looked through
     workers = min(8, max(1, cores() - 1)) if config.workers is None else config.workers
     # Processes of a team, and runs on the same data, take turns: the first prepares it, the others find it done.
     with only_run(config.cache.with_name(f"{config.cache.name}.turn"), wait=True):
@@ -64,7 +70,7 @@ def train_from_config() -> str | None:
     data = experiments.read_training_data(workspace)
     config.check_bands(data.bands)
     if distributed.leads():
-        tell_not_trained(data.training, data.legend)
+        tell_missing([*data.training, *data.validation], data.legend, config.trainer.val)
     folder = resume.parent if resume else _fresh(config.runs)
     keeping = training.Keeping(
         folder,
@@ -75,11 +81,10 @@ def train_from_config() -> str | None:
         config.trainer.log_per_iter,
         json.dumps(config.content, indent=4, ensure_ascii=False),
     )
-    weights = Path(args.weights) if "weights" in args else None
     options = training.RunOptions(device, workers, args.compile, resume, weights, None, args.skip_bad_steps)
     training.run(workspace, config.recipe, keeping, options)
     if distributed.leads():
-        say(f"written: {folder}")
+        say(f"trained: {folder}")
         words = ("inference.py", _to_predict(config.data.root), folder / "maps", "--checkpoint", keeping.file("best"))
         return shlex.join(map(str, ("python", *words)))
 
@@ -101,8 +106,6 @@ class _Parser(Parser):
 
 def _kept_config(resume: Path) -> Path:
     """The config file that a run keeps beside its checkpoints."""
-    if not resume.is_file():
-        raise CheckpointError(resume, "no such file", "give a last.pth under saved/")
     kept = resume.with_name("config.json")
     if not kept.is_file():
         raise SettingError(f"-r {resume}", "no config.json lies beside it", "name the run's config file with -c")

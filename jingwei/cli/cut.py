@@ -12,7 +12,7 @@ from jingwei.cli.parser import (
     going_on,
     say,
     tell_legend,
-    tell_not_trained,
+    tell_missing,
     workspace_flags,
 )
 from jingwei.errors import InputError
@@ -60,7 +60,7 @@ def generate_train_data_command() -> str | None:
     sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
-    tell_not_trained(crops, legend)
+    tell_missing(crops, legend)
     say(f"written: {workspace.crops}, split_*.png beside it")
     return going_on(args, "train.py", "--train", "--exp", "first")
 

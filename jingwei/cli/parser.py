@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jingwei.crops import Crop, not_trained
+from jingwei.crops import TRAIN, VALIDATION, Crop, unlabelled
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend, own_legend
 from jingwei.progress import Progress
@@ -186,11 +186,17 @@ def experiment_name(text: str) -> str:
     return text
 
 
-def tell_not_trained(crops: Iterable[Crop], legend: Legend) -> None:
-    """One line that names the classes that training can't learn, where there are any."""
-    missing = not_trained(crops, legend.names)
+def tell_missing(crops: Iterable[Crop], legend: Legend, validated: bool = True) -> None:
+    """A line that names the classes that training can't learn, and one for those that no validation can judge."""
+    crops = list(crops)
+    missing = unlabelled(crops, legend.names, TRAIN)
     if missing:
         print(f"no training pixel of: {', '.join(missing)}")
+    unjudged = unlabelled(crops, legend.names, VALIDATION)
+    if validated and len(unjudged) == len(legend):
+        print("no validation: no pixel is left for it, so the last epoch will count as the best")
+    elif validated and set(unjudged) - set(missing):
+        print(f"no validation pixel of: {', '.join(unjudged)}")
 
 
 def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:

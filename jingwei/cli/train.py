@@ -48,7 +48,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     if args.train:
         folder = training.train(workspace, recipe, args.exp, options)
         if distributed.leads():
-            say(f"written: {folder} (best.pt, last.pt, log.csv, curves.png)")
+            say(f"trained: {folder} (best.pt, last.pt, log.csv, curves.png)")
             return going_on(args, "predict.py")
     else:
         from jingwei.metrics import table

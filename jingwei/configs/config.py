@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 import statistics
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,9 +12,7 @@ from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
 from jingwei.errors import SettingError
 from jingwei.preparing import FolderData
-from jingwei.recipes import Recipe
-
-MOST_TILE = 8192  # px: pictures are cut in tiles, and read in memory, of this side at most
+from jingwei.recipes import MOST_CROP, Recipe
 
 
 @dataclass(frozen=True)
@@ -62,9 +61,9 @@ class Config:
         scales = {name: getattr(self.recipe, name) * factor for name in ("min_scale", "max_scale")}
         recipe = replace(self.recipe, **scales)
         tile = self.tile_size or min(tile_side(recipe), max(sides))
-        if tile > MOST_TILE:
+        if tile > MOST_CROP:
             problem = f"is {self.base_size}: windows would show {tile} px of a picture, too many for memory"
-            remedy = f"{MOST_TILE} px are the most: take a larger one"
+            remedy = f"{MOST_CROP} px are the most: take a larger one"
             raise SettingError("train_loader.args.base_size", problem, remedy)
         return replace(self, recipe=recipe, data=replace(self.data, crop_size=tile))
 
@@ -78,16 +77,32 @@ class Config:
 def read_config(path: Path, changes: dict[str, object] | None = None) -> Config:
     """A config file, some keys changed: {"trainer.epochs": 3}. One SettingError names all that is wrong with it."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
+        text = Path(path).read_text(encoding="utf-8-sig")  # editors of Windows begin files with a mark
+        content = json.loads(text, object_pairs_hook=_once)
     except FileNotFoundError as error:
         raise SettingError(path, "no such file", "give a config file, such as one of configs/") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SettingError(
-            path, f"is no JSON ({error})", "see configs/ for how it looks; comments are no JSON"
-        ) from error
+        remedy = "see configs/ for how it looks; comments are no JSON"
+        if "escape" in str(error):
+            remedy = "write paths with /, as in D:/data"
+        raise SettingError(path, f"is no JSON ({error})", remedy) from error
+    except _Twice as error:
+        raise SettingError(path, f"has the key {error} twice", "keep one of them") from error
     for key, value in (changes or {}).items():
         _change(content, key.split("."), value)
     return config_from_dict(content, path)
+
+
+class _Twice(Exception):
+    """A key that stands twice in a section: JSON's readers would take the last and say nothing."""
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict:
+    names = [name for name, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise _Twice(twice)
+    return dict(pairs)
 
 
 def config_from_dict(content, where="config") -> Config:
@@ -99,7 +114,7 @@ def config_from_dict(content, where="config") -> Config:
     if reading.problems:
         count = len(reading.problems)
         problem = f"{count} problems: {'; '.join(reading.problems)}" if count > 1 else reading.problems[0]
-        raise SettingError(where, problem, f"`train.py -c {where} -h` explains every key")
+        raise SettingError(where, problem, f"`{shlex.join(['train.py', '-c', str(where), '-h'])}` explains every key")
     args = file.train_loader.args
     return Config(
         recipe=recipe,

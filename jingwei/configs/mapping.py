@@ -66,7 +66,7 @@ KEYS = {
 def recipe_of(file: ConfigFile, reading: Reading) -> Recipe:
     """The recipe that a file describes; what is impossible is noted."""
     reading.at_least("n_gpu", file.n_gpu, 0)
-    if file.name and (not re.fullmatch(r"[^/\\\s]+", file.name) or not file.name.strip(".")):
+    if file.name and (re.search(r'[/\\:*?"<>|\x00-\x1f]', file.name) or not file.name.strip(". ")):
         reading.problems.append(f"name is {short(file.name)}, which can't be a folder")
     if file.name in TAKEN:
         reading.problems.append(f"name is {short(file.name)}, which is a folder of other things under save_dir")
@@ -106,7 +106,7 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
         reading.problems.append(f"{where}.val_fraction is {args.val_fraction}, not from 0 to below 1")
     reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
     root = _root(reading, args.data_dir, validation.args.data_dir)
-    legend = _legend(reading, legend_source(loader, root), kind)
+    legend = _legend(reading, legend_source(loader, root), kind, root)
     sar = _sar(reading, args.sar, kind)
     if legend is None:
         return None
@@ -270,10 +270,12 @@ def legend_source(loader: TrainLoader, root: Path) -> str | None:
     return loader.args.legend or known or next(filter(None, map(own_legend, beside)), None)
 
 
-def _legend(reading: Reading, name: str | None, kind: tuple | None) -> Legend | None:
+def _legend(reading: Reading, name: str | None, kind: tuple | None, root: Path) -> Legend | None:
     if name:
         with reading.noting(f"train_loader.args.legend {name}"):
             return find_legend(name)
+    elif kind and not root.is_dir():
+        reading.problems.append(f"train_loader.args.data_dir is {short(str(root))}: no such folder")
     elif kind:
         reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend), "
                                 "and no legend.json lies in data_dir")  # fmt: skip

@@ -39,6 +39,8 @@ class Reading:
             value = content[each.name]
             if inner and (value is not None or is_dataclass(each.type)):
                 values[each.name] = self.section(inner, value, key)
+            elif value == "" and each.metadata.get("required"):
+                self.problems.append(f"{key} is empty ({each.metadata['help']})")
             elif is_of(each.type, value):
                 values[each.name] = tuple(value) if isinstance(value, list) else value
             else:

@@ -1,3 +1,3 @@
 """From gigapixel aerial and satellite scenes to land-cover maps: cut, train, predict, vote, fill."""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"

@@ -46,5 +46,5 @@ def is_annotation(path: Path, result: str) -> bool:
     """Whether a file is the annotation of a picture named `result`."""
     try:
         return ElementTree.parse(path).findtext("segmentation/resultfile") == result
-    except (ElementTree.ParseError, UnicodeDecodeError):
+    except (ElementTree.ParseError, ValueError, LookupError):  # no XML, or in an encoding that is not known here
         return False

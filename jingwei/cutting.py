@@ -155,7 +155,8 @@ def _cut_or_reuse(
     mark = stamp(*scene.sources, **how, **scene.reading, legend=legend.to_dict())
     if parts.exists():
         content = json.loads(parts.read_text(encoding="utf-8"))
-        if content.pop("stamp") == mark and (parts.with_suffix(".png").exists() or not alone):
+        there = all(_whole_label(workspace, crop["name"]).exists() for crop in content["crops"])
+        if content.pop("stamp") == mark and there and (parts.with_suffix(".png").exists() or not alone):
             return SceneCut(crops=[_crop_from_json(crop) for crop in content.pop("crops")], **content)
     cut, preview = _cut_scene(workspace, scene, settings, legend, workers, alone)
     if alone:

@@ -62,7 +62,11 @@ def read_training_data(workspace: Workspace) -> TrainingData:
     crops = read_crops(workspace.crops)
     training = [crop for crop in crops if crop.split == TRAIN]
     if not training:
-        raise InputError(workspace.crops, "no crop is for training", "cut again with a smaller --val_fraction")
+        raise InputError(
+            workspace.crops,
+            "no crop is for training",
+            "take a smaller --val_fraction (val_fraction in a config), or label more",
+        )
     legend = find_legend(str(workspace.train / "legend.json"))
     dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
     validation = [crop for crop in crops if crop.split == VALIDATION]

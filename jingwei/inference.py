@@ -249,17 +249,26 @@ def _check_free(order: Inference, items: list[_Item]) -> None:
             problem = "is there already, and is no annotation by inference.py"
             raise OutputError(item.annotation, problem, "name another output folder, or move it away")
         for path in (item.picture, *([item.id_mask] if order.ids else [])):
-            if path.exists() and not _is_ours(path):
+            if path.exists() and not (_is_stamped(path) or _is_broken(path)):
                 problem = "is there already, and was not written by inference.py"
                 raise OutputError(path, problem, "name another output folder, or move it away")
 
 
-def _is_ours(picture: Path) -> bool:
-    """Whether a picture is there that inference.py wrote, or one that is broken: of no use to anybody."""
+def _is_stamped(picture: Path) -> bool:
+    """Whether a picture is there that inference.py wrote."""
     try:
         return picture.exists() and STAMP in raster.read_tags(picture)
     except InputError:
+        return False
+
+
+def _is_broken(picture: Path) -> bool:
+    """Whether nothing can be read of a picture that is to be replaced: it is of no use to anybody."""
+    try:
+        raster.read_tags(picture)
+    except InputError:
         return True
+    return False
 
 
 def _is_done(order: Inference, item: _Item) -> bool:
@@ -349,7 +358,7 @@ def _write(order: Inference, item: _Item, legend: Legend) -> None:
     colors[NODATA] = NODATA_COLOR
     colors[: len(legend)] = [land_class.color for land_class in legend.classes]
     _annotate(order, item)
-    if not order.ids and _is_ours(item.id_mask):  # of an earlier run, with other weights or settings
+    if not order.ids and _is_stamped(item.id_mask):  # of an earlier run, with other weights or settings
         item.id_mask.unlink()
     with raster.open_labels(item.labels) as labels, ExitStack() as stack:
         picture = stack.enter_context(PngWriter(item.picture, *labels.shape, bands=3, tags=tags))

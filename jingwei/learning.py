@@ -169,15 +169,21 @@ class Learner:
             else:
                 group["momentum"] = beta
         torch.manual_seed(_mixed(self.recipe.seed, place.epoch, place.step, self.team.rank))
-        try:
+        count, size = len(batches[0][1]), batches[0][1].shape[-1]
+        what = f"with {count} windows of {size} x {size} px at a time"
+        with self._in_memory(what, "lower batch_size (and raise accumulate by as much) or crop_size"):
             good, values = self._step(batches)
-            return Step(good, {"lr": rate, **values})
+        return Step(good, {"lr": rate, **values})
+
+    @contextlib.contextmanager
+    def _in_memory(self, what: str, remedy: str) -> Iterator[None]:
+        """Makes a TrainingError of the end of memory."""
+        try:
+            yield
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
                 raise
-            count, size = len(batches[0][1]), batches[0][1].shape[-1]
-            problem = f"out of memory with {count} windows of {size} x {size} px at a time on {self.device}"
-            remedy = "lower --batch_size (and raise --accumulate by as much) or --crop_size"
+            problem = f"out of memory {what} on {self.device}"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy) from error
 
     def pace(self, place: Place) -> tuple[float, float]:
@@ -284,12 +290,13 @@ class Learner:
                 losses.append(labelled * float(sum(self._terms(logits, labels).values())))
 
         crops = predicted(model, loader, self.device, self.precision, not self.team.leads, judge)
-        for number, (pixels, labels, prediction) in enumerate(crops):
-            matrix.update(labels, prediction)
-            if number in chosen:
-                pictures.append((pixels[0].transpose(1, 2, 0), labels[0], prediction[0]))
-            if after_each:
-                after_each()
+        with self._in_memory("in the validation, which sees crops whole", "cut smaller ones: crop_size, tile_size"):
+            for number, (pixels, labels, prediction) in enumerate(crops):
+                matrix.update(labels, prediction)
+                if number in chosen:
+                    pictures.append((pixels[0].transpose(1, 2, 0), labels[0], prediction[0]))
+                if after_each:
+                    after_each()
         matrix.counts = self.team.total_counts(matrix.counts, self.device)
         # Losses of float32 times pixels, added up in float64: however the crops are shared out, the same six digits.
         total = self.team.total(torch.tensor(math.fsum(losses), device=self.device, dtype=torch.float64)).item()

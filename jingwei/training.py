@@ -18,8 +18,8 @@ import torch
 from jingwei import journal
 from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.datasets import training_loader, validation_loader
-from jingwei.devices import find_device
-from jingwei.distributed import Team, in_team, local_rank, team
+from jingwei.devices import find_device, gpu_count
+from jingwei.distributed import Team, in_team, local_rank, local_size, team
 from jingwei.errors import CheckpointError, SettingError, TrainingError
 from jingwei.experiments import OTHER_CROPS, TrainingData, read_training_data
 from jingwei.interrupts import Interrupted, Interrupts
@@ -97,6 +97,7 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
         run.check_team()
         if run.has_ended():
             return keeping.folder
+        run.say_what_counts()
         run.write_settings()
         with run.journal():
             while run.place.epoch < recipe.epochs and not run.stops_early():
@@ -108,9 +109,16 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
 
 
 def _own_device(name: str) -> torch.device:
-    """The device of this process: under torchrun each has the GPU of its own number."""
+    """The device of this process: under torchrun each has the GPU of its own number. SettingError for too few."""
     device = find_device(name)
-    return torch.device("cuda", local_rank()) if device == torch.device("cuda") and in_team() else device
+    if device.type != "cuda" or not in_team():
+        return device
+    if device.index is not None:
+        raise SettingError(f"--device {name}", "is one GPU, but several processes were started", "take auto or cuda")
+    if local_rank() >= gpu_count():
+        problem = f"{local_size()} processes were started here, but there are {gpu_count()} GPUs"
+        raise SettingError("torchrun", problem, f"take --nproc_per_node {gpu_count()}, or --device cpu")
+    return torch.device("cuda", local_rank())
 
 
 def _with_steps(recipe: Recipe, data: TrainingData) -> Recipe:
@@ -119,7 +127,8 @@ def _with_steps(recipe: Recipe, data: TrainingData) -> Recipe:
         return recipe
     # Smaller windows come in larger batches, so every step sees about as many pixels.
     step = recipe.accumulate * recipe.batch_size * max(recipe.crop_sizes) ** 2
-    pixels = sum(crop.valid for crop in data.training)
+    # A window of a scale shows so many more pixels of the crops, or so many fewer; scales are drawn by their logarithm.
+    pixels = sum(crop.valid for crop in data.training) * recipe.min_scale * recipe.max_scale
     return replace(recipe, steps_per_epoch=max(1, round(pixels / step)))
 
 
@@ -230,7 +239,8 @@ class _Run:
         if kept and self._is_comparable(kept):
             self.kept_score = self._score(kept.scores)
         if kept and self._is_comparable(kept) and self._is_comparable(checkpoint):
-            self.best = _Best(state["best_score"], state["best_epoch"])
+            # The lower: where the run goes on in another folder, its best lies in the old one.
+            self.best = _Best(min(state["best_score"], self.kept_score), state["best_epoch"])
         else:
             self.best = _Best(epoch=self.place.epoch - 1)  # another experiment's best, or one in other terms
 
@@ -243,7 +253,7 @@ class _Run:
     def has_ended(self) -> bool:
         """Whether no epoch and no average is left to do; says so, and all files stay as they are."""
         done = self.place.epoch
-        if done < self.recipe.epochs or self.place.step or (self.recipe.average_cycles and not self._is_averaged()):
+        if done < self.recipe.epochs or (self.recipe.average_cycles and not self._is_averaged()):
             return False
         self._say(f"{self.last}: {done} epochs are trained already: more with --epochs and a larger number")
         return True
@@ -251,7 +261,8 @@ class _Run:
     def _is_averaged(self) -> bool:
         """Whether the average of the cycles' ends is made, of this very recipe."""
         path = self.keeping.file("swa")
-        return path.exists() and load_checkpoint(path).recipe == self.recipe.to_dict()
+        kept = load_checkpoint(path) if path.exists() else None
+        return kept is not None and kept.recipe == self.recipe.to_dict() and self.data.has_crops_of(kept)
 
     def write_settings(self) -> None:
         """Writes `recipe.json`, with the statistics that the network is fed by, and `config.json` of a config file."""
@@ -406,7 +417,19 @@ class _Run:
 
     @property
     def _by_validation(self) -> bool:
-        return self.recipe.monitor in SCORES and self.recipe.val_period > 0 and bool(self.data.validation)
+        return self.recipe.monitor in SCORES and self.recipe.val_period > 0 and self._tells_of_epochs()
+
+    def _tells_of_epochs(self) -> bool:
+        """Whether the validation holds what the monitored score is about: without, the first false alarm would win."""
+        labelled = {i for crop in self.data.validation for i, count in enumerate(crop.pixels) if count}
+        if self.recipe.monitor == "miou":
+            return not labelled.isdisjoint(self.data.legend.foreground)
+        return len(labelled) >= (2 if self.recipe.monitor == "kappa" else 1)
+
+    def say_what_counts(self) -> None:
+        """Says where no validation can tell which epoch is the best."""
+        if self.recipe.monitor in SCORES and self.recipe.val_period and not self._by_validation:
+            self._say(f"no validation pixels that {self.recipe.monitor} is about: the last epoch counts as the best")
 
     def _score(self, judged: dict) -> float:
         """What the recipe monitors, the higher the better, of an epoch's validation scores and its training loss."""

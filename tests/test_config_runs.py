@@ -149,6 +149,22 @@ def test_what_comes_after_a_training_can_be_pasted(place, capfd):
     assert pictures == ["1_gt.png", "2_gt.png"]  # those of the validation
 
 
+@pytest.mark.parametrize(
+    ("folders", "expected"),
+    [
+        (["train/img", "valid/img"], "valid/img"),
+        (["train/images", "validation/images"], "validation/images"),
+        (["train", "val"], "val"),
+        (["train/img", "valid/img", "test"], "test"),
+        ([], ""),
+    ],
+)
+def test_what_is_predicted_first_is_what_was_not_trained_on(tmp_path, folders, expected):
+    for folder in folders:
+        (tmp_path / folder).mkdir(parents=True)
+    assert command_line._to_predict(tmp_path) == tmp_path / expected
+
+
 def test_momentum_and_both_learning_rates_are_logged(whole):
     folder = only_folder(whole / "saved" / "tiny")
     recipe = config_from_dict(TINY).recipe
@@ -340,12 +356,17 @@ def test_a_radar_run_keeps_in_its_checkpoint_how_radar_is_read(place):
     assert all(20 < low < high < 70 for low, high in zip(settings.low, settings.high, strict=True))
 
 
-def test_base_size_goes_by_all_pictures_of_the_data(place):
-    (place / "sized.json").write_text(json.dumps(changed(TINY, train_loader__args__base_size=160, trainer__epochs=1)))
+def test_base_size_goes_by_all_pictures_of_the_data(place, capfd):
+    larger = np.full((160, 60, 3), 90, np.uint8)  # by its longer side; the median of 80, 80, 80, 160, 160, 160 is 120
+    for side, number in (("train", 1), ("train", 2), ("valid", 1)):
+        write_png(place / "samples" / side / "img" / f"{number}.png", larger)
+        write_png(place / "samples" / side / "lbl" / f"{number}_gt.png", painted(np.ones((160, 60), np.uint8), GF2))
+    content = changed(TINY, train_loader__args__base_size=240, trainer__epochs=1, train_loader__args__scale=[0.6, 2])
+    (place / "sized.json").write_text(json.dumps(content))
     assert train_py("-c", "sized.json") == 0
+    assert "windows are seen at scales of 1.2 to 4, but pictures are" in capfd.readouterr().out
     recipe = load_checkpoint(only_folder(place / "saved" / "tiny") / "best.pth").recipe
-    plain = config_from_dict(TINY).recipe
-    assert (recipe["min_scale"], recipe["max_scale"]) == (plain.min_scale * 2, plain.max_scale * 2)
+    assert (recipe["min_scale"], recipe["max_scale"]) == (1.2, 4.0)
 
 
 def test_without_validation_all_pictures_are_trained_on(place):

@@ -90,6 +90,13 @@ def test_two_processes_have_the_loss_curve_of_one(both):
     assert one[0]["loss"] != one[1]["loss"]
 
 
+def test_a_team_whose_run_has_ended_says_so_and_leaves(cut, both):
+    command = [*TRAINING, "--exp", "by2", "--data_dir", cut]
+    done = torchrun(2, *command, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 epochs are trained already") == 1
+
+
 def test_two_processes_end_with_the_weights_of_one(both):
     one, two = (load_checkpoint(both[n] / "last.pt").weights for n in (1, 2))
     assert one.keys() == two.keys()

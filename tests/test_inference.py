@@ -375,7 +375,7 @@ def test_an_annotation_by_somebody_else_is_left_alone(tmp_path, optical, call):
     write_optical(source / "1.tif", fields(40, 50, 9))
     target.mkdir()
     theirs = "<annotation><filename>1.tif</filename><object><name>ship</name></object></annotation>"
-    for content in (theirs, "no XML", ""):
+    for content in (theirs, "no XML", "", '<?xml version="1.0" encoding="GBK"?><annotation/>'):
         (target / "1.xml").write_text(content)
         status, _, err = call("inference.py", source, target, "--checkpoint", optical[0])
         assert (status, err.count("\n")) == (2, 1)
@@ -397,6 +397,9 @@ def test_id_masks_of_other_settings_do_not_stay(tmp_path, optical):
     assert not mask.exists()
     write_png(mask, np.zeros((40, 50), np.uint8))  # somebody's own
     infer(replace(order, ids=False))
+    assert mask.exists()
+    mask.write_text("version https://git-lfs.github.com/spec/v1")  # and one that is not here yet
+    infer(replace(order, ids=False, settings=replace(SMALL, tta="d4")))
     assert mask.exists()
 
 

@@ -13,6 +13,7 @@ from config_files import TINY, rows_of
 from jingwei import journal, training
 from jingwei.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.configs import config_from_dict
+from jingwei.crops import VALIDATION, read_crops, write_crops
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.errors import SettingError
 from jingwei.interrupts import Interrupted
@@ -290,6 +291,32 @@ def test_no_events_are_written_where_none_are_wanted(project, tmp_path, scripted
     folder = training.run(project, replace(QUICK, epochs=1), keeping, HERE)
     assert not (tmp_path / "events").exists()
     assert not list(folder.glob("events*"))
+
+
+@pytest.mark.parametrize(("monitor", "classes"), [("miou", (0,)), ("kappa", (2,)), ("fwiou", ())])
+def test_a_validation_without_what_is_monitored_chooses_no_epoch(project, tmp_path, scripted, capfd, monitor, classes):
+    """Else the first false alarm would beat all epochs without one."""
+    crops = read_crops(project.crops)
+    kept = [
+        replace(c, pixels=tuple(9 * (i in classes) for i in range(5))) if c.split == VALIDATION else c for c in crops
+    ]
+    write_crops(project.crops, kept)
+    scripted([0.9, 0.1, 0.5])
+    recipe = replace(QUICK, epochs=3, monitor=monitor, early_stop=1)
+    folder = training.run(project, recipe, Keeping(tmp_path / "run", ".pth", tensorboard=False), HERE)
+    assert epoch_of(folder / "best.pth") == 3
+    assert f"no validation pixels that {monitor} is about: the last epoch counts" in capfd.readouterr().out
+
+
+def test_a_run_that_goes_on_in_another_folder_keeps_what_is_better_than_that_folders_best(project, tmp_path, scripted):
+    scripted([0.9, 0.8])
+    one = training.run(project, replace(QUICK, epochs=2), Keeping(tmp_path / "one"), HERE)
+    scripted([0.2])
+    two = training.run(project, replace(QUICK, epochs=1), Keeping(tmp_path / "two"), HERE)
+    scripted([0.5])
+    resumed = replace(HERE, resume=one / "last.pt")
+    training.run(project, replace(QUICK, epochs=3), Keeping(tmp_path / "two"), resumed)
+    assert epoch_of(two / "best.pt") == 3
 
 
 def test_a_run_that_is_asked_to_stop_says_how_to_go_on(project, tmp_path, scripted, monkeypatch):

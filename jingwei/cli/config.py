@@ -12,6 +12,8 @@ from pathlib import Path
 
 from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_legend, tell_missing
 from jingwei.errors import CheckpointError, SettingError
+from jingwei.folders import IMAGE_FOLDERS
+from jingwei.recipes import Recipe
 
 # Flags that change a key of the file for this run: flag -> (key, type).
 CHANGES = {
@@ -46,7 +48,8 @@ def train_from_config() -> str | None:
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
     from jingwei import configs, distributed, experiments, training
-    from jingwei.devices import find_device
+    from jingwei.checkpoints import load_checkpoint
+    from jingwei.devices import find_device, find_precision
     from jingwei.outputs import only_run
     from jingwei.preparing import picture_sides, prepare_training
 
@@ -57,12 +60,17 @@ def train_from_config() -> str | None:
         if path and not path.is_file():
             raise CheckpointError(path, "no such file", remedy)
     config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
+    device = _device(getattr(args, "device", None), config.n_gpu)
+    # What is wrong with these is told before the data is looked through; the training finds them by itself.
+    find_precision(config.recipe.precision, find_device(device))
+    if resume:
+        load_checkpoint(resume)
     if distributed.leads():
         tell_legend(config.data.legend, config.legend)
     if config.base_size:
         config = config.fitted(picture_sides(config.data))
-    device = _device(getattr(args, "device", None), config.n_gpu)
-    find_device(device)  # here too, before the data is looked through
+        if distributed.leads():
+            _tell_scales(config.recipe)
     workers = min(8, max(1, cores() - 1)) if config.workers is None else config.workers
     # Processes of a team, and runs on the same data, take turns: the first prepares it, the others find it done.
     with only_run(config.cache.with_name(f"{config.cache.name}.turn"), wait=True):
@@ -91,8 +99,18 @@ def train_from_config() -> str | None:
 
 def _to_predict(root: Path) -> Path:
     """The samples of a data set to look at after the training: those to test on, else those of the validation."""
-    places = (root / "test", *(root / side / "img" for side in ("valid", "val")))
+    from jingwei.preparing import VALID_FOLDERS
+
+    validation = [root / side for side in VALID_FOLDERS]
+    places = (root / "test", *(place / name for place in validation for name in IMAGE_FOLDERS), *validation)
     return next((place for place in places if place.is_dir()), root)
+
+
+def _tell_scales(recipe: Recipe) -> None:
+    """Says where windows are seen at other scales than pictures are scored and predicted at."""
+    if not recipe.min_scale <= 1 <= recipe.max_scale:
+        scales = f"{recipe.min_scale:.3g} to {recipe.max_scale:.3g}"
+        print(f"windows are seen at scales of {scales}, but pictures are scored and predicted as they are")
 
 
 class _Parser(Parser):
@@ -134,7 +152,7 @@ def _device(chosen: str | None, wanted: int) -> str:
     if chosen is not None and not re.fullmatch(r"\d+(,\d+)*", chosen):
         return chosen
     if in_team():  # torchrun gives each process its GPU
-        return "auto"
+        return "cpu" if chosen is None and wanted == 0 else "auto"
     if not there:
         if chosen or wanted > 1:
             print("no GPU here: training on the CPU")

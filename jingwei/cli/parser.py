@@ -194,7 +194,7 @@ def tell_missing(crops: Iterable[Crop], legend: Legend, validated: bool = True) 
         print(f"no training pixel of: {', '.join(missing)}")
     unjudged = unlabelled(crops, legend.names, VALIDATION)
     if validated and len(unjudged) == len(legend):
-        print("no validation: no pixel is left for it, so the last epoch will count as the best")
+        print("no validation: no pixel is left for it")
     elif validated and set(unjudged) - set(missing):
         print(f"no validation pixel of: {', '.join(unjudged)}")
 

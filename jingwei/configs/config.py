@@ -60,12 +60,12 @@ class Config:
         factor = self.base_size / statistics.median(sides)
         scales = {name: getattr(self.recipe, name) * factor for name in ("min_scale", "max_scale")}
         recipe = replace(self.recipe, **scales)
-        tile = self.tile_size or min(tile_side(recipe), max(sides))
-        if tile > MOST_CROP:
+        tile = min(tile_side(recipe), max(sides))
+        if tile > MOST_CROP and not self.tile_size:
             problem = f"is {self.base_size}: windows would show {tile} px of a picture, too many for memory"
             remedy = f"{MOST_CROP} px are the most: take a larger one"
             raise SettingError("train_loader.args.base_size", problem, remedy)
-        return replace(self, recipe=recipe, data=replace(self.data, crop_size=tile))
+        return replace(self, recipe=recipe, data=replace(self.data, crop_size=self.tile_size or tile))
 
     def check_bands(self, bands: int) -> None:
         """SettingError where the pictures have another number of bands than the file asks for."""
@@ -107,10 +107,15 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
 
 def config_from_dict(content, where="config") -> Config:
     """A config from its JSON content. One SettingError names all that is wrong with it."""
+    from jingwei.losses import build_loss  # here, because -h needs no torch
+
     reading = Reading()
     file = reading.section(ConfigFile, content)
     recipe = recipe_of(file, reading)
     data = data_of(file, recipe, reading)
+    if data is not None:
+        with reading.noting("recipe.class_weights"):
+            build_loss(recipe, (1,) * len(data.legend))
     if reading.problems:
         count = len(reading.problems)
         problem = f"{count} problems: {'; '.join(reading.problems)}" if count > 1 else reading.problems[0]

@@ -22,7 +22,7 @@ from jingwei.configs.sections import (
 )
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.preparing import SPLITS, TRAIN_FOLDERS, FolderData
-from jingwei.recipes import SCORES, Recipe, in_words, is_of
+from jingwei.recipes import MOST_CROP, SCORES, Recipe, in_words, is_of
 from jingwei.sar import SarSettings
 
 TILE = 1024  # px: from tiles of that side, windows of 512 px can be taken at half their scale
@@ -105,6 +105,11 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
     if not 0 <= args.val_fraction < 1:
         reading.problems.append(f"{where}.val_fraction is {args.val_fraction}, not from 0 to below 1")
     reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
+    if args.tile_size > MOST_CROP:
+        reading.problems.append(f"{where}.tile_size is {args.tile_size}, above {MOST_CROP} px: too much for memory")
+    elif not args.tile_size and not args.base_size and max(recipe.crop_sizes) <= MOST_CROP < tile_side(recipe):
+        shown = f"windows of {max(recipe.crop_sizes)} px show {tile_side(recipe)} px of a picture"
+        reading.problems.append(f"{where}.scale begins at {recipe.min_scale}: {shown}, above {MOST_CROP}")
     root = _root(reading, args.data_dir, validation.args.data_dir)
     legend = _legend(reading, legend_source(loader, root), kind, root)
     sar = _sar(reading, args.sar, kind)

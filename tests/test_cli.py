@@ -592,6 +592,17 @@ def test_a_checkpoint_of_other_bands_is_refused(call, data, script):
     assert contents(data / "test") == before
 
 
+def test_checkpoints_of_one_name_are_refused(call, data, tmp_path):
+    """Else the map of the last would be there alone."""
+    source = next(data.glob("model/*/*/best.pt"))
+    twins = [tmp_path / folder / "mine.pt" for folder in "ab"]
+    for twin in twins:
+        twin.parent.mkdir()
+        shutil.copyfile(source, twin)
+    outcome = call("predict.py", "--data_dir", data, "--checkpoint", *twins)
+    assert_one_line(outcome, str(twins[1]), str(twins[0]), "copy one under another name")
+
+
 @pytest.mark.parametrize("way", [["--exp", "cross_entropy/first"], ["--checkpoint", "{}"], []], ids=str)
 def test_a_checkpoint_with_code_is_not_opened(call, data, way):
     victim = data / "touched"

@@ -99,7 +99,13 @@ def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[st
     from jingwei.experiments import find_experiment, known_experiments
 
     if "checkpoint" in args:
-        return {_map_name(path): path for path in map(Path, args.checkpoint)}
+        named: dict[str, Path] = {}
+        for path in map(Path, args.checkpoint):
+            twin = named.setdefault(_map_name(path), path)
+            if twin != path:
+                problem = f"would give its map the name of that of {twin}: {_map_name(path)}"
+                raise InputError(path, problem, "copy one under another name")
+        return named
     wanted = args.exp if "exp" in args else known_experiments(workspace)
     if not wanted:
         raise InputError(workspace.models, "no trained experiment there", "run train.py --train --exp NAME first")

@@ -4,11 +4,13 @@
     4_HH.tiff  4_HV.tiff  4_VH.tiff  4_VV.tiff     radar, four files each
     1_gt.png  4_label.png                          masks beside them; or in a folder `lbl`, where `1.png` does as well
 
-Suffixes may be in capitals. Samples may lie in subfolders of one level (test_A/, test_B/), and their masks in those of
-the same names in `lbl`: `lbl/test_A/1.png`.
+Suffixes may be in capitals. A mask of just the same name goes before one whose letters are of another case. Samples may
+lie in subfolders of one level (test_A/, test_B/), and their masks in those of the same names in `lbl`:
+`lbl/test_A/1.png`.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +87,18 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
         else:
             by_id.setdefault(path.stem, []).append(path)
 
-    def label_of(name: str) -> Path | None:
-        candidates = (stems.get((name + end).lower()) for stems, ends in masks for end in ends)
-        return next((path for path in candidates if path is not None), None)
+    names = sorted({*by_id, *quadruples}, key=lambda name: (natural_order(name), name))
+    spellings = Counter(name.lower() for name in names)
 
-    for name in sorted({*by_id, *quadruples}, key=lambda name: (natural_order(name), name)):
+    def label_of(name: str) -> Path | None:
+        alike = [stems.get((name + end).lower(), []) for stems, ends in masks for end in ends]
+        exact = next((path for paths in alike for path in paths if path.stem.startswith(name)), None)
+        if exact or spellings[name.lower()] > 1:
+            return exact
+        # On systems whose names have no case, people write A0.tif and a0_gt.png: no other mask may be meant.
+        return next((paths[0] for paths in alike if len({path.stem for path in paths}) == 1), None)
+
+    for name in names:
         paths, members = by_id.get(name, []), quadruples.get(name, {})
         try:
             _check_alone(name, paths, members)
@@ -104,8 +113,12 @@ def _rasters(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
 
 
-def _by_stem(paths: list[Path]) -> dict[str, Path]:
-    return {path.stem.lower(): path for path in reversed(paths)}
+def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:
+    """The files of each name, whatever its case."""
+    stems: dict[str, list[Path]] = {}
+    for path in paths:
+        stems.setdefault(path.stem.lower(), []).append(path)
+    return stems
 
 
 def _check_alone(name: str, paths: list[Path], members: dict[str, list[Path]]) -> None:

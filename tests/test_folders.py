@@ -100,6 +100,21 @@ def test_masks_lie_in_a_folder_of_their_own(names, label, tmp_path):
     assert found(tmp_path) == expected  # and are no samples themselves
 
 
+@pytest.mark.parametrize("place", ["lbl", "img"])
+def test_pictures_whose_names_differ_in_case_have_the_masks_of_their_own_names(place, tmp_path):
+    end = "_gt.png" if place == "img" else ".png"
+    touch(tmp_path / "img", "A0.tif", "a0.tif", "B1.tif", "C2.tif", "c2.tif")
+    touch(tmp_path / place, *(f"{name}{end}" for name in ("A0", "a0", "b1", "c2")))
+    labels = {s.id: s.label and s.label.name for s in found(tmp_path / "img")}
+    assert labels == {"A0": f"A0{end}", "a0": f"a0{end}", "B1": f"b1{end}", "C2": None, "c2": f"c2{end}"}
+
+
+def test_of_two_masks_in_another_case_than_the_picture_none_is_taken(tmp_path):
+    touch(tmp_path / "img", "Ab.tif")
+    touch(tmp_path / "lbl", "AB.png", "ab.png")
+    assert [s.label for s in found(tmp_path)] == [None]
+
+
 def test_masks_of_quadruples_go_by_their_number(tmp_path):
     quadruple(tmp_path / "img", "3")
     touch(tmp_path / "lbl", "3_gt.png", "3_HH_gt.png")

@@ -57,6 +57,7 @@ class SceneState:
     stored: int  # bytes of its files
     valid: int  # pixels
     counts: np.ndarray | None
+    in_db: bool = False  # radar with values below 0
 
     @property
     def px(self) -> int:
@@ -92,7 +93,7 @@ class _Entry:
     use: str
 
 
-def examine(folder: Path, legend: Legend | None = None, sar: SarSettings | None = None) -> Checkup:
+def examine(folder: Path, legend: Legend | None = None) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
     Without a legend: the folder's `legend.json`, else the contest's own.
@@ -112,7 +113,7 @@ def examine(folder: Path, legend: Legend | None = None, sar: SarSettings | None 
     with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:
         for entry in entries:
             try:
-                state, found = _look(entry, legend, sar or SarSettings(), layout)
+                state, found = _look(entry, legend, layout)
             except InputError as error:
                 checkup.findings.append(Finding(*error.args))
             else:
@@ -178,10 +179,19 @@ def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
     return find_legend("gf3" if entries and entries[0].sample.is_sar else "gf2")
 
 
-def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple[SceneState, list[Finding]]:
+def _as_they_are(sample: Sample) -> SarSettings | None:
+    """Settings that take radar values as the files have them: what these are, only a config says."""
+    if not sample.is_sar:
+        return None
+    with raster.Raster(sample.images[0]) as image:
+        return SarSettings("amplitude" if image.dtype.kind == "c" else "db")
+
+
+def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[Finding]]:
     """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
     sample, findings, valid_px, counts = entry.sample, [], 0, None
-    with open_sample(sample, sar if sample.is_sar else None) as image:
+    sar, in_db = _as_they_are(sample), False
+    with open_sample(sample, sar) as image:
         open_label: Callable = raster.open_labels if layout == CONTEST else Mask
         if sample.label:
             with open_label(sample.label, legend) as label:
@@ -190,8 +200,9 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
                     findings += _misplaced(image, label)
                 counts, strange = np.zeros(256, np.int64), np.zeros(256, np.int64)
                 for first, end in strips(image.height, raster.TILE):
-                    _, valid = image.read_rows(first, end)
+                    pixels, valid = image.read_rows(first, end)
                     valid_px += int(np.count_nonzero(valid))
+                    in_db |= _has_negatives(pixels, sar)
                     labels = label.read_label_rows(first, end)
                     strange += histogram(labels)
                     counts += histogram(np.where(valid, labels, np.uint8(NODATA)))
@@ -199,7 +210,9 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
                     label.refuse_unknown()
         else:
             for first, end in strips(image.height, raster.TILE):
-                valid_px += int(np.count_nonzero(image.read_rows(first, end)[1]))
+                pixels, valid = image.read_rows(first, end)
+                valid_px += int(np.count_nonzero(valid))
+                in_db |= _has_negatives(pixels, sar)
         if not sample.is_sar:
             findings += _data_as_alpha(image)
         crs = getattr(image, "crs", None)
@@ -213,6 +226,7 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
             sum(path.stat().st_size for path in sample.images),
             valid_px,
             None if counts is None else counts[: len(legend)],
+            in_db,
         )
     if not valid_px:
         raise InputError(sample.images[0], "has no valid pixel: all are transparent or nodata", "export it again")
@@ -228,6 +242,11 @@ def _look(entry: _Entry, legend: Legend, sar: SarSettings, layout: str) -> tuple
         missing = f"{sample.id}_label.png" if layout == CONTEST else f"{sample.id}_gt.png"
         findings.append(Finding(sample.images[0], f"has no label {missing}", "put it beside the scene"))
     return state, findings
+
+
+def _has_negatives(pixels: np.ndarray, sar: SarSettings | None) -> bool:
+    """Whether radar values are decibels for sure. Where there is no data, they are 0."""
+    return sar is not None and sar.values == "db" and bool((pixels < 0).any())
 
 
 def _data_as_alpha(image: raster.Raster) -> list[Finding]:
@@ -299,6 +318,11 @@ def _about_uses(checkup: Checkup, folder: Path) -> list[Finding]:
     """What training or prediction would miss."""
     uses = {scene.use for scene in checkup.scenes}
     findings = []
+    in_db = [scene.path.name for scene in checkup.scenes if scene.in_db]
+    if in_db:
+        problem = f"{in_db[0]} and {len(in_db) - 1} more samples have" if len(in_db) > 1 else f"{in_db[0]} has"
+        remedy = 'say so in the config: "sar": {"values": "db"}'
+        findings.append(Finding(folder, f"{problem} values below 0, as decibels have", remedy, grave=False))
     if checkup.scenes and not any(scene.counts is not None for scene in checkup.scenes):
         findings.append(Finding(folder, "no scene has a label", "to train, add labels; to predict, go on", grave=False))
     if checkup.layout == CONTEST:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from jingwei import raster
-from jingwei.errors import SettingError
+from jingwei.errors import InputError, SettingError
 from jingwei.grid import strips
 from jingwei.speckle import refined_lee
 
@@ -77,7 +77,8 @@ def to_db(values: np.ndarray, kind: str) -> np.ndarray:
 class SarReader:
     """The four files of a sample, read as one scene of float32 decibels: filtered and clipped as the settings say.
 
-    Reads like a `raster.Raster`: rows from the top, any number at a time, with the same result for any.
+    Reads like a `raster.Raster`: rows from the top, any number at a time, with the same result for any. Raises
+    InputError for values that can't be what the settings say.
     """
 
     bands, dtype = len(CHANNELS), np.dtype(np.float32)
@@ -152,7 +153,21 @@ class SarReader:
         read = [file.read_rows(first, end) for file in self._files]
         planes = [pixels[0] for pixels, _ in read]
         valid = np.logical_and.reduce([valid & np.isfinite(pixels[0]) for pixels, valid in read])
-        return planes, valid & (planes[0] != 0)
+        valid &= planes[0] != 0
+        if self._settings.values != "db":
+            self._refuse_negative(planes, valid)
+        return planes, valid
+
+    def _refuse_negative(self, planes: list[np.ndarray], valid: np.ndarray) -> None:
+        """Raises InputError where a valid value is below 0. Complex ones have lengths, which never are."""
+        for file, plane in zip(self._files, planes, strict=True):
+            if plane.dtype.kind == "c":
+                continue
+            least = plane.min(where=valid, initial=0)
+            if least < 0:
+                problem = f"has values below 0 ({least:g}), as no {self._settings.values} has, but decibels have"
+                remedy = 'decibels are read with "sar": {"values": "db"}; a network takes what it was trained on'
+                raise InputError(file.path, problem, remedy)
 
     def strips(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """The whole scene, top to bottom: (first row, decibels_CHW, valid_HW)."""

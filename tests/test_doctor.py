@@ -12,8 +12,10 @@ from rasterio.transform import from_origin
 from jingwei.checkup import CONTEST, FOLDERS, examine
 from jingwei.cli import doctor_command
 from jingwei.errors import InputError
-from jingwei.legend import GF2, JINGWEI, NODATA
+from jingwei.legend import GF2, GF3, JINGWEI, NODATA
 from jingwei.png import write_png
+from jingwei.raster import write_crop
+from jingwei.sar import CHANNELS
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 TRAIN = "jingwei_round1_train_20190619"
@@ -88,6 +90,22 @@ def test_masks_in_subfolders_are_found_and_those_of_no_picture_told(tmp_path):
     assert [scene.counts.sum() for scene in found.scenes] == [81, 81]
     lonely = [finding.where for finding in found.findings if "is a mask without a picture" in finding.problem]
     assert lonely == [tmp_path / "train" / "lbl" / name / "2.png" for name in ("c1", "c2")]
+
+
+@pytest.mark.parametrize(("values", "told"), [(-12.5, True), (12.5, False), (-12.5j, False)])
+def test_radar_in_decibels_is_a_warning_since_configs_have_to_say_so(values, told, tmp_path):
+    for number in (1, 2):
+        for channel in CHANNELS:
+            pixels = np.full((1, 9, 9), values, np.complex64 if isinstance(values, complex) else np.float32)
+            write_crop(tmp_path / "train" / "img" / f"{number}_{channel}.tiff", pixels)
+        write_png(tmp_path / "train" / "lbl" / f"{number}.png", np.arange(81, dtype=np.uint8).reshape(9, 9) % len(GF3))
+    found = examine(tmp_path)
+    said = [str(finding) for finding in found.findings if "below 0" in finding.problem]
+    line = (
+        f'{tmp_path}: 1_HH.tiff and 1 more samples have values below 0, as decibels have: say so in the config: "sar"'
+    )
+    assert [text.startswith(line) for text in said] == [True] * told
+    assert found.ready
 
 
 def test_pictures_without_a_side_are_seen_beside_a_test_folder(tmp_path):

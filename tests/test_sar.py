@@ -255,6 +255,30 @@ def test_rows_are_the_same_across_the_portions_that_they_are_worked_on_in(height
         np.testing.assert_array_equal(found, to_db(filtered, "intensity"))
 
 
+@pytest.mark.parametrize("kind", ["amplitude", "intensity"])
+@pytest.mark.parametrize("channel", [0, 3])
+def test_values_below_0_are_decibels_and_nothing_else(channel, kind, tmp_path):
+    planes = np.full((4, 9, 9), 5, np.float32)
+    planes[channel, 7, 7] = -3.5
+    paths = quadruple(tmp_path, planes)
+    with pytest.raises(InputError) as refused:
+        whole(paths, SarSettings(kind))
+    assert str(refused.value) == (
+        f"{paths[channel]}: has values below 0 (-3.5), as no {kind} has, but decibels have: "
+        'decibels are read with "sar": {"values": "db"}; a network takes what it was trained on'
+    )
+    assert whole(paths, SarSettings("db"))[0].min() == -3.5
+
+
+def test_values_below_0_are_no_matter_where_there_is_no_data_nor_in_complex_files(tmp_path):
+    planes = np.full((4, 9, 9), 5, np.float32)
+    planes[2, :3] = -9
+    planes[0, :3] = 0
+    _, valid = whole(quadruple(tmp_path, planes), SarSettings())
+    assert np.count_nonzero(valid) == 54
+    assert whole(quadruple(tmp_path, -planes.astype(np.complex64)), SarSettings())[1].any()
+
+
 def test_files_of_different_sizes_are_refused(tmp_path):
     paths = quadruple(tmp_path, echoes(9, 9))
     quadruple(tmp_path, echoes(9, 8), name="2")

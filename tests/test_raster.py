@@ -54,7 +54,7 @@ def write_tiff(path: Path, pixels: np.ndarray, mask: np.ndarray | None = None, i
 
 
 def whole(path) -> tuple[np.ndarray, np.ndarray]:
-    with Raster(path) as scene:
+    with raster.open_image(path) as scene:
         return scene.read(Window(0, 0, *scene.shape))
 
 
@@ -182,6 +182,26 @@ def _png_four_bits(path):
     return path / "bits.png", pixels, np.ones((150, 70), bool)
 
 
+def _png_palette(path):
+    colors = np.array([(200, 10, 30), (0, 90, 7), (1, 2, 3), (250, 250, 250)], np.uint8)
+    indices = noise(1, 150, 70)[0] % 4
+    picture = Image.fromarray(indices, mode="P")
+    picture.putpalette(colors.reshape(-1).tolist())
+    picture.save(path / "palette.png", transparency=2, bits=8)
+    return path / "palette.png", colors[indices].transpose(2, 0, 1), indices != 2
+
+
+def _tiff_palette(path):
+    pixels = noise(1, 150, 70, "uint16")
+    with rasterio.open(
+        path / "palette.tif", "w", driver="GTiff", height=150, width=70, count=1, dtype="uint16"
+    ) as file:
+        file.write_colormap(1, {i: (i % 251, i // 256, 7, 255) for i in range(65536)})
+        file.write(pixels)
+    red, green = pixels[0] % 251, pixels[0] // 256
+    return path / "palette.tif", np.stack([red, green, np.full_like(red, 7)]).astype(np.uint8), np.ones((150, 70), bool)
+
+
 def _float_mask(path):
     pixels, valid = noise(2, 150, 70, "float32"), noise(1, 150, 70, seed=1)[0] < 128
     pixels[1, 7] = np.nan
@@ -209,6 +229,7 @@ def _vrt(path):
 
 KINDS = [
     _png_rgba, _png_grey, _png_grey_alpha, _png_mask_beside, _png_16_bit, _png_interlaced, _png_four_bits,
+    _png_palette, _tiff_palette,
     _png_one_colour_transparent, _integer_nodata, _negative_nodata, _float_nodata, _float_nan_nodata, _float_alpha,
     _internal_mask, _mask_beside, _float_mask, _many_bands, _jpeg2000, _vrt,
 ]  # fmt: skip
@@ -237,7 +258,7 @@ def test_every_kind_gives_its_pixels_type_and_validity(kind):
 
 def test_validity_is_the_same_without_pixels(kind):
     path, _, valid = kind
-    with Raster(path) as scene:
+    with raster.open_image(path) as scene:
         window = Window(13, 4, 90, 57)
         np.testing.assert_array_equal(scene.read_validity(window), valid[window.slices])
 
@@ -246,7 +267,7 @@ def test_validity_is_the_same_without_pixels(kind):
 @settings(max_examples=15)
 def test_rows_going_down_equal_the_whole_array_at_any_strip_heights_and_overlaps(kind, places):
     path, pixels, valid = kind
-    with Raster(path) as scene:
+    with raster.open_image(path) as scene:
         for first, height in sorted(places):
             end = min(150, first + height)
             rows, rows_valid = scene.read_rows(first, end)

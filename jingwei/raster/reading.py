@@ -24,7 +24,8 @@ class Raster:
 
     Validity: alpha 0 and a mask band's 0 are invalid. Where the file names a nodata value, an integer pixel is invalid
     when all bands have it (a dark red may well have blue 0), a float pixel when any band has it. NaN and infinity in
-    any band are invalid. `bands` counts image bands, alpha left out.
+    any band are invalid. `bands` counts image bands, alpha left out. Of an image with a palette (see `open_image`) they
+    are red, green and blue, uint8.
     """
 
     def __init__(self, path):
@@ -53,6 +54,7 @@ class Raster:
         unmasked = not self._has_mask and not self._alpha
         self._plain_labels = unmasked and self.dtype == np.uint8 and self.nodata in (None, NODATA)
         self._ids = None  # of labels whose legend has values: value -> class id, int16 of 256
+        self._colors = self._opaque = None  # of images with a palette: (3, values) uint8 and bool, by pixel value
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
 
     def __enter__(self):
@@ -93,6 +95,23 @@ class Raster:
         is_palette = self._dataset.colorinterp[0] == ColorInterp.palette
         return self._dataset.colormap(1) if is_palette else {}
 
+    def expand_palette(self) -> "Raster":
+        """From now on, gives the colours of a palette in place of its indices, which no network could learn from.
+
+        Greys that rise stay one band, and so does a file without a palette. Values that the palette lacks are invalid.
+        """
+        palette = self.palette if self.bands == 1 else {}
+        colors = [palette[i] for i in sorted(palette)]
+        if colors == sorted(colors) and all(red == green == blue and opaque for red, green, blue, opaque in colors):
+            return self
+        values = sorted(palette)
+        self._colors = np.zeros((3, max(256, np.iinfo(self.dtype).max + 1)), np.uint8)
+        self._colors[:, values] = np.array(colors, np.uint8)[:, :3].T
+        self._opaque = np.zeros(self._colors.shape[1], bool)
+        self._opaque[values] = [palette[i][3] > 0 and i != self.nodata for i in values]
+        self.bands, self.dtype, self.nodata = 3, np.dtype(np.uint8), None
+        return self
+
     def check_image(self) -> "Raster":
         """Raises InputError for a type that no stage can work on."""
         if self.dtype.name not in IMAGE_TYPES:
@@ -103,15 +122,17 @@ class Raster:
         """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
         numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
         planes = self._read(numbers, window)
-        pixels = planes[: self.bands]
+        pixels = planes[: len(self._band_numbers)]
         valid = self._validity(pixels, window)
         if self._alpha:
             valid &= planes[-1] != 0
+        if self._colors is not None:
+            return self._colors[:, pixels[0]], valid & self._opaque[pixels[0]]
         return pixels, valid
 
     def read_validity(self, window: Window) -> np.ndarray:
         """The validity of a window, bool HW, without its pixels where the file allows that."""
-        if np.issubdtype(self.dtype, np.floating) or self.nodata is not None:
+        if np.issubdtype(self.dtype, np.floating) or self.nodata is not None or self._colors is not None:
             return self.read(window)[1]
         if self._alpha:
             return self._read([self._alpha], window)[0] != 0
@@ -213,8 +234,11 @@ class Raster:
 
 
 def open_image(path) -> Raster:
-    """A scene to cut or to predict. Raises InputError for missing, unreadable and unsupported files."""
-    return Raster(path).check_image()
+    """A scene to cut or to predict; one with a palette as its colours.
+
+    Raises InputError for missing, unreadable and unsupported files.
+    """
+    return Raster(path).expand_palette().check_image()
 
 
 def open_labels(path, legend: Legend | None = None) -> Raster:

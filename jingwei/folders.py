@@ -114,9 +114,9 @@ def _rasters(folder: Path) -> list[Path]:
 
 
 def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:
-    """The files of each name, whatever its case."""
+    """The files of each name, whatever its case; JPEG, which no mask can be, last."""
     stems: dict[str, list[Path]] = {}
-    for path in paths:
+    for path in sorted(paths, key=lambda path: path.suffix.lower() in (".jpg", ".jpeg")):
         stems.setdefault(path.stem.lower(), []).append(path)
     return stems
 

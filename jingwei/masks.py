@@ -32,7 +32,7 @@ class Mask:
 
     def __init__(self, path: Path, legend: Legend):
         self.path, self.legend = Path(path), legend
-        self._raster = raster.Raster(path)
+        self._raster = raster.Raster(path).refuse_jpeg()
         self.height, self.width = self._raster.shape
         self.unknown: Counter[int] = Counter()
         self.at_255 = 0
@@ -120,8 +120,6 @@ class Mask:
         listed = unknown.most_common()
         if self._colored or self._by_palette:
             what, name = "colours", lambda key: f"#{key:06X}"
-            if self.path.suffix.lower() in (".jpg", ".jpeg"):
-                remedy = "JPEG changes colours: save masks as PNG"
         else:
             what, name = "values", str
             known = ", ".join(f"{c.mask_value} {c.name}" for c in self.legend.classes)

@@ -109,6 +109,12 @@ def test_pictures_whose_names_differ_in_case_have_the_masks_of_their_own_names(p
     assert labels == {"A0": f"A0{end}", "a0": f"a0{end}", "B1": f"b1{end}", "C2": None, "c2": f"c2{end}"}
 
 
+def test_a_mask_goes_before_a_jpeg_of_the_same_name(tmp_path):
+    touch(tmp_path / "img", "1.jpg", "2.jpg")
+    touch(tmp_path / "lbl", "1.jpg", "1.png", "2.JPG")
+    assert [s.label.name for s in found(tmp_path)] == ["1.png", "2.JPG"]
+
+
 def test_of_two_masks_in_another_case_than_the_picture_none_is_taken(tmp_path):
     touch(tmp_path / "img", "Ab.tif")
     touch(tmp_path / "lbl", "AB.png", "ab.png")

@@ -288,9 +288,11 @@ def test_a_mask_of_very_many_unknown_colours_is_told_in_one_line(tmp_path):
     assert " more: " in str(raised.value)
 
 
-def test_jpeg_masks_say_why_their_colours_are_wrong(labels, tmp_path):
-    cv2.imwrite(str(tmp_path / "1.jpg"), painted(labels, GF3)[..., ::-1])
-    with pytest.raises(InputError, match="JPEG changes colours: save masks as PNG"):
+@pytest.mark.parametrize("pixels", ["colours", "ids", "one id"])
+def test_jpeg_masks_are_refused_also_where_strays_would_pass_for_classes(pixels, labels, tmp_path):
+    labels = np.ones_like(labels) if pixels == "one id" else labels
+    cv2.imwrite(str(tmp_path / "1.jpg"), painted(labels, GF3)[..., ::-1] if pixels == "colours" else labels)
+    with pytest.raises(InputError, match="1.jpg: is a JPEG, which changes ids and colours: save masks as PNG"):
         count(tmp_path / "1.jpg", GF3)
 
 

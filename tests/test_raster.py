@@ -365,6 +365,12 @@ def test_coloured_labels_are_refused(bands, mode, tmp_path):
         raster.open_labels(tmp_path / "label.png")
 
 
+def test_labels_in_a_jpeg_are_refused(tmp_path):
+    Image.fromarray(np.ones((9, 9), np.uint8)).save(tmp_path / "label.jpg")
+    with pytest.raises(InputError, match="label.jpg: is a JPEG, which changes ids and colours: save masks as PNG"):
+        raster.open_labels(tmp_path / "label.jpg")
+
+
 def test_labels_of_floats_are_refused(tmp_path):
     path = write_tiff(tmp_path / "label.tif", noise(1, 9, 9, "float32"))
     with pytest.raises(InputError, match="holds float32 values"):

@@ -118,6 +118,13 @@ class Raster:
             raise InputError(self.path, f"pixels are {self.dtype}", f"convert them to {', '.join(IMAGE_TYPES)}")
         return self
 
+    def refuse_jpeg(self) -> "Raster":
+        """Raises InputError for a JPEG: of labels, some of its values would pass for other classes."""
+        if self._dataset.driver == "JPEG":
+            self._dataset.close()
+            raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
+        return self
+
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
         numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
@@ -246,7 +253,7 @@ def open_labels(path, legend: Legend | None = None) -> Raster:
 
     Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them.
     """
-    raster = Raster(path)
+    raster = Raster(path).refuse_jpeg()
     if raster.bands != 1:
         raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
     if not np.issubdtype(raster.dtype, np.integer):

@@ -22,6 +22,8 @@ from jingwei.workspace import SCENE_TYPES, natural_order
 
 IMAGE_FOLDERS = ("img", "images")
 LABEL_FOLDERS = ("lbl", "labels", "masks")
+# Pictures that are not read, and would be missed without a word: GDAL lacks a driver, or isn't sure to have it.
+OTHER_TYPES = (".webp", ".heic", ".heif", ".avif", ".jfif", ".j2k", ".ppm", ".pgm", ".tga", ".psd", ".dng", ".ecw")
 LABEL_ENDS = ("_gt", "_label", "_label_train")  # of the names of masks
 
 
@@ -74,6 +76,12 @@ def _label_folders(folder: Path, place: Path, labels: Path | None) -> list[Path]
 
 def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | InputError]:
     files = _rasters(place)
+    others = sorted(path for path in place.iterdir() if path.suffix.lower() in OTHER_TYPES)
+    if others:
+        more = f", nor are {len(others) - 1} more files" if len(others) > 1 else ""
+        yield InputError(
+            others[0], f"is no kind of file that is read here{more}", "save it as TIFF or PNG, or move it away"
+        )
     masks = [(path, ends) for where, ends in [(place, LABEL_ENDS), *((w, (*LABEL_ENDS, "")) for w in label_folders)]
              for path in [_by_stem(_rasters(where))]]  # fmt: skip
     by_id: dict[str, list[Path]] = {}

@@ -25,7 +25,7 @@ from jingwei import __version__, raster
 from jingwei.errors import InputError
 from jingwei.legend import Legend
 
-SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".jpg", ".jpeg")
+SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
 SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
 

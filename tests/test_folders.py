@@ -5,9 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
+from rasterio.io import MemoryFile
 
+from jingwei import raster
 from jingwei.errors import InputError
 from jingwei.folders import Sample, find_samples
+from jingwei.grid import Window
 from jingwei.png import write_png
 from jingwei.sar import CHANNELS
 
@@ -194,6 +198,31 @@ def test_two_files_that_would_be_one_sample_are_refused(tmp_path):
     assert [s.id for s in samples] == ["2"]
     assert [str(error).split(": ")[1] for error in broken] == ["sample 1", "sample 3", "sample 4"]
     assert all("rename one" in str(error) for error in broken)
+
+
+@pytest.mark.parametrize("suffix", [".bmp", ".gif", ".img"])
+def test_pictures_of_other_kinds_are_samples_and_masks_too(suffix, tmp_path):
+    (tmp_path / "lbl").mkdir()
+    driver = {".bmp": "BMP", ".gif": "GIF", ".img": "HFA"}[suffix]
+    pixels = np.arange(20, dtype=np.uint8).reshape(4, 5)
+    for path in (tmp_path / f"1{suffix}", tmp_path / "lbl" / f"1{suffix}"):
+        with MemoryFile() as memory:
+            with memory.open(driver="GTiff", height=4, width=5, count=1, dtype="uint8") as file:
+                file.write(pixels, 1)
+            with memory.open() as file:
+                rasterio.shutil.copy(file, path, driver=driver)
+    (sample,) = found(tmp_path)
+    with raster.Raster(sample.label) as mask:
+        np.testing.assert_array_equal(mask.read(Window(0, 0, 4, 5))[0][0], pixels)
+
+
+def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path):
+    touch(tmp_path, "1.tif", "2.webp", "3.HEIC")
+    touch(tmp_path / "lbl", "1.png", "1.webp")
+    samples, (error,) = find_samples(tmp_path)
+    assert [s.id for s in samples] == ["1"]
+    message = "is no kind of file that is read here, nor are 1 more files: save it as TIFF or PNG, or move it away"
+    assert str(error) == f"{tmp_path / '2.webp'}: {message}"
 
 
 def test_nothing_there_is_no_sample_and_no_folder_an_error(tmp_path):

@@ -6,7 +6,8 @@
 Writes data/gf_sample/optical/ and data/gf_sample/sar/, each with train/img, train/lbl, valid/img, valid/lbl, and test
 scenes in test/test_A and test/test_B with their labels in test/lbl. Optical scenes are N.tif (RGB, 8 bits); radar ones
 are N_HH.tiff, N_HV.tiff, N_VH.tiff, N_VV.tiff (amplitudes, 16 bits, zero: no data), those to test of mixed sizes.
-Labels are N_gt.png in the colours of the legends gf2 and gf3. Scenes that are there already are kept.
+Labels are N_gt.png in the colours of the legends gf2 and gf3. Scenes that are there already are kept, and those
+of an earlier run with other numbers of scenes deleted.
 """
 
 import argparse
@@ -89,9 +90,11 @@ def plan(scenes: int, size: int, seed: int, looks: int) -> Iterator[GfScene]:
 
 
 def make_samples(root: Path, scenes: list[GfScene]) -> None:
-    """Makes the scenes that `root` does not have yet. Raises OutputError among foreign scenes."""
+    """Makes the scenes that `root` does not have yet; deletes others that it made. OutputError among foreign scenes."""
     manifest, code = Manifest(root), landscape_digest()
     manifest.refuse_foreign_scenes("*/*/img/*", "*/*/lbl/*", "*/test/test_*/*")
+    # A number is to train in a large sample and to test in a small one: the same scene would be on both sides.
+    manifest.keep_only({name for scene in scenes for name in (*scene.images, scene.label)})
     for scene in tqdm(scenes, unit="scene", desc="draw", disable=None):
         names, settings = [*scene.images, scene.label], asdict(scene) | {"landscape": code}
         if not all(manifest.has(name, settings) for name in names):

@@ -87,6 +87,13 @@ class Manifest:
         entry, path = self._files.get(name), self.root / name
         return bool(entry) and entry["settings"] == settings and path.exists() and path.stat().st_size == entry["bytes"]
 
+    def keep_only(self, names: set[str]) -> None:
+        """Deletes our files of other names: a smaller sample must not mix with what is left of a larger one."""
+        for name in self._files.keys() - names:
+            (self.root / name).unlink(missing_ok=True)
+        self._files = {name: entry for name, entry in self._files.items() if name in names}
+        self._write()
+
     def begin(self, *names: str) -> None:
         """Claims files before they are written: one that a killed run leaves behind is still known as ours."""
         self._files |= {name: {"settings": None, "bytes": None} for name in names}

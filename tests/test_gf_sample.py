@@ -102,6 +102,15 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path, sam
         assert (tmp_path / "a" / name).read_bytes() != (tmp_path / "c" / name).read_bytes()
 
 
+def test_a_smaller_sample_leaves_no_scene_of_a_larger_one(tmp_path):
+    for folder, counts in (("a", ("4", "2")), ("b", ("2",))):
+        for count in counts:
+            assert make_gf_sample.main(["--data_dir", str(tmp_path / folder), "--scenes", count, "--size", "64"]) == 0
+        (tmp_path / folder / "notes.txt").touch()
+    one, other = ({p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*.*")} for f in ("a", "b"))
+    assert one == other
+
+
 def test_light_changes_from_scene_to_scene():
     brightness = [town_scene(0, number, 96)[0].mean() for number in range(12)]
     assert np.ptp(brightness) > 40

@@ -6,13 +6,13 @@
 
 Suffixes may be in capitals. A mask of just the same name goes before one whose letters are of another case. Samples may
 lie in subfolders of one level (test_A/, test_B/), and their masks in those of the same names in `lbl`:
-`lbl/test_A/1.png`.
+`lbl/test_A/1.png`; or `lbl/1.png`, where only one sample of all subfolders is called 1.
 """
 
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jingwei import raster
@@ -45,8 +45,8 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
     """The samples of a folder and its subfolders, in natural order, and a line for each that can't be used.
 
     Masks are looked for beside the samples, in `labels`, in a `lbl` beside them and, for samples in `img`, in `lbl`
-    beside that; for samples in a subfolder, in those folders' subfolders of the same name too. Raises InputError where
-    there is no such folder.
+    beside that; for samples in a subfolder, in those folders' subfolders of the same name too, and at last in these
+    folders themselves, where no other sample has their name. Raises InputError where there is no such folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -57,7 +57,19 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
     for place in [folder, *(path for path in subfolders if path.name.lower() not in LABEL_FOLDERS)]:
         for found in _samples_of(place, _label_folders(folder, place, labels)):
             (samples if isinstance(found, Sample) else broken).append(found)
-    return samples, broken
+    return _with_shared_masks(samples, _label_folders(folder, folder, None)), broken
+
+
+def _with_shared_masks(samples: list[Sample], label_folders: list[Path]) -> list[Sample]:
+    """Samples of subfolders with the masks of all that lie in one folder, where only one sample has such a name."""
+    masks = _masks_in(label_folders)
+    names = Counter(sample.id.lower() for sample in samples)
+    return [
+        replace(sample, label=_mask_of(sample.id, masks, alone=True))
+        if sample.label is None and names[sample.id.lower()] == 1
+        else sample
+        for sample in samples
+    ]
 
 
 def _label_folders(folder: Path, place: Path, labels: Path | None) -> list[Path]:
@@ -82,8 +94,7 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
         yield InputError(
             others[0], f"is no kind of file that is read here{more}", "save it as TIFF or PNG, or move it away"
         )
-    masks = [(path, ends) for where, ends in [(place, LABEL_ENDS), *((w, (*LABEL_ENDS, "")) for w in label_folders)]
-             for path in [_by_stem(_rasters(where))]]  # fmt: skip
+    masks = [(_by_stem(files), LABEL_ENDS), *_masks_in(label_folders)]
     by_id: dict[str, list[Path]] = {}
     quadruples: dict[str, dict[str, list[Path]]] = {}
     for path in files:
@@ -97,15 +108,6 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
 
     names = sorted({*by_id, *quadruples}, key=lambda name: (natural_order(name), name))
     spellings = Counter(name.lower() for name in names)
-
-    def label_of(name: str) -> Path | None:
-        alike = [stems.get((name + end).lower(), []) for stems, ends in masks for end in ends]
-        exact = next((path for paths in alike for path in paths if path.stem.startswith(name)), None)
-        if exact or spellings[name.lower()] > 1:
-            return exact
-        # On systems whose names have no case, people write A0.tif and a0_gt.png: no other mask may be meant.
-        return next((paths[0] for paths in alike if len({path.stem for path in paths}) == 1), None)
-
     for name in names:
         paths, members = by_id.get(name, []), quadruples.get(name, {})
         try:
@@ -114,7 +116,22 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
         except InputError as error:
             yield error
         else:
-            yield Sample(name, images, label_of(name), place)
+            yield Sample(name, images, _mask_of(name, masks, spellings[name.lower()] == 1), place)
+
+
+def _masks_in(label_folders: list[Path]) -> list[tuple[dict[str, list[Path]], tuple[str, ...]]]:
+    """The files of each folder of masks by name, and the ends that names of masks have there."""
+    return [(_by_stem(_rasters(folder)), (*LABEL_ENDS, "")) for folder in label_folders]
+
+
+def _mask_of(name: str, masks: list[tuple[dict[str, list[Path]], tuple[str, ...]]], alone: bool) -> Path | None:
+    """A sample's mask; `alone`: no other sample's name differs from its own in case only."""
+    alike = [stems.get((name + end).lower(), []) for stems, ends in masks for end in ends]
+    exact = next((path for paths in alike for path in paths if path.stem.startswith(name)), None)
+    if exact or not alone:
+        return exact
+    # On systems whose names have no case, people write A0.tif and a0_gt.png: no other mask may be meant.
+    return next((paths[0] for paths in alike if len({path.stem for path in paths}) == 1), None)
 
 
 def _rasters(folder: Path) -> list[Path]:

@@ -145,6 +145,17 @@ def test_masks_of_subfolders_lie_in_subfolders_of_the_same_names(images, labels,
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("images", ["img", "", "test"])
+def test_one_folder_may_hold_the_masks_of_all_subfolders_where_each_name_is_one_samples(images, tmp_path):
+    touch(tmp_path / images / "test_A", "8.tif", "1.tif")
+    touch(tmp_path / images / "test_B", "9.tif", "1.tif")
+    touch(tmp_path / images.replace("img", "") / "lbl", "8_gt.png", "9.png", "1_gt.png")
+    labels = [(s.folder.name, s.id, s.label and s.label.name) for s in found(tmp_path / images)]
+    assert labels == [
+        ("test_A", "1", None), ("test_A", "8", "8_gt.png"), ("test_B", "1", None), ("test_B", "9", "9.png"),
+    ]  # fmt: skip
+
+
 def test_a_given_folder_of_masks_is_looked_at_before_others_and_by_subfolder(tmp_path):
     touch(tmp_path / "in" / "a", "1.tif")
     touch(tmp_path / "in" / "b", "1.tif", "2.tif")

@@ -17,7 +17,7 @@ from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, fi
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.masks import Mask
-from jingwei.preparing import TRAIN_FOLDERS, VALID_FOLDERS, open_sample
+from jingwei.preparing import NO_SAMPLES, TRAIN_FOLDERS, VALID_FOLDERS, open_sample, refuse_0_255
 from jingwei.progress import Progress
 from jingwei.sar import SarSettings
 from jingwei.workspace import SCENE_TYPES, Workspace
@@ -57,6 +57,8 @@ class SceneState:
     stored: int  # bytes of its files
     valid: int  # pixels
     counts: np.ndarray | None
+    label: Path | None = None
+    at_255: int = 0  # pixels of a mask that are no class because they are 255
     in_db: bool = False  # radar with values below 0
 
     @property
@@ -96,7 +98,7 @@ class _Entry:
 def examine(folder: Path, legend: Legend | None = None) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
-    Without a legend: the folder's `legend.json`, else the contest's own.
+    Without a legend: the folder's `legend.json` (or, of a `train`, that beside it), else the contest's own.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -146,6 +148,8 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
         samples, broken = find_samples(images)
         entries += [_Entry(sample, use) for sample in samples]
         findings += [Finding(*error.args) for error in broken]
+        if not samples and not broken and (use in (TRAIN, VALID) or any(_unused_masks(place, samples))):
+            findings.append(Finding(images, *NO_SAMPLES))
         findings += _unused_masks(place, samples)
     return FOLDERS, entries, findings
 
@@ -171,7 +175,8 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
 
 
 def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
-    own = own_legend(folder)
+    # As a config finds it.
+    own = own_legend(folder) or (own_legend(folder.parent) if folder.name in TRAIN_FOLDERS else None)
     if own:
         return find_legend(own)
     if layout == CONTEST:
@@ -190,7 +195,7 @@ def _as_they_are(sample: Sample) -> SarSettings | None:
 def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[Finding]]:
     """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
     sample, findings, valid_px, counts = entry.sample, [], 0, None
-    sar, in_db = _as_they_are(sample), False
+    sar, in_db, at_255 = _as_they_are(sample), False, 0
     with open_sample(sample, sar) as image:
         open_label: Callable = raster.open_labels if layout == CONTEST else Mask
         if sample.label:
@@ -208,6 +213,7 @@ def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[
                     counts += histogram(np.where(valid, labels, np.uint8(NODATA)))
                 if layout != CONTEST:
                     label.refuse_unknown()
+                    at_255 = label.at_255
         else:
             for first, end in strips(image.height, raster.TILE):
                 pixels, valid = image.read_rows(first, end)
@@ -226,6 +232,8 @@ def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[
             sum(path.stat().st_size for path in sample.images),
             valid_px,
             None if counts is None else counts[: len(legend)],
+            sample.label,
+            at_255,
             in_db,
         )
     if not valid_px:
@@ -298,6 +306,12 @@ def _unlike(checkup: Checkup) -> list[Finding]:
 
 def _about_classes(checkup: Checkup, folder: Path) -> list[Finding]:
     pixels, names = checkup.class_pixels, checkup.legend.names
+    labels = [scene.label for scene in checkup.scenes if scene.label]
+    try:
+        if labels:
+            refuse_0_255(checkup.legend, labels[0], pixels, sum(scene.at_255 for scene in checkup.scenes))
+    except InputError as error:
+        return [Finding(*error.args)]
     if not pixels.any():
         return []
     findings = []
@@ -330,7 +344,7 @@ def _about_uses(checkup: Checkup, folder: Path) -> list[Finding]:
             if use not in uses:
                 problem = f"no {use} scenes, *{use}*/image_N.png, that could be used"
                 findings.append(Finding(folder, problem, f"{step} will want some", grave=False))
-    elif TRAIN in uses and VALID not in uses:
-        problem = "has train but no valid"
-        findings.append(Finding(folder, problem, "add it, or let the config split: blocks or fields", grave=False))
+    elif TRAIN in uses and not any((folder / name).is_dir() for name in VALID_FOLDERS):
+        remedy = "add it; or set the config's data_dir to that train, whose pictures are then split"
+        findings.append(Finding(folder, "has train but no valid", remedy, grave=False))
     return findings

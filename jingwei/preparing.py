@@ -28,6 +28,7 @@ from jingwei.workspace import STAMP, Workspace, stamp, up_to_date
 
 SPLITS = ("folders", "blocks", "fields")
 TRAIN_FOLDERS, VALID_FOLDERS = ("train",), ("valid", "val", "validation")
+NO_SAMPLES = ("no samples there", "put N.tif, or N_HH.tiff to N_VV.tiff, and masks N_gt.png there")
 TAIL_PERCENT = 1  # of the pixels, at either end, whose decibels are clipped
 SMALL_PX = 4_000_000  # a scene of so many pixels can be read whole, whatever its file's layout
 BAND_BYTES = 1 << 28  # pixels in memory of all scenes that are cut at a time, a crop's rows of each
@@ -191,9 +192,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
             remedy = f"put {bare[0].id}_gt.png beside it or into {LABEL_FOLDERS[0]}/, or take the sample away"
             raise InputError(bare[0].images[0], f"has no mask{more}", remedy)
         if not samples:
-            raise InputError(
-                images, "no samples there", "put N.tif, or N_HH.tiff to N_VV.tiff, and masks N_gt.png there"
-            )
+            raise InputError(images, *NO_SAMPLES)
         for sample in samples:
             parts = (side, *sample.folder.relative_to(images).parts, sample.id)
             name = "_".join(part for part in parts if part)
@@ -237,19 +236,23 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
             problem = f"{its_bands} bands of {its_dtype}, but {first.image.name} has {bands} of {dtype}"
             raise InputError(scene.image, problem, "keep each kind in a data set of its own")
     counts = {scene.name: look[2] for scene, look in zip(scenes, looks, strict=True)}
-    total, at_255 = sum(counts.values()), sum(look[3] for look in looks)
-    if at_255 and np.count_nonzero(total) <= 1 < len(data.legend):
-        _refuse_0_255(data.legend, scenes[0])
+    refuse_0_255(data.legend, scenes[0].label, sum(counts.values()), sum(look[3] for look in looks))
     return counts
 
 
-def _refuse_0_255(legend: Legend, scene: SampleScene) -> None:
+def refuse_0_255(legend: Legend, mask: Path, pixels: np.ndarray, at_255: int) -> None:
+    """Raises InputError where all masks have one class of the legend and 255. `mask` is one of them.
+
+    `pixels` are those of each class over all masks, `at_255` those that are 255.
+    """
+    if not at_255 or len(legend) < 2 or np.count_nonzero(pixels) > 1:
+        return
     one = legend.classes[1]
     entry = json.dumps(
         {"id": one.id, "name": one.name, "color": "#{:02X}{:02X}{:02X}".format(*one.color), "value": 255}
     )
     problem = "this mask and all others have one class and 255, which is no data"
-    raise InputError(scene.label, problem, f"where 255 is a class, say so in the legend: {entry}")
+    raise InputError(mask, problem, f"where 255 is a class, say so in the legend: {entry}")
 
 
 def _on_threads(work: Callable, scenes: list[SampleScene], workers: int, what: str) -> Iterator:

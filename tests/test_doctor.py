@@ -1,5 +1,6 @@
 """The check-up: what is in a folder is told as it is, and what is wrong with it before a long job finds out."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,22 @@ def test_samples_in_folders_are_told_too(folders):
     assert [scene.use for scene in found.scenes] == ["train", "train", "valid"]
     assert found.class_pixels.sum() == 3 * 40 * 30
     assert (found.ready, found.findings) == (True, [])
+
+
+def test_the_legend_beside_a_train_is_its_own_as_in_configs(folders):
+    (folders / "legend.json").write_text(json.dumps(GF2.to_dict() | {"name": "own"}), encoding="utf-8")
+    found = examine(folders / "train")
+    assert (found.legend.name, found.findings) == ("own", [])
+
+
+def test_masks_of_two_test_folders_may_lie_beside_them(tmp_path):
+    for place, number in (("test_A", 8), ("test_B", 9)):
+        write_png(tmp_path / "test" / place / f"{number}.png", np.full((9, 9, 3), 7, np.uint8))
+        labels = np.arange(81, dtype=np.uint8).reshape(9, 9) % len(GF2)
+        write_png(tmp_path / "test" / "lbl" / f"{number}_gt.png", labels)
+    found = examine(tmp_path)
+    assert [scene.counts.sum() for scene in found.scenes] == [81, 81]
+    assert found.findings == []
 
 
 def test_masks_in_subfolders_are_found_and_those_of_no_picture_told(tmp_path):
@@ -231,7 +248,34 @@ def strange_colour(folders):
     return "has colours that legend gf2 does not know: #111111 (1,200 px)"
 
 
-@pytest.mark.parametrize("fault", [half_a_quadruple, black_and_white, strange_colour])
+def nothing_to_validate_on(folders):
+    (folders / "valid" / "img" / "1.png").unlink()
+    (folders / "valid" / "lbl" / "1_gt.png").unlink()
+    return f"{folders / 'valid' / 'img'}: no samples there"
+
+
+def masks_alone(folders):
+    for side in ("train", "valid"):
+        shutil.rmtree(folders / side / "img")
+    for path in (folders / "train" / "lbl").iterdir():
+        path.rename(folders / path.name)
+    for side in ("train", "valid"):
+        shutil.rmtree(folders / side)
+    return f"{folders}: no samples there"
+
+
+def white_for_255(folders):
+    labels = np.zeros((40, 30), np.uint8)
+    labels[:9] = 255
+    for path in sorted(folders.rglob("*_gt.png")):
+        write_png(path, labels)
+    return "1_gt.png: this mask and all others have one class and 255, which is no data: where 255 is a class, say so"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [half_a_quadruple, black_and_white, strange_colour, nothing_to_validate_on, masks_alone, white_for_255],
+)
 def test_broken_samples_are_not_ready(folders, fault):
     problem = fault(folders)
     found = examine(folders)

@@ -201,8 +201,7 @@ def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[
         if sample.label:
             with open_label(sample.label, legend) as label:
                 raster.check_same_size(label, image)
-                if layout == CONTEST:
-                    findings += _misplaced(image, label)
+                raster.check_same_place(label, image)
                 counts, strange = np.zeros(256, np.int64), np.zeros(256, np.int64)
                 for first, end in strips(image.height, raster.TILE):
                     pixels, valid = image.read_rows(first, end)
@@ -277,19 +276,6 @@ def _data_as_alpha(image: raster.Raster) -> list[Finding]:
     )
     remedy = f"where it is data, mark it so: gdal_translate -colorinterp_{band} undefined {image.path.name} NEW.tif"
     return [Finding(image.path, problem, remedy, grave=False)]
-
-
-def _misplaced(image: raster.Raster, label: raster.Raster) -> list[Finding]:
-    """Where both say where they lie, and not at the same place."""
-    if not (image.crs and label.crs):
-        return []
-    if image.crs != label.crs:
-        problem = f"is in {label.crs.to_string()}, but {image.path.name} is in {image.crs.to_string()}"
-    elif not image.transform.almost_equals(label.transform, 1e-6):
-        problem = f"lies at another place than {image.path.name}, by its georeference"
-    else:
-        return []
-    return [Finding(label.path, problem, "export it again on the scene's grid", grave=False)]
 
 
 def _unlike(checkup: Checkup) -> list[Finding]:

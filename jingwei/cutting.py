@@ -175,6 +175,7 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
     """Streams one scene into crop files. Returns its SceneCut and, where it is cut alone, its preview (HWC RGB)."""
     with scene.open_image() as image, scene.open_labels(legend) as label:
         raster.check_same_size(label, image)
+        raster.check_same_place(label, image)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)
         _parts(workspace, scene).unlink(missing_ok=True)

@@ -34,6 +34,7 @@ class Mask:
         self.path, self.legend = Path(path), legend
         self._raster = raster.Raster(path).refuse_jpeg()
         self.height, self.width = self._raster.shape
+        self.crs, self.transform = self._raster.crs, self._raster.transform
         self.unknown: Counter[int] = Counter()
         self.at_255 = 0
         self._colored = self._raster.bands == 3 and self._raster.dtype == np.uint8

@@ -227,6 +227,7 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
     def look(scene: SampleScene):
         with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
             raster.check_same_size(mask, image)
+            raster.check_same_place(mask, image)
             return image.bands, image.dtype.name, mask.count(), mask.at_255
 
     looks = list(_on_threads(look, scenes, workers, "look"))

@@ -534,6 +534,16 @@ def broken_scene(problem: str, folder: Path, pixels: np.ndarray, labels: np.ndar
     return scene
 
 
+def test_a_label_at_another_place_than_its_scene_is_refused(tmp_path):
+    scene = Scene(tmp_path / "image_9.tif", tmp_path / "image_9_label.tif")
+    for path, epsg in ((scene.image, 32650), (scene.label, 32651)):
+        kind = {"height": 64, "width": 64, "count": 1, "dtype": "uint8", "crs": f"EPSG:{epsg}"}
+        with rasterio.open(path, "w", driver="GTiff", transform=Affine(1, 0, 5e5, 0, -1, 4e6), **kind) as file:
+            file.write(np.ones((1, 64, 64), np.uint8))
+    with pytest.raises(InputError, match=r"image_9_label.tif: is in EPSG:32651, but image_9.tif is in EPSG:32650"):
+        cut(tmp_path, [scene])
+
+
 REFUSED = {
     "sizes": r"image_9_label.png: 160 x 149 px, but image_9.png is 160 x 150",
     "unknown ids": r"image_9_label.png: .*legend jingwei does not know: 7 \(12 px\), 200 \(5 px\): known are 0",

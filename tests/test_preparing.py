@@ -399,6 +399,19 @@ def refused(data: FolderData, tmp_path: Path) -> str:
     return str(raised.value)
 
 
+def test_masks_at_another_place_than_their_pictures_are_refused(tmp_path):
+    labels = {str(i): blocky((64, 64), 3, i) for i in range(2)}
+    write_optical(tmp_path / "data", labels)
+    for name, its in labels.items():
+        (tmp_path / "data" / "lbl" / f"{name}_gt.png").unlink()
+        write_tiff(tmp_path / "data" / "lbl" / f"{name}.tif", its[None])
+    for path, west in (("img/1.tif", 500000), ("lbl/1.tif", 500020)):
+        with rasterio.open(tmp_path / "data" / path, "r+") as file:
+            file.crs, file.transform = "EPSG:32650", rasterio.Affine(10, 0, west, 0, -10, 4e6)
+    message = refused(FolderData(tmp_path / "data", GF2, crop_size=64), tmp_path)
+    assert "lbl/1.tif: lies at another place than 1.tif, by its georeference (2.0 px apart): export it" in message
+
+
 def test_masks_of_0_and_255_are_refused_with_what_to_write(tmp_path):
     legend = legend_from_dict({"name": "water", "classes": [
         {"id": 0, "name": "land", "color": "#804000"}, {"id": 1, "name": "water", "color": "#0000FF"}]})  # fmt: skip

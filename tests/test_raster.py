@@ -347,6 +347,36 @@ def test_values_of_no_class_are_named_with_the_known_ones(dtype, strange, tmp_pa
             source.read_label_rows(0, 90)
 
 
+def put(path: Path, crs, transform) -> Raster:
+    kind = {"crs": crs, "transform": transform}
+    return Raster(write_tiff(path, np.zeros((1, 40, 30), np.uint8), **{k: v for k, v in kind.items() if v}))
+
+
+PLACE = Affine(0.5, 0, 448000.3, 0, -0.5, 4412000.7)
+
+
+@pytest.mark.parametrize(("crs", "transform"), [
+    ("EPSG:32650", PLACE), ("EPSG:32650", PLACE @ Affine.translation(1e-6, -0.9)), (None, PLACE), ("EPSG:32651", None),
+    ("+proj=utm +zone=50 +datum=WGS84 +units=m", PLACE), ("EPSG:32650", PLACE @ Affine.scale(1.0000001)),
+])  # fmt: skip
+def test_a_label_may_lie_where_its_scene_does_or_say_nothing(crs, transform, tmp_path):
+    with put(tmp_path / "scene.tif", "EPSG:32650", PLACE) as scene, put(tmp_path / "l.tif", crs, transform) as label:
+        raster.check_same_place(label, scene)
+
+
+@pytest.mark.parametrize(("crs", "transform", "problem"), [
+    ("EPSG:32651", PLACE, "l.tif: is in EPSG:32651, but scene.tif is in EPSG:32650"),
+    ("EPSG:4326", PLACE, "l.tif: is in EPSG:4326, but scene.tif is in EPSG:32650"),
+    ("EPSG:32650", PLACE @ Affine.translation(0, 1.2), "place than scene.tif, by its georeference (1.2 px apart)"),
+    ("EPSG:32650", PLACE @ Affine.scale(1.1), "place than scene.tif, by its georeference (4.0 px apart)"),
+])  # fmt: skip
+def test_a_label_at_another_place_than_its_scene_is_refused(crs, transform, problem, tmp_path):
+    with put(tmp_path / "scene.tif", "EPSG:32650", PLACE) as scene, put(tmp_path / "l.tif", crs, transform) as label:
+        with pytest.raises(InputError) as refused:
+            raster.check_same_place(label, scene)
+    assert f"{problem}: export it again on the scene's grid" in str(refused.value)
+
+
 @pytest.mark.parametrize(("dtype", "strange"), [("uint16", 256), ("int16", -3), ("int32", 100000)])
 def test_ids_beyond_a_byte_are_refused(dtype, strange, tmp_path):
     labels = np.zeros((1, 90, 40), dtype)

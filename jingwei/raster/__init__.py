@@ -19,7 +19,7 @@ os.environ["GDAL_PNG_WHOLE_IMAGE_OPTIM"] = "NO"
 from jingwei.png import write_png
 from jingwei.raster.cog import write_cog
 from jingwei.raster.crop_files import crop_suffix, read_crop, read_label_crop, write_crop
-from jingwei.raster.reading import Raster, check_same_size, open_image, open_labels, read_tags
+from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_image, open_labels, read_tags
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
 
@@ -27,6 +27,7 @@ __all__ = [
     "TILE",
     "Raster",
     "TiledWriter",
+    "check_same_place",
     "check_same_size",
     "crop_suffix",
     "open_image",

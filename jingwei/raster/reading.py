@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import rasterio
+from rasterio import Affine
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.windows import Window as RasterioWindow
@@ -13,6 +15,7 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.png import BrokenPng, PngReader
 from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.places import moved, placed
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 UNKNOWN = -1  # no class has that value
@@ -276,3 +279,26 @@ def check_same_size(raster: Raster, other: Raster) -> None:
         ours, theirs = (f"{r.width} x {r.height}" for r in (raster, other))
         problem = f"{ours} px, but {other.path.name} is {theirs}"
         raise InputError(raster.path, problem, "export it again at the same size")
+
+
+def check_same_place(raster, other) -> None:
+    """Raises InputError where two rasters of one size say, both, where they lie, and it's not the same place.
+
+    Corners may be a pixel apart: tools round, and name one CRS in several ways.
+    """
+    if not all(r.crs and r.transform != Affine.identity() and not r.transform.is_degenerate for r in (raster, other)):
+        return
+    corners = np.array([(col, row) for col in (0, other.width) for row in (0, other.height)], np.float64)
+    try:
+        there = moved(np.stack(placed(raster.transform, *corners.T), axis=1), raster.crs, other.crs, raster.path)
+        apart = np.abs(np.stack(placed(~other.transform, *there.T), axis=1) - corners).max()
+    except (RasterioError, CPLE_BaseError):  # no way from the one CRS to the other
+        apart = np.inf
+    if apart <= 1:
+        return
+    if raster.crs != other.crs:
+        problem = f"is in {raster.crs.to_string()}, but {other.path.name} is in {other.crs.to_string()}"
+    else:
+        problem = f"lies at another place than {other.path.name}, by its georeference ({apart:.1f} px apart)"
+    remedy = "export it again on the scene's grid; or, where the pixels fit, without a georeference"
+    raise InputError(raster.path, problem, remedy)

@@ -352,12 +352,15 @@ def _engine(order: Inference, checkpoint: Checkpoint, items: list[_Item]) -> Eng
 
 
 def _write(order: Inference, item: _Item, legend: Legend) -> None:
-    """A sample's map as the files that are wanted. The picture is finished last: it says that all are there."""
+    """A sample's map as the files that are wanted. The picture is finished last: it says that all are there.
+
+    Raises InputError, and leaves none of them, where there is nothing but no data.
+    """
     tags = {STAMP: item.mark}
     colors = np.zeros((256, 3), np.uint8)
     colors[NODATA] = NODATA_COLOR
     colors[: len(legend)] = [land_class.color for land_class in legend.classes]
-    _annotate(order, item)
+    any_valid = False
     if not order.ids and _is_stamped(item.id_mask):  # of an earlier run, with other weights or settings
         item.id_mask.unlink()
     with raster.open_labels(item.labels) as labels, ExitStack() as stack:
@@ -365,9 +368,14 @@ def _write(order: Inference, item: _Item, legend: Legend) -> None:
         mask = stack.enter_context(PngWriter(item.id_mask, *labels.shape, tags=tags)) if order.ids else None
         for first, end in strips(labels.height, raster.TILE):
             ids = labels.read_label_rows(first, end)
+            any_valid |= bool((ids != NODATA).any())
             picture.write(colors[ids])
             if mask:
                 mask.write(ids)
+        if not any_valid:
+            problem = "has no valid pixel: all are transparent or nodata"
+            raise InputError(item.sample.images[0], problem, "check the file")
+        _annotate(order, item)
 
 
 def _annotate(order: Inference, item: _Item) -> None:

@@ -105,7 +105,7 @@ def prepare_scene(sample: Sample, sar: SarSettings | None, target: Path, workers
 
     Optical files are taken as they are where they are tiled or small. Radar becomes 4 float32 bands of decibels, as
     `sar` says, with a mask of validity. A target that is up to date is kept. Raises InputError for a sample of the
-    other kind, one that is broken, and one without a valid pixel.
+    other kind, one that is broken and, where it is not taken as it is, one without a valid pixel.
     """
     with open_sample(sample, sar) as image:
         if not sample.is_sar:

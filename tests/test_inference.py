@@ -235,13 +235,10 @@ def test_no_data_stays_no_data(tmp_path, optical, kind):
     else:
         pixels = np.where(valid, brightness()[labels].transpose(2, 0, 1), 0).astype(np.uint8)
         write_raster(tmp_path / "in" / "1.tif", pixels, nodata=0)
-    write_optical(tmp_path / "in" / "2.tif", labels, np.zeros_like(valid))
-    assert run(tmp_path / "in", tmp_path / "out", weights, ids=True).written == 2
+    assert run(tmp_path / "in", tmp_path / "out", weights, ids=True).written == 1
     expected = np.where(valid, labels, NODATA)
     np.testing.assert_array_equal(picture(tmp_path / "out" / "1_label.png"), expected)
     np.testing.assert_array_equal(picture(tmp_path / "out" / "1_gt.png"), colored(expected))
-    assert (picture(tmp_path / "out" / "2_label.png") == NODATA).all()
-    assert not picture(tmp_path / "out" / "2_gt.png").any()
 
 
 def test_subfolders_are_mirrored(tmp_path, optical):
@@ -357,6 +354,19 @@ def test_radar_that_is_broken_in_one_file_is_left_out(tmp_path, radar):
 
 
 # ---- mistakes ----
+
+
+@pytest.mark.parametrize("kind", ["optical", "radar"])
+def test_a_sample_without_a_valid_pixel_is_told_and_leaves_nothing(kind, tmp_path, optical, radar):
+    labels = fields(48, 40, 5)
+    if kind == "optical":
+        write_optical(tmp_path / "in" / "1.tif", labels, np.zeros(labels.shape, bool))
+    else:
+        write_radar(tmp_path / "in", "1", labels, np.zeros(labels.shape, bool))
+    weights, _ = optical if kind == "optical" else radar
+    outcome = run(tmp_path / "in", tmp_path / "out", weights, ids=True)
+    assert ["has no valid pixel" in str(error) for error in outcome.broken] == [True]
+    assert (outcome.written, files_of(tmp_path / "out")) == (0, {})
 
 
 def test_samples_of_another_type_than_the_training_are_told(tmp_path, optical, call):

@@ -13,7 +13,7 @@ import numpy as np
 from jingwei import raster
 from jingwei.crops import histogram
 from jingwei.errors import InputError
-from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples
+from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples, folders_named
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.masks import Mask
@@ -140,11 +140,11 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
             entries += [_Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use) for s in scenes]
     if entries or findings:
         return CONTEST, entries, [*findings, *_lonely_labels(entries)]
-    places = [(use, folder / name) for use, names in PLACES.items() for name in names if (folder / name).is_dir()]
-    if not any(use in (TRAIN, VALID) for use, _ in places) and any((folder / name).is_dir() for name in IMAGE_FOLDERS):
+    places = [(use, place) for use, names in PLACES.items() for place in folders_named(folder, names)]
+    if not any(use in (TRAIN, VALID) for use, _ in places) and folders_named(folder, IMAGE_FOLDERS):
         places.append(("", folder))
     for use, place in places or [("", folder)]:
-        images = next((place / name for name in IMAGE_FOLDERS if (place / name).is_dir()), place)
+        images = next(iter(folders_named(place, IMAGE_FOLDERS)), place)
         samples, broken = find_samples(images)
         entries += [_Entry(sample, use) for sample in samples]
         findings += [Finding(*error.args) for error in broken]
@@ -176,7 +176,7 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
 
 def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
     # As a config finds it.
-    own = own_legend(folder) or (own_legend(folder.parent) if folder.name in TRAIN_FOLDERS else None)
+    own = own_legend(folder) or (own_legend(folder.parent) if folder.name.lower() in TRAIN_FOLDERS else None)
     if own:
         return find_legend(own)
     if layout == CONTEST:
@@ -330,7 +330,7 @@ def _about_uses(checkup: Checkup, folder: Path) -> list[Finding]:
             if use not in uses:
                 problem = f"no {use} scenes, *{use}*/image_N.png, that could be used"
                 findings.append(Finding(folder, problem, f"{step} will want some", grave=False))
-    elif TRAIN in uses and not any((folder / name).is_dir() for name in VALID_FOLDERS):
+    elif TRAIN in uses and not folders_named(folder, VALID_FOLDERS):
         remedy = "add it; or set the config's data_dir to that train, whose pictures are then split"
         findings.append(Finding(folder, "has train but no valid", remedy, grave=False))
     return findings

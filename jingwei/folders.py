@@ -60,6 +60,12 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
     return _with_shared_masks(samples, _label_folders(folder, folder, None)), broken
 
 
+def folders_named(parent: Path, names: tuple[str, ...]) -> list[Path]:
+    """The folders in `parent` that have one of these names, in the order of the names; in any case, as on Windows."""
+    there = sorted(path for path in parent.iterdir() if path.name.lower() in names and path.is_dir())
+    return sorted(there, key=lambda path: names.index(path.name.lower()))
+
+
 def _with_shared_masks(samples: list[Sample], label_folders: list[Path]) -> list[Sample]:
     """Samples of subfolders with the masks of all that lie in one folder, where only one sample has such a name."""
     masks = _masks_in(label_folders)
@@ -75,13 +81,14 @@ def _with_shared_masks(samples: list[Sample], label_folders: list[Path]) -> list
 def _label_folders(folder: Path, place: Path, labels: Path | None) -> list[Path]:
     """Where the masks of the samples in `place` may lie, beside them excepted."""
     subfolder = place.relative_to(folder)
+    roots = {place: Path(), folder: subfolder}
     beside = [
-        root.parent / name / its
-        for root, its in {place: Path(), folder: subfolder}.items()
+        found / its
+        for root, its in roots.items()
         if root.name.lower() in IMAGE_FOLDERS
-        for name in LABEL_FOLDERS
+        for found in folders_named(root.parent, LABEL_FOLDERS)
     ]
-    within = [root / name / its for root, its in {place: Path(), folder: subfolder}.items() for name in LABEL_FOLDERS]
+    within = [found / its for root, its in roots.items() for found in folders_named(root, LABEL_FOLDERS)]
     given = [labels / subfolder, labels] if labels is not None else []
     return [path for path in (*given, *beside, *within) if path.is_dir()]
 

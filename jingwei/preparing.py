@@ -16,7 +16,7 @@ from jingwei.crops import TRAIN, VALIDATION, choose_blocks
 from jingwei.cutting import CutSettings, cut_train, tile_scene
 from jingwei.errors import InputError, SettingError
 from jingwei.fields import Fields, choose_fields
-from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS, Sample, find_samples
+from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS, Sample, find_samples, folders_named
 from jingwei.grid import Window, strips
 from jingwei.legend import Legend
 from jingwei.masks import Mask
@@ -181,7 +181,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
     """The samples of a data set, each with its mask and, where folders say so, its side. Nothing is read yet."""
     scenes = []
     for side, folder in _side_folders(data):
-        images = next((folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()), folder)
+        images = next(iter(folders_named(folder, IMAGE_FOLDERS)), folder)
         samples, broken = find_samples(images)
         if broken:
             more = f" (and {len(broken) - 1} more samples are broken)" if len(broken) > 1 else ""
@@ -209,10 +209,7 @@ def _side_folders(data: FolderData) -> list[tuple[str | None, Path]]:
     root = Path(data.root)
     if not root.is_dir():
         raise InputError(root, "no such folder", "check the path of the data")
-    found = [
-        next((root / name for name in names if (root / name).is_dir()), None)
-        for names in (TRAIN_FOLDERS, VALID_FOLDERS)
-    ]
+    found = [next(iter(folders_named(root, names)), None) for names in (TRAIN_FOLDERS, VALID_FOLDERS)]
     if data.split != "folders" or found == [None, None]:
         return [(None, root)]
     if None in found:

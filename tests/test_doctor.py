@@ -12,9 +12,11 @@ from rasterio.transform import from_origin
 
 from jingwei.checkup import CONTEST, FOLDERS, examine
 from jingwei.cli import doctor_command
+from jingwei.crops import read_crops
 from jingwei.errors import InputError
 from jingwei.legend import GF2, GF3, JINGWEI, NODATA
 from jingwei.png import write_png
+from jingwei.preparing import FolderData, prepare_training
 from jingwei.raster import write_crop
 from jingwei.sar import CHANNELS
 
@@ -79,6 +81,16 @@ def test_samples_in_folders_are_told_too(folders):
     assert [scene.use for scene in found.scenes] == ["train", "train", "valid"]
     assert found.class_pixels.sum() == 3 * 40 * 30
     assert (found.ready, found.findings) == (True, [])
+
+
+def test_folders_may_be_named_in_capitals(folders, tmp_path):
+    for path in ("train/img", "train/lbl", "valid/img", "valid/lbl", "train", "valid"):
+        (folders / path).rename(folders / path.replace(Path(path).name, Path(path).name.title()))
+    found = examine(folders)
+    assert [(scene.use, scene.counts.sum()) for scene in found.scenes] == [("train", 1200)] * 2 + [("valid", 1200)]
+    assert found.findings == []
+    workspace = prepare_training(FolderData(folders, GF2, crop_size=32), tmp_path / "cache", 1)
+    assert {crop.split for crop in read_crops(workspace.crops)} == {"train", "validation"}
 
 
 def test_the_legend_beside_a_train_is_its_own_as_in_configs(folders):

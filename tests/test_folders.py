@@ -133,7 +133,8 @@ def test_masks_of_quadruples_go_by_their_number(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["1_gt.png", "1.png", "1_label.tif"])
-@pytest.mark.parametrize(("images", "labels"), [("img", "lbl"), ("Images", "masks"), ("", "lbl"), ("", "labels")])
+@pytest.mark.parametrize(("images", "labels"), [("img", "lbl"), ("Images", "masks"), ("", "lbl"), ("", "labels"),
+                                                ("IMG", "LBL"), ("", "Masks")])  # fmt: skip
 def test_masks_of_subfolders_lie_in_subfolders_of_the_same_names(images, labels, label, tmp_path):
     for name in ("c1", "c2"):
         touch(tmp_path / images / name, "1.tif", "2.tif")

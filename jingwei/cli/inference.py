@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jingwei.cli.parser import Parser, command, cores, positive, say
 from jingwei.errors import JingweiError, SettingError
-from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS
+from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
 from jingwei.legend import LEGENDS, Legend
 from jingwei.progress import Progress
 
@@ -73,9 +73,8 @@ def inference_command() -> str | None:
 def _scoring(source: Path, target: Path, used: Legend) -> str | None:
     """The command that scores what was predicted; None where samples have no labels, or classes of their own."""
     known = [name for name, legend in LEGENDS.items() if legend == used]
-    inside = [source / name for name in LABEL_FOLDERS]
-    beside = [source.parent / name for name in LABEL_FOLDERS if source.name in IMAGE_FOLDERS]
-    labels = [path for path in (*inside, *beside) if path.is_dir()]
+    beside = folders_named(source.parent, LABEL_FOLDERS) if source.name.lower() in IMAGE_FOLDERS else []
+    labels = [*folders_named(source, LABEL_FOLDERS), *beside]
     if not known or not labels:
         return None
     words = ("evaluate.py", "--prediction", target, "--label", labels[0], "--legend", known[0])

@@ -261,7 +261,7 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
     root = Path(train)
     if validation is None or not train or Path(validation) == root:
         return root
-    if root.name == "train" and Path(validation).parent == root.parent:
+    if root.name.lower() in TRAIN_FOLDERS and Path(validation).parent == root.parent:
         return root.parent
     problem = f"val_loader.args.data_dir is {validation}, not the valid/ beside {train}"
     reading.problems.append(f"{problem}: name one folder that holds train/ and valid/ in both")
@@ -271,7 +271,7 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
 def legend_source(loader: TrainLoader, root: Path) -> str | None:
     """A legend's name or file: the one that a loader names, else its type's, else that in the data set's folder."""
     known, _ = LOADERS.get(loader.type, (None, None))
-    beside = [root, root.parent] if root.name in TRAIN_FOLDERS else [root]
+    beside = [root, root.parent] if root.name.lower() in TRAIN_FOLDERS else [root]
     return loader.args.legend or known or next(filter(None, map(own_legend, beside)), None)
 
 

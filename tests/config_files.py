@@ -1,9 +1,6 @@
-"""Config files that tests change, the contest trainer's own and one of a tiny run; and the log of a run."""
+"""Config files that tests change: the contest trainer's own, and one of a tiny run."""
 
 import copy
-from pathlib import Path
-
-from jingwei.journal import read_log
 
 # The contest trainer's own file, as its users have it.
 TEMPLATE = {
@@ -49,9 +46,3 @@ TINY = changed(
     trainer={"epochs": 3, "save_period": 2, "log_per_iter": 2, "monitor": "max FWIoU"},
     recipe={"steps_per_epoch": 3, "precision": "fp32"},
 )  # fmt: skip
-
-
-def rows_of(folder: Path) -> list[dict]:
-    """The log without what depends on the clock."""
-    clock = ("windows_per_s", "seconds")
-    return [{k: v for k, v in row.items() if k not in clock} for row in read_log(folder / "log.csv")]

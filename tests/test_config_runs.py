@@ -14,7 +14,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from config_files import TINY, changed, rows_of
+from config_files import TINY, changed
+from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jingwei import devices
@@ -90,17 +91,6 @@ def python(script: str, *arguments: str) -> int:
 def only_folder(parent: Path) -> Path:
     (folder,) = [path for path in parent.iterdir() if path.is_dir()]
     return folder
-
-
-def same(one, two) -> bool:
-    """Whether two nested contents are equal, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return one == two
 
 
 def assert_same_end(folder: Path, other: Path) -> None:

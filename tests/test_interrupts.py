@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from outcomes import rows_of, same
 
 from jingwei import training
 from jingwei.checkpoints import load_checkpoint
 from jingwei.cutting import CutSettings, cut_train
 from jingwei.interrupts import Interrupted, Interrupts
-from jingwei.journal import read_log
 from jingwei.learning import Learner
 from jingwei.legend import JINGWEI
 from jingwei.metrics import ConfusionMatrix
@@ -91,24 +91,6 @@ def whole_run(cut) -> Path:
     """The folder of an uninterrupted run of BUSY. Only to be read."""
     torch.set_num_threads(1)
     return training.train(Workspace(cut), BUSY, "whole", HERE)
-
-
-def same(one, two) -> bool:
-    """Whether two nested contents are equal, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return one == two
-
-
-def rows_of(folder: Path) -> list[dict]:
-    """The log without what depends on the clock."""
-    return [
-        {k: v for k, v in row.items() if k not in ("windows_per_s", "seconds")} for row in read_log(folder / "log.csv")
-    ]
 
 
 def assert_same_result(folder: Path, other: Path) -> None:

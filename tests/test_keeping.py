@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from config_files import TINY, rows_of
+from config_files import TINY
+from outcomes import rows_of
 
 from jingwei import journal, training
 from jingwei.checkpoints import load_checkpoint, save_checkpoint

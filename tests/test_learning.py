@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional
 
@@ -83,24 +84,6 @@ def project(cut, tmp_path) -> Workspace:
     """A project folder of one's own."""
     shutil.copytree(cut / "train", tmp_path / "train")
     return Workspace(tmp_path)
-
-
-def same(one, two) -> bool:
-    """Whether two nested contents are equal, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return one == two
-
-
-def rows_of(folder: Path) -> list[dict]:
-    """The log without what depends on the clock."""
-    return [
-        {k: v for k, v in row.items() if k not in ("windows_per_s", "seconds")} for row in read_log(folder / "log.csv")
-    ]
 
 
 def assert_same_result(folder: Path, other: Path, names=("last.pt", "best.pt")) -> None:

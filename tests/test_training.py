@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
+from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jingwei import experiments, training
@@ -75,24 +76,6 @@ def whole_run(cut) -> Path:
     """The folder of an uninterrupted run of SMALL. Only to be read."""
     torch.set_num_threads(1)
     return training.train(Workspace(cut), SMALL, "whole", HERE)
-
-
-def same(one, two) -> bool:
-    """Whether two nested contents are equal, tensors bit for bit."""
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    if isinstance(one, dict):
-        return one.keys() == two.keys() and all(same(one[key], two[key]) for key in one)
-    if isinstance(one, list | tuple):
-        return len(one) == len(two) and all(map(same, one, two))
-    return one == two
-
-
-def rows_of(folder: Path) -> list[dict]:
-    """The log without what depends on the clock."""
-    return [
-        {k: v for k, v in row.items() if k not in ("windows_per_s", "seconds")} for row in read_log(folder / "log.csv")
-    ]
 
 
 def assert_same_result(folder: Path, other: Path) -> None:
@@ -246,7 +229,7 @@ def test_a_run_of_a_version_that_kept_no_stamp_goes_on_over_any_crops(project, c
     shutil.copytree(whole_run, folder)
     save_checkpoint(folder / "last.pt", replace(load_checkpoint(folder / "last.pt"), crops=""))
     recut(project, county, val_fraction=0.4)
-    training.train(project, SMALL, "whole", HERE)
+    assert training.train(project, SMALL, "whole", HERE) == folder
 
 
 def test_the_stamp_of_crops_hangs_on_what_they_hold_and_not_on_where_they_lie(cut, project, county):

@@ -1,6 +1,6 @@
 """Every network of the registry on the GF sample: size, work, speed and what it learns in the same few steps.
 
-    python benchmarks/models.py                                  all of them: hours on two cores
+    python benchmarks/models.py                                  all of them: about an hour on two cores
     python benchmarks/models.py --models enet unet --steps 60    some of them, for less
     python benchmarks/models.py --table                          the table again, from what is there
 
@@ -198,7 +198,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--models", nargs="+", default=list(MODELS), help="networks to train (default all)")
-    parser.add_argument("--steps", type=int, default=160, help="of training for each (default 160)")
+    parser.add_argument("--steps", type=int, default=80, help="of training for each (default 80)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no network after so long")
     parser.add_argument("--table", action="store_true", help="train nothing, write what is there")
     parser.add_argument("--data_dir", type=Path, default=ROOT / "data" / "gf_sample", help="the GF sample")

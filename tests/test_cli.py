@@ -603,6 +603,18 @@ def test_checkpoints_of_one_name_are_refused(call, data, tmp_path):
     assert_one_line(outcome, str(twins[1]), str(twins[0]), "copy one under another name")
 
 
+def test_runs_from_a_config_give_maps_of_their_own(call, data, tmp_path):
+    source = next(data.glob("model/*/*/best.pt"))
+    runs = [tmp_path / "saved" / "houses" / time / "best.pth" for time in ("2026-01-01", "2026-01-02")]
+    for run in runs:
+        run.parent.mkdir(parents=True)
+        shutil.copyfile(source, run)
+    flags = ("--output", tmp_path / "maps", "--window", "64", "--overlap", "16", "--engine", "torch")
+    assert call("predict.py", "--data_dir", data, "--checkpoint", *runs, *flags)[0] == 0
+    maps = {path.stem for path in tmp_path.glob("maps/*/houses_*.tif")}
+    assert maps == {"houses_2026-01-01", "houses_2026-01-02"}
+
+
 @pytest.mark.parametrize("way", [["--exp", "cross_entropy/first"], ["--checkpoint", "{}"], []], ids=str)
 def test_a_checkpoint_with_code_is_not_opened(call, data, way):
     victim = data / "touched"

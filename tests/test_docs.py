@@ -164,7 +164,8 @@ def test_masks_of_0_and_255_come_through_to_maps_polygons_and_report(replayed, f
     (run,) = (folder / "saved" / "houses").iterdir()
     assert load_checkpoint(run / "best.pth").legend.names == ("other", "house")
     assert {path.name for path in (folder / "houses/found").iterdir()} == {"9.xml", "9_gt.png", "9_label.png"}
-    with rasterio.open(folder / "houses/maps/test/mask_9/best.tif") as found:
+    (labels,) = folder.glob("houses/maps/test/mask_9/houses_*.tif")
+    with rasterio.open(labels) as found:
         assert found.crs.to_epsg() == 32650
     assert (folder / "houses/maps/polygons/9.gpkg").exists()
     assert (folder / "houses/maps/report/index.html").exists()

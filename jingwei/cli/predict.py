@@ -130,7 +130,7 @@ def _crops_to_calibrate(args: argparse.Namespace, workspace: Workspace) -> tuple
 
 
 def _map_name(path: Path) -> str:
-    in_experiment = path.name in ("best.pt", "last.pt") and len(path.parts) > 2
+    in_experiment = path.stem in ("best", "last") and len(path.parts) > 2  # system B's: best.pth in saved/NAME/TIME
     return f"{path.parts[-3]}_{path.parts[-2]}" if in_experiment else path.stem
 
 

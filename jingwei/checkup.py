@@ -16,8 +16,8 @@ from jingwei.errors import InputError
 from jingwei.folders import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples, folders_named
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
-from jingwei.masks import Mask
-from jingwei.preparing import NO_SAMPLES, TRAIN_FOLDERS, VALID_FOLDERS, open_sample, refuse_0_255
+from jingwei.masks import Mask, refuse_0_255
+from jingwei.preparing import NO_SAMPLES, TRAIN_FOLDERS, VALID_FOLDERS, open_sample
 from jingwei.progress import Progress
 from jingwei.sar import SarSettings
 from jingwei.workspace import SCENE_TYPES, Workspace
@@ -295,7 +295,7 @@ def _about_classes(checkup: Checkup, folder: Path) -> list[Finding]:
     labels = [scene.label for scene in checkup.scenes if scene.label]
     try:
         if labels:
-            refuse_0_255(checkup.legend, labels[0], pixels, sum(scene.at_255 for scene in checkup.scenes))
+            refuse_0_255(labels[0], checkup.legend, pixels, sum(scene.at_255 for scene in checkup.scenes))
     except InputError as error:
         return [Finding(*error.args)]
     if not pixels.any():

@@ -3,6 +3,7 @@
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from jingwei.errors import InputError
 from jingwei.folders import LABEL_ENDS
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
-from jingwei.masks import Mask
+from jingwei.masks import Mask, refuse_0_255
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead
@@ -104,7 +105,8 @@ def score_folders(
 
     Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. A label without a
     prediction counts as missed with all its pixels: to leave a sample out is no gain. Raises InputError where no label
-    has a prediction, for sizes that differ, and for colours or ids that the legend does not have.
+    has a prediction, for sizes that differ, for colours or ids that the legend does not have, and for labels of 0 and
+    255 where it has no class of 255.
     """
     guessed, known = find_masks(predictions), find_masks(labels)
     by_id: dict[str, list[Path]] = {}
@@ -121,14 +123,24 @@ def score_folders(
         raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
     matrix = ConfusionMatrix(len(legend))
     tasks = [Task(score_masks, (prediction, label, legend)) for label, prediction in pairs.items()]
+    at_255 = 0
     for _, counted in (scheduler or Here()).run(tasks):
-        matrix.merge(counted)
+        matrix.merge(counted.matrix)
+        at_255 += counted.at_255
+    refuse_0_255(next(iter(pairs)), legend, matrix.counts.sum(axis=1), at_255, others=len(pairs) > 1)
     missing = tuple(str(label.relative_to(labels)) for label, prediction in pairs.items() if prediction is None)
     return FolderScore(matrix, len(pairs), missing)
 
 
-def score_masks(prediction: Path | None, label: Path, legend: Legend) -> ConfusionMatrix:
-    """The confusion matrix of two masks, strip by strip; without a prediction all labelled pixels are missed."""
+class MaskScore(NamedTuple):
+    """The confusion matrix of a mask, and how many pixels of the label are no data because they are 255."""
+
+    matrix: ConfusionMatrix
+    at_255: int
+
+
+def score_masks(prediction: Path | None, label: Path, legend: Legend) -> MaskScore:
+    """The score of two masks, strip by strip; without a prediction all labelled pixels are missed."""
     matrix = ConfusionMatrix(len(legend))
     # Predictions are class ids, whatever values stand for the classes in labels.
     with (
@@ -143,7 +155,7 @@ def score_masks(prediction: Path | None, label: Path, legend: Legend) -> Confusi
         for mask in (known, guessed):
             if mask:
                 mask.refuse_unknown()
-    return matrix
+        return MaskScore(matrix, known.at_255)
 
 
 def find_masks(folder: Path) -> dict[tuple[str, str], Path]:

@@ -5,6 +5,7 @@ the class that has it as `value` or as id. Pixels with a palette are either: its
 legend's, see `_goes_by_colors`; else they are but how somebody shows values.
 """
 
+import json
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
@@ -144,6 +145,25 @@ class Mask:
             more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
             problem = f"has pixels that its palette of {len(self._palette)} colours does not know: {shown}{more}"
             raise InputError(self.path, problem, "export it again, as class ids without a palette")
+
+
+def refuse_0_255(first: Path, legend: Legend, pixels: np.ndarray, at_255: int, others: bool = True) -> None:
+    """Raises InputError where masks of 0 and 255 meet a legend that knows no 255: a class of theirs would be no data.
+
+    `pixels` has those of each class in all masks, `at_255` as of Mask; `first` is one of the masks, and `others` says
+    whether there are more. A class that says its `value` was thought about.
+    """
+    classes = [legend.classes[number] for number in np.flatnonzero(pixels)]
+    if not at_255 or len(classes) > 1 or len(legend) == 1 or (classes and classes[0].value is not None):
+        return
+    one = legend.classes[0 if classes == [legend.classes[1]] else 1]
+    entry = json.dumps({"id": one.id, "name": one.name, "color": _hex(one.color), "value": NODATA})
+    who = "this mask and all others have" if others else "this mask has"
+    what = "one class and 255" if classes else "nothing but 255"
+    remedy = f"where 255 is a class, say so in the legend: {entry}"
+    if classes:
+        remedy += f'; where it is not, say "value": {classes[0].mask_value} for {classes[0].name}'
+    raise InputError(first, f"{who} {what}, which is no data", remedy)
 
 
 def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:

@@ -19,7 +19,7 @@ from jingwei.fields import Fields, choose_fields
 from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS, Sample, find_samples, folders_named
 from jingwei.grid import Window, strips
 from jingwei.legend import Legend
-from jingwei.masks import Mask
+from jingwei.masks import Mask, refuse_0_255
 from jingwei.outputs import only_run, whole_or_nothing
 from jingwei.progress import Progress
 from jingwei.sar import SarReader, SarSettings, Tails
@@ -234,23 +234,8 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
             problem = f"{its_bands} bands of {its_dtype}, but {first.image.name} has {bands} of {dtype}"
             raise InputError(scene.image, problem, "keep each kind in a data set of its own")
     counts = {scene.name: look[2] for scene, look in zip(scenes, looks, strict=True)}
-    refuse_0_255(data.legend, scenes[0].label, sum(counts.values()), sum(look[3] for look in looks))
+    refuse_0_255(scenes[0].label, data.legend, sum(counts.values()), sum(look[3] for look in looks))
     return counts
-
-
-def refuse_0_255(legend: Legend, mask: Path, pixels: np.ndarray, at_255: int) -> None:
-    """Raises InputError where all masks have one class of the legend and 255. `mask` is one of them.
-
-    `pixels` are those of each class over all masks, `at_255` those that are 255.
-    """
-    if not at_255 or len(legend) < 2 or np.count_nonzero(pixels) > 1:
-        return
-    one = legend.classes[1]
-    entry = json.dumps(
-        {"id": one.id, "name": one.name, "color": "#{:02X}{:02X}{:02X}".format(*one.color), "value": 255}
-    )
-    problem = "this mask and all others have one class and 255, which is no data"
-    raise InputError(mask, problem, f"where 255 is a class, say so in the legend: {entry}")
 
 
 def _on_threads(work: Callable, scenes: list[SampleScene], workers: int, what: str) -> Iterator:

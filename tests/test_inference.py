@@ -803,6 +803,19 @@ def test_values_of_the_legend_are_those_of_labels_not_of_predictions(tmp_path):
     np.testing.assert_array_equal(counts, counted([(labels, predictions)], 2))
 
 
+def test_labels_of_0_and_255_are_refused_where_the_legend_knows_no_255(tmp_path):
+    two = Legend("two", (LandClass(0, "no", (9, 9, 9)), LandClass(1, "yes", (8, 8, 8))), None)
+    for name in ("1", "2"):
+        write_png(tmp_path / "labels" / f"{name}.png", np.array([[0, 255, 255, 0]], np.uint8))
+        write_png(tmp_path / "out" / f"{name}_gt.png", np.array([[0, 1, 1, 0]], np.uint8))
+    with pytest.raises(InputError, match="1.png: this mask and all others have one class and 255") as raised:
+        score_folders(tmp_path / "out", tmp_path / "labels", two)
+    assert '{"id": 1, "name": "yes", "color": "#080808", "value": 255}' in str(raised.value)
+    assert '"value": 0 for no' in str(raised.value)
+    said = replace(two, classes=(replace(two.classes[0], value=0), two.classes[1]))  # 255 is no label, then
+    assert score_folders(tmp_path / "out", tmp_path / "labels", said).matrix.counts.sum() == 4
+
+
 def test_missing_predictions_are_named_and_count_as_wrong(scored, call):
     out, labels, pairs = scored
     (out / "a" / "10_gt.png").unlink()

@@ -91,11 +91,15 @@ def stage_table(stages: dict[str, ConfusionMatrix], legend: Legend) -> str:
 
 @dataclass(frozen=True)
 class FolderScore:
-    """The confusion matrix of a folder of masks, how many there were, and the labels that have no prediction."""
+    """The confusion matrix of a folder of masks, how many there were, and the labels that have no prediction.
+
+    `extra` counts the predictions that have no label: they are left out.
+    """
 
     matrix: ConfusionMatrix
     labels: int
     missing: tuple[str, ...]
+    extra: int = 0
 
 
 def score_folders(
@@ -128,8 +132,16 @@ def score_folders(
         matrix.merge(counted.matrix)
         at_255 += counted.at_255
     refuse_0_255(next(iter(pairs)), legend, matrix.counts.sum(axis=1), at_255, others=len(pairs) > 1)
+    refuse_unlabelled(matrix, labels)
     missing = tuple(str(label.relative_to(labels)) for label, prediction in pairs.items() if prediction is None)
-    return FolderScore(matrix, len(pairs), missing)
+    return FolderScore(matrix, len(pairs), missing, len(set(guessed.values()) - set(pairs.values())))
+
+
+def refuse_unlabelled(matrix: ConfusionMatrix, labels: Path) -> None:
+    """Raises InputError where no pixel of the labels says anything: there is nothing to score."""
+    if not matrix.counts.any():
+        problem = "no pixel there has a label: all are no data"
+        raise InputError(labels, problem, "check that these are the labels, and which values they have")
 
 
 class MaskScore(NamedTuple):

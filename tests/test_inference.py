@@ -816,6 +816,20 @@ def test_labels_of_0_and_255_are_refused_where_the_legend_knows_no_255(tmp_path)
     assert score_folders(tmp_path / "out", tmp_path / "labels", said).matrix.counts.sum() == 4
 
 
+@pytest.mark.parametrize("legend", ["gf3", "values.json"])
+def test_labels_without_a_labelled_pixel_are_no_table_of_dashes(legend, tmp_path, call, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = [{"id": i, "name": "ab"[i], "color": f"#00000{i}", "value": i + 7} for i in range(2)]
+    (tmp_path / "values.json").write_text(json.dumps({"classes": values}))
+    blank = np.full((9, 9), NODATA, np.uint8)
+    write_png(tmp_path / "labels" / "1.png", blank)
+    write_png(tmp_path / "out" / "1_gt.png", blank)
+    for places in (("out", "labels"), ("out/1_gt.png", "labels/1.png")):
+        status, text, err = call("evaluate.py", "--prediction", places[0], "--label", places[1], "--legend", legend)
+        assert (status, text) == (2, "")
+        assert re.fullmatch(r"error: labels[^\n]*(no pixel there has a label|nothing but 255)[^\n]*\n", err), err
+
+
 def test_missing_predictions_are_named_and_count_as_wrong(scored, call):
     out, labels, pairs = scored
     (out / "a" / "10_gt.png").unlink()
@@ -828,6 +842,9 @@ def test_missing_predictions_are_named_and_count_as_wrong(scored, call):
     assert err == "no prediction, so all wrong: 2 of 4: a/10_gt.png, b/x.y_gt.png\n"
     assert content["confusion"] == counted(expected, len(GF3)).tolist()
     assert (content["labels"], content["missing"]) == (4, ["a/10_gt.png", "b/x.y_gt.png"])
+    assert content["without_label"] == 1
+    _, text, _ = call("evaluate.py", "--prediction", out, "--label", labels, "--legend", "gf3")
+    assert "4 labels; predictions without a label, left out: 1\n" in text
     matrix = ConfusionMatrix(len(GF3))
     matrix.counts += counted(expected, len(GF3))
     assert {key: content[key] for key in ("fwiou", "miou", "kappa", "classes")} == {

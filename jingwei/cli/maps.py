@@ -201,7 +201,7 @@ def evaluate_command() -> None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.evaluation import score_file, score_stages, stage_table
+    from jingwei.evaluation import refuse_unlabelled, score_file, score_stages, stage_table
     from jingwei.metrics import scores, table
 
     workspace = Workspace(Path(args.data_dir))
@@ -217,6 +217,7 @@ def evaluate_command() -> None:
         return dry_run.tell([dry_run.score_step(*pair, legend) for pair in pairs], None)
     if "prediction" in args:
         matrix = score_file(Path(args.prediction), Path(args.label), legend)
+        refuse_unlabelled(matrix, Path(args.label))
         print(json.dumps(scores(matrix, legend), indent=1) if args.json else table(matrix, legend))
         return
     with chosen_cluster(args) as cluster:
@@ -237,9 +238,11 @@ def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
     with chosen_cluster(args) as cluster:
         score = score_folders(Path(args.prediction), Path(args.label), legend, cluster)
     if args.json:
-        print(json.dumps(scores(score.matrix, legend) | {"labels": score.labels, "missing": score.missing}, indent=1))
+        counted = {"labels": score.labels, "missing": score.missing, "without_label": score.extra}
+        print(json.dumps(scores(score.matrix, legend) | counted, indent=1))
     else:
-        print(f"{score.labels} labels\n{table(score.matrix, legend)}")
+        extra = f"; predictions without a label, left out: {score.extra}" if score.extra else ""
+        print(f"{score.labels} labels{extra}\n{table(score.matrix, legend)}")
     if score.missing:
         names = ", ".join(score.missing)
         print(f"no prediction, so all wrong: {len(score.missing)} of {score.labels}: {names}", file=sys.stderr)

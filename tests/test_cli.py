@@ -1028,7 +1028,10 @@ def test_quiet_stages_say_nothing_but_results(call, data, script):
 def test_quiet_keeps_results_and_errors(call, data):
     label = data / "truth" / "image_3_label.png"
     flags = ("--prediction", label, "--label", label)
-    assert call("evaluate.py", *flags, "--quiet")[:2] == call("evaluate.py", *flags)[:2]
+    quiet, loud = call("evaluate.py", *flags, "--quiet"), call("evaluate.py", *flags)
+    assert quiet[0] == loud[0] == 0
+    legend, _, results = loud[1].partition("\n")
+    assert (legend.split(":")[0], results) == ("legend jingwei", quiet[1])
     assert_one_line(call("vote.py", "--quiet", "--inputs", "a.tif", "--output", "b.tif"), "a.tif: no such file")
 
 

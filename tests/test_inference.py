@@ -826,7 +826,7 @@ def test_labels_without_a_labelled_pixel_are_no_table_of_dashes(legend, tmp_path
     write_png(tmp_path / "out" / "1_gt.png", blank)
     for places in (("out", "labels"), ("out/1_gt.png", "labels/1.png")):
         status, text, err = call("evaluate.py", "--prediction", places[0], "--label", places[1], "--legend", legend)
-        assert (status, text) == (2, "")
+        assert (status, text.startswith("legend "), text.count("\n")) == (2, True, 1)
         assert re.fullmatch(r"error: labels[^\n]*(no pixel there has a label|nothing but 255)[^\n]*\n", err), err
 
 
@@ -858,6 +858,26 @@ def test_a_folder_scored_prints_its_table(scored, call):
     assert (status, err) == (0, "")
     for word in ("4 labels", "FWIoU", "mIoU", "kappa", *GF3.names):
         assert word in text
+
+
+@pytest.mark.parametrize("place", ["houses/test/lbl", "houses/test", "houses"])
+def test_the_legend_of_a_data_set_is_found_from_its_labels(place, scored, call, monkeypatch):
+    out, labels, pairs = scored
+    root = out.parent
+    monkeypatch.chdir(root)
+    shutil.copytree(labels, root / "houses" / "test" / "lbl")
+    (root / place / "legend.json").write_text(json.dumps(GF3.to_dict()))
+    status, text, err = call("evaluate.py", "--prediction", "out", "--label", "houses/test/lbl")
+    assert (status, err) == (0, "")
+    assert text.startswith(f"legend {place}/legend.json: {len(GF3)} classes, {GF3.names[0]}")
+    status, told, err = call("evaluate.py", "--prediction", "out", "--label", "houses/test/lbl", "--json")
+    assert (status, err, json.loads(told)["confusion"]) == (0, "", counted(pairs, len(GF3)).tolist())
+    with monkeypatch.context() as patch:  # one beside the data of a cut comes after the cut's own
+        patch.chdir(root / "houses")
+        (root / "houses" / "train").mkdir()
+        (root / "houses" / "train" / "legend.json").write_text(json.dumps(GF2.to_dict()))
+        status, text, _ = call("evaluate.py", "--prediction", "../out", "--label", "test/lbl", "--data_dir", ".")
+    assert text.startswith("legend train/legend.json" if place == "houses" else "legend test/")
 
 
 def test_samples_without_folders_of_their_own_are_found_by_their_ids(tmp_path):

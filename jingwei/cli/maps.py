@@ -17,13 +17,15 @@ from jingwei.cli.parser import (
     cog_flag,
     command,
     going_on,
+    label_legend_source,
     legend_flag,
     say,
+    tell_legend,
     workspace_flags,
     write_cogs,
 )
 from jingwei.errors import InputError, SettingError
-from jingwei.legend import Legend
+from jingwei.legend import Legend, find_legend
 from jingwei.scheduling import Task
 from jingwei.workspace import Scene, Workspace
 
@@ -205,11 +207,17 @@ def evaluate_command() -> None:
     from jingwei.metrics import scores, table
 
     workspace = Workspace(Path(args.data_dir))
-    legend = chosen_legend(args, workspace)
     if asks_for_areas(args):
-        return tell_areas(args, workspace, legend)
+        return tell_areas(args, workspace, chosen_legend(args, workspace))
     if ("prediction" in args) != ("label" in args):
         raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
+    if "prediction" in args:
+        source = label_legend_source(args, workspace, Path(args.label))
+        legend = find_legend(source)
+        if not args.json:
+            tell_legend(legend, source)
+    else:
+        legend = chosen_legend(args, workspace)
     if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
         return _evaluate_folders(args, legend)
     if args.dry_run:

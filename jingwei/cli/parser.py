@@ -201,9 +201,29 @@ def tell_missing(crops: Iterable[Crop], legend: Legend, validated: bool = True) 
 
 def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:
     """The legend of --legend, else that of the cut, else the folder's own, else the contest's."""
+    return find_legend(_legend_source(args, workspace))
+
+
+def _legend_source(args: argparse.Namespace, workspace: Workspace) -> str:
     if "legend" in args:
-        return find_legend(args.legend)
-    return find_legend(own_legend(workspace.train) or own_legend(workspace.root) or "jingwei")
+        return args.legend
+    return own_legend(workspace.train) or own_legend(workspace.root) or "jingwei"
+
+
+def label_legend_source(args: argparse.Namespace, workspace: Workspace, label: Path) -> str:
+    """The legend that a label, or a folder of them, is read by: its name or its file.
+
+    That of --legend; else `legend.json` beside the label, one folder above, or two: a data set's root is that of
+    `test/lbl`; else as of chosen_legend.
+    """
+    folder = label if label.is_dir() else label.parent
+    for up in ("", "..", "../..") if "legend" not in args else ():
+        place = Path(os.path.normpath(folder / up))
+        if place.absolute() == workspace.root.absolute():
+            break  # there the cut's copy comes first
+        if found := own_legend(place):
+            return found
+    return _legend_source(args, workspace)
 
 
 def tell_legend(legend: Legend, source: str) -> None:

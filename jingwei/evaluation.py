@@ -1,5 +1,6 @@
 """Scores of label maps on disk against their truth."""
 
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,9 @@ from jingwei.masks import Mask, refuse_0_255
 from jingwei.metrics import ConfusionMatrix, scores
 from jingwei.scheduling import Cluster, Here, Task
 from jingwei.streaming import ahead
-from jingwei.workspace import SCENE_TYPES, Workspace, natural_order
+from jingwei.workspace import SCENE_TYPES, STAMP, Workspace, natural_order
+
+LARGE_PX = 1 << 24  # label maps from this size on are read as maps, not as pictures
 
 
 def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
@@ -107,7 +110,8 @@ def score_folders(
 ) -> FolderScore:
     """The confusion matrix of a folder of predictions, as inference.py writes them, over a folder of labels.
 
-    Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. A label without a
+    Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. Predictions that
+    are not ours may have the values that labels have. A label without a
     prediction counts as missed with all its pixels: to leave a sample out is no gain. Raises InputError where no label
     has a prediction, for sizes that differ, for colours or ids that the legend does not have, and for labels of 0 and
     255 where it has no class of 255.
@@ -126,7 +130,8 @@ def score_folders(
         problem = f"holds no prediction of the {len(known)} labels in {labels}"
         raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
     matrix = ConfusionMatrix(len(legend))
-    tasks = [Task(score_masks, (prediction, label, legend)) for label, prediction in pairs.items()]
+    read_by = _legends_of_predictions([path for path in pairs.values() if path], legend)
+    tasks = [Task(score_masks, (path, label, legend, read_by.get(path))) for label, path in pairs.items()]
     at_255 = 0
     for _, counted in (scheduler or Here()).run(tasks):
         matrix.merge(counted.matrix)
@@ -151,14 +156,63 @@ class MaskScore(NamedTuple):
     at_255: int
 
 
-def score_masks(prediction: Path | None, label: Path, legend: Legend) -> MaskScore:
-    """The score of two masks, strip by strip; without a prediction all labelled pixels are missed."""
+def score_pair(prediction: Path, label: Path, legend: Legend) -> ConfusionMatrix:
+    """The confusion matrix of a prediction and its label: of masks as people have them, or of label maps.
+
+    Large files and our own maps are read as `score_file` does, others as in `score_folders`. Raises what these raise.
+    """
+    with raster.Raster(prediction) as guessed, raster.Raster(label) as known:
+        ours = _is_ours(guessed)
+        large = min(r.height * r.width for r in (guessed, known)) >= LARGE_PX
+        colors = any(r.bands == 3 or (r.palette and not large and not _is_ours(r)) for r in (guessed, known))
+    if not colors and (ours or (large and not legend.has_values)):
+        return score_file(prediction, label, legend)
+    read_by = _legends_of_predictions([prediction], legend)
+    score = score_masks(prediction, label, legend, read_by[prediction])
+    refuse_0_255(label, legend, score.matrix.counts.sum(axis=1), score.at_255, others=False)
+    return score.matrix
+
+
+def _is_ours(picture: raster.Raster) -> bool:
+    """Whether a file is one of our maps or masks: ids, whatever values labels have. Filled maps have no stamp."""
+    return STAMP in picture.tags or (picture.tiled and picture.nodata == NODATA)
+
+
+def _legends_of_predictions(predictions: Iterable[Path], legend: Legend) -> dict[Path, Legend]:
+    """The legend to read each prediction by: class ids in ours; in all others the legend's values, or ids.
+
+    Other software writes what it was trained on. One value that the legend doesn't have, and all of them are ids:
+    a file by itself may well have nothing but 0.
+    """
+    ids = legend.without_values()
+    read_by = dict.fromkeys(predictions, ids)
+    if legend.has_values:
+        others = []
+        for path in read_by:
+            with raster.Raster(path) as picture:
+                if not _is_ours(picture):
+                    others.append(path)
+        if all(_has_known_values(path, legend) for path in others):
+            read_by |= dict.fromkeys(others, legend)
+    return read_by
+
+
+def _has_known_values(path: Path, legend: Legend) -> bool:
+    with Mask(path, legend) as mask:
+        for first, end in strips(mask.height, raster.TILE):
+            mask.read_label_rows(first, end)
+            if mask.unknown:
+                return False
+    return True
+
+
+def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: Legend | None) -> MaskScore:
+    """The score of two masks, strip by strip; without a prediction all labelled pixels are missed.
+
+    The label is read by `legend`, the prediction by `read_by`.
+    """
     matrix = ConfusionMatrix(len(legend))
-    # Predictions are class ids, whatever values stand for the classes in labels.
-    with (
-        Mask(label, legend) as known,
-        Mask(prediction, legend.without_values()) if prediction else nullcontext() as guessed,
-    ):
+    with Mask(label, legend) as known, Mask(prediction, read_by) if prediction else nullcontext() as guessed:
         if guessed:
             raster.check_same_size(guessed, known)
         for first, end in strips(known.height, raster.TILE):

@@ -23,7 +23,7 @@ from jingwei.engines.base import ExportedEngine
 from jingwei.engines.eager import TorchEngine
 from jingwei.engines.views import Viewer
 from jingwei.errors import InputError, OutputError
-from jingwei.evaluation import find_masks, score_folders
+from jingwei.evaluation import find_masks, score_folders, score_pair
 from jingwei.inference import Inference, InferenceSettings, find_newest_checkpoint, infer
 from jingwei.legend import GF2, GF3, NODATA, LandClass, Legend
 from jingwei.metrics import ConfusionMatrix, scores
@@ -801,6 +801,41 @@ def test_values_of_the_legend_are_those_of_labels_not_of_predictions(tmp_path):
     write_png(tmp_path / "out" / "1_label.png", predictions)
     counts = score_folders(tmp_path / "out", tmp_path / "labels", legend).matrix.counts
     np.testing.assert_array_equal(counts, counted([(labels, predictions)], 2))
+
+
+TWO = Legend("two", (LandClass(0, "no", (9, 9, 9), 0), LandClass(1, "yes", (8, 8, 8), 255)), None)
+
+
+def test_predictions_of_other_software_may_have_the_values_of_labels(tmp_path):
+    labels, ids = np.array([[0, 1, 1, 0]], np.uint8), np.array([[0, 1, 0, NODATA]], np.uint8)
+    write_png(tmp_path / "labels" / "1.png", labels * 255)
+    write_png(tmp_path / "labels" / "2.png", labels * 255)
+    assert score_folders(tmp_path / "labels", tmp_path / "labels", TWO).matrix.accuracy == 1
+    assert score_pair(tmp_path / "labels" / "1.png", tmp_path / "labels" / "2.png", TWO).accuracy == 1
+    # Ours are ids, told by their stamp: 255 is no data.
+    with PngWriter(tmp_path / "out" / "1_label.png", 1, 4, tags={"JINGWEI_STAMP": "0"}) as writer:
+        writer.write(np.array([[0, NODATA, 0, 0]], np.uint8))
+    write_raster(tmp_path / "out" / "2_label.png", labels[None] * 255)
+    pairs = [(labels, np.array([[0, NODATA, 0, 0]], np.uint8)), (labels, labels)]
+    counts = score_folders(tmp_path / "out", tmp_path / "labels", TWO).matrix.counts
+    np.testing.assert_array_equal(counts, counted(pairs, 2))
+    # A value that the legend doesn't have, and all that are not ours are ids.
+    write_raster(tmp_path / "out" / "2_label.png", ids[None])
+    counts = score_folders(tmp_path / "out", tmp_path / "labels", TWO).matrix.counts
+    np.testing.assert_array_equal(counts, counted([pairs[0], (labels, ids)], 2))
+
+
+def test_a_single_pair_may_be_in_colours(scored, call, tmp_path):
+    out, labels, pairs = scored
+    how = ["--label", labels / "a" / "1_gt.png", "--legend", "gf3", "--json"]
+    status, text, err = call("evaluate.py", "--prediction", out / "a" / "1_gt.png", *how)
+    assert (status, err, json.loads(text)["confusion"]) == (0, "", counted(pairs[1:2], len(GF3)).tolist())
+    write_png(tmp_path / "ids.png", pairs[1][1])
+    status, text, err = call("evaluate.py", "--prediction", tmp_path / "ids.png", *how)
+    assert (status, err, json.loads(text)["confusion"]) == (0, "", counted(pairs[1:2], len(GF3)).tolist())
+    write_png(tmp_path / "0.png", np.array([[0, 255, 255, 0]], np.uint8))
+    status, _, err = call("evaluate.py", "--prediction", tmp_path / "0.png", "--label", tmp_path / "0.png")
+    assert (status, "0.png: this mask has one class and 255, which is no data" in err) == (2, True)
 
 
 def test_labels_of_0_and_255_are_refused_where_the_legend_knows_no_255(tmp_path):

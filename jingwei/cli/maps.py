@@ -203,7 +203,7 @@ def evaluate_command() -> None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.evaluation import refuse_unlabelled, score_file, score_stages, stage_table
+    from jingwei.evaluation import refuse_unlabelled, score_pair, score_stages, stage_table
     from jingwei.metrics import scores, table
 
     workspace = Workspace(Path(args.data_dir))
@@ -224,7 +224,7 @@ def evaluate_command() -> None:
         pairs = [(Path(args.prediction), Path(args.label))] if "prediction" in args else _labelled_maps(workspace)
         return dry_run.tell([dry_run.score_step(*pair, legend) for pair in pairs], None)
     if "prediction" in args:
-        matrix = score_file(Path(args.prediction), Path(args.label), legend)
+        matrix = score_pair(Path(args.prediction), Path(args.label), legend)
         refuse_unlabelled(matrix, Path(args.label))
         print(json.dumps(scores(matrix, legend), indent=1) if args.json else table(matrix, legend))
         return

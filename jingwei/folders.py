@@ -46,9 +46,12 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
 
     Masks are looked for beside the samples, in `labels`, in a `lbl` beside them and, for samples in `img`, in `lbl`
     beside that; for samples in a subfolder, in those folders' subfolders of the same name too, and at last in these
-    folders themselves, where no other sample has their name. Raises InputError where there is no such folder.
+    folders themselves, where no other sample has their name. Raises InputError where there is no such folder, or a
+    file.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise InputError(folder, "is a file, and no folder of samples", f"give its folder, {folder.parent}")
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "check the path")
     subfolders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]

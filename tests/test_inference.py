@@ -439,6 +439,8 @@ def test_mistakes_get_one_line_and_status_2(tmp_path, optical, radar, call, monk
     before = files_of(tmp_path)
     mistakes = [
         (["nowhere", "out", "--checkpoint", weights], "nowhere: no such folder"),
+        ([weights, "out", "--checkpoint", weights], "is a file, and no folder of samples: give its folder, "),
+        ([weights.parent, "out", "--checkpoint", weights.parent], "is a folder, and no file: name a checkpoint in it"),
         (["empty", "out", "--checkpoint", weights], "empty: no samples there: put N.tif, or N_HH.tiff"),
         (["in", "out"], "saved: no trained checkpoint .best.pth. there: train one first"),
         (["in", "out", "--checkpoint", "nowhere.pth"], "nowhere.pth: no such file"),
@@ -944,7 +946,11 @@ def test_folders_that_can_not_be_scored_get_one_line(scored, call):
         ([*how, "gf3"], r"1_gt.png: 30 x 19 px, but 1_gt.png is 30 x 20"),
         ([*how, "jingwei"], r"_gt.png: has colours that legend jingwei does not know"),
         ([*how, "gf3", "--dry_run"], "--dry_run: tells nothing of folders"),
-        (["--prediction", out, "--label", labels / "1_gt.png"], "1_gt.png: no such folder"),
+        (
+            ["--prediction", out, "--label", labels / "1_gt.png"],
+            "1_gt.png: is a file, but .* is a folder: give two files or two folders",
+        ),
+        (["--prediction", out / "1_gt.png", "--label", labels], "1_gt.png: is a file, but .*labels is a folder"),
         (["--prediction", out / "nowhere", "--label", labels], "nowhere: no such folder"),
         (["--prediction", out, "--label", out.parent / "empty"], "no masks there"),
     ]:

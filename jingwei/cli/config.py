@@ -57,6 +57,8 @@ def train_from_config() -> str | None:
     resume = Path(args.resume).absolute() if "resume" in args else None
     weights = Path(args.weights) if "weights" in args else None
     for path, remedy in ((resume, "give a last.pth under saved/"), (weights, "check the path")):
+        if path and path.is_dir():
+            raise CheckpointError(path, "is a folder, and no file", "name a checkpoint in it, such as last.pth")
         if path and not path.is_file():
             raise CheckpointError(path, "no such file", remedy)
     config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)

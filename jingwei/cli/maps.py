@@ -212,6 +212,7 @@ def evaluate_command() -> None:
     if ("prediction" in args) != ("label" in args):
         raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
     if "prediction" in args:
+        _refuse_unlike(Path(args.prediction), Path(args.label))
         source = label_legend_source(args, workspace, Path(args.label))
         legend = find_legend(source)
         if not args.json:
@@ -234,6 +235,13 @@ def evaluate_command() -> None:
         print(json.dumps({name: scores(matrix, legend) for name, matrix in stages.items()}, indent=1))
     else:
         print(stage_table(stages, legend))
+
+
+def _refuse_unlike(prediction: Path, label: Path) -> None:
+    """Raises InputError for a folder and a file."""
+    for one, other in ((prediction, label), (label, prediction)):
+        if one.is_file() and other.is_dir():
+            raise InputError(one, f"is a file, but {other} is a folder", "give two files or two folders")
 
 
 def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:

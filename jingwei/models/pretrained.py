@@ -87,6 +87,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def read_pickle(path: Path):
     """What torch.save wrote, tensors and plain values only: code in the file is refused, never run."""
     path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(path, "is a folder, and no file", "name a checkpoint in it, such as best.pth or best.pt")
     if not path.is_file():
         raise CheckpointError(path, "no such file", "check the path, or train first")
     try:

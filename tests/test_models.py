@@ -238,7 +238,9 @@ def test_offline_the_error_names_the_ways_out(monkeypatch, failure):
         raise failure
 
     monkeypatch.setattr(pretrained.smp.encoders, "get_encoder", unreachable)
-    with pytest.raises(SettingError, match="--backbone resnet18.*--weights FILE.*--scratch") as caught:
+    with pytest.raises(
+        SettingError, match='--backbone resnet18.*--weights FILE.*--scratch.*"pretrained": false'
+    ) as caught:
         load_imagenet(build())
     assert "\n" not in str(caught.value)
 

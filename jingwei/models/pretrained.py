@@ -12,6 +12,7 @@ from jingwei.models.fcn8 import Decoder as Fcn8Decoder
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 8-bit RGB
 IMAGENET_STD = (58.395, 57.12, 57.375)
+FROM_NOTHING = 'start from nothing with --scratch, in a config with "pretrained": false'
 _PREFIXES = ("module.", "network.encoder.", "encoder.", "backbone.", "model.")
 
 
@@ -23,9 +24,7 @@ def load_imagenet(model: Segmenter) -> None:
     spec = model.spec
     if not has_imagenet(spec.family):
         problem = f"{spec.family} has an encoder of its own, and there are no ImageNet weights for it"
-        raise SettingError(
-            f"--model {spec.family}", problem, "start from nothing with --scratch, or give --weights FILE"
-        )
+        raise SettingError(f"--model {spec.family}", problem, f"{FROM_NOTHING}, or give --weights FILE")
     try:
         # At the usual stride: dilation changes no weight, and not every encoder can be asked for it.
         donor = smp.encoders.get_encoder(spec.backbone, in_channels=spec.bands, weights="imagenet")
@@ -34,7 +33,7 @@ def load_imagenet(model: Segmenter) -> None:
         raise SettingError(
             f"--backbone {spec.backbone}",
             f"its ImageNet weights could not be fetched ({reason})",
-            "connect once, give a local file with --weights FILE, or start from nothing with --scratch",
+            f"connect once, give a local file with --weights FILE, or {FROM_NOTHING}",
         ) from error
     _put(donor.state_dict(), model.network.encoder)
 

@@ -4,6 +4,7 @@ A checkpoint is self-contained: family, encoder, bands, type, normalisation, leg
 whole or not at all, and read without running any code that a stranger may have put into it.
 """
 
+import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import torch
 from jingwei.errors import CheckpointError
 from jingwei.legend import Legend, legend_from_dict
 from jingwei.models import ModelSpec, Segmenter, build_model
-from jingwei.models.pretrained import read_pickle
+from jingwei.models.pretrained import MOST_SAID, read_pickle
 from jingwei.outputs import whole_or_nothing
 
 FORMAT = "jingwei-1"
@@ -47,7 +48,9 @@ class Checkpoint:
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            problem = f"its weights don't fit its network ({' '.join(str(error).split())[:160]})"
+            problem = (
+                f"its weights don't fit its network ({textwrap.shorten(str(error), MOST_SAID, placeholder=' ...')})"
+            )
             raise CheckpointError(self.path or "checkpoint", problem, "copy it again or train again") from error
         return model.eval()
 

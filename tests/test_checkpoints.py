@@ -13,7 +13,7 @@ from jingwei.checkpoints import FORMAT, Checkpoint, check_fits, load_checkpoint,
 from jingwei.errors import CheckpointError
 from jingwei.legend import GF2, GF3, JINGWEI
 from jingwei.models import ModelSpec, build_model
-from jingwei.models.pretrained import read_tensors
+from jingwei.models.pretrained import first_line, read_tensors
 from jingwei.recipes import ATTENTION_UNET
 
 SPEC = ModelSpec("attention_unet", "mobilenetv3_small_050", 4, len(JINGWEI))
@@ -115,17 +115,27 @@ def test_code_in_a_file_is_refused_and_never_run(tmp_path, reader, old_format):
 def test_a_truncated_file_is_refused(saved, share):
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(CheckpointError, match="last.pt: is no checkpoint"):
+    with pytest.raises(CheckpointError, match="last.pt: is no checkpoint file"):
         load_checkpoint(saved)
 
 
-@pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04 no zip", b"\x89PNG\r\n\x1a\n", b"\x80\x02."])
+def test_a_librarys_words_are_not_cut_within_a_word():
+    assert first_line(RuntimeError("corrupted " * 40)).endswith("corrupted corrupted ...")
+    assert first_line(RuntimeError("\n one line\nand another")) == "one line"
+    assert first_line(EOFError()) == "EOFError"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"hello\n", b'{"a": 1}', b"\xef\xbb\xbf{}", b"PK\x03\x04 no zip", b"\x89PNG\r\n\x1a\n", b"\x80\x02."],
+)
 def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "best.pt").write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(tmp_path / "best.pt")
     assert "\n" not in str(caught.value)
-    assert "best.pt" in str(caught.value)
+    assert "best.pt: is no checkpoint file" in str(caught.value)
+    assert "code" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [{"conv.weight": torch.zeros(3)}, [1], torch.ones(2), {"format": "jingwei-0"}])
@@ -153,7 +163,7 @@ def test_weights_that_do_not_fit_their_network_are_the_files_fault(checkpoint, t
 
 def test_missing_files_and_folders_are_refused(tmp_path):
     for path in (tmp_path / "best.pt", tmp_path):
-        with pytest.raises(CheckpointError, match="no such file"):
+        with pytest.raises(CheckpointError, match="no such file|is a folder, and no file"):
             load_checkpoint(path)
 
 

@@ -1,6 +1,7 @@
 """Weights for a network to start from: ImageNet's, a file of encoder weights, or another checkpoint's."""
 
 import re
+import textwrap
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from jingwei.models.fcn8 import Decoder as Fcn8Decoder
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 8-bit RGB
 IMAGENET_STD = (58.395, 57.12, 57.375)
+MOST_SAID = 160  # characters of a library's own words in a message
 FROM_NOTHING = 'start from nothing with --scratch, in a config with "pretrained": false'
 _PREFIXES = ("module.", "network.encoder.", "encoder.", "backbone.", "model.")
 
@@ -29,7 +31,7 @@ def load_imagenet(model: Segmenter) -> None:
         # At the usual stride: dilation changes no weight, and not every encoder can be asked for it.
         donor = smp.encoders.get_encoder(spec.backbone, in_channels=spec.bands, weights="imagenet")
     except Exception as error:  # the hubs raise what their network libraries raise
-        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        reason = first_line(error)
         raise SettingError(
             f"--backbone {spec.backbone}",
             f"its ImageNet weights could not be fetched ({reason})",
@@ -91,15 +93,29 @@ def read_pickle(path: Path):
     if not path.is_file():
         raise CheckpointError(path, "no such file", "check the path, or train first")
     try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+    except OSError as error:
+        raise CheckpointError(path, f"can't be read ({error.strerror})", "check the file's rights and disk") from error
+    if not head.startswith((b"PK", b"\x80")):  # torch.save writes a zip, long ago a pickle; torch takes text for code
+        problem = "is no checkpoint file" if head else "is no checkpoint file: it is empty"
+        raise CheckpointError(path, problem, "give one that train.py or torch.save wrote")
+    try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         if "weights_only" in str(error) or "Unsupported" in str(error):
             problem = "carries code, not only tensors, and was not opened"
             remedy = "save its state_dict() alone where you trust it"
         else:
-            reason = (str(error) or type(error).__name__).splitlines()[0][:100]
-            problem, remedy = f"is no checkpoint ({reason})", "copy it again or train again"
+            problem = f"is no checkpoint file, or cut off ({first_line(error)})"
+            remedy = "copy it again or train again"
         raise CheckpointError(path, problem, remedy) from error
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what a library says, cut between words where it is long; else the error's kind."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[0], MOST_SAID, placeholder=" ...")
 
 
 def _bare(name: str) -> str:

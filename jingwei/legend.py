@@ -16,6 +16,7 @@ from pathlib import Path
 from jingwei.errors import SettingError
 
 KEYS, CLASS_KEYS = ("name", "background", "classes"), ("id", "name", "color", "value")  # of a legend file
+EXAMPLE = "see the example of a legend in docs/formats.md"
 NODATA = 255  # the id of "no label here, and none wanted": outside the flight, unlabelled, padding
 
 
@@ -96,7 +97,9 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     problems = []
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not classes:
-        raise SettingError(where, "has no list `classes`", 'write {"name": ..., "background": 0, "classes": [...]}')
+        raise SettingError(
+            where, "has no list `classes`", 'write {"name": ..., "background": 0, "classes": [...]}, ' + EXAMPLE
+        )
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
         problems.append(f"unknown keys {', '.join(unknown)} (known are {', '.join(KEYS)})")
@@ -109,7 +112,9 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
                                 f"(known are {', '.join(CLASS_KEYS)})")  # fmt: skip
             color = _rgb(entry["color"])
             if entry["id"] != position:
-                problems.append(f"class {entry['name']!r} has id {entry['id']} at place {position}")
+                problems.append(
+                    f"class {entry['name']!r} has id {entry['id']} at place {position}: ids run 0, 1, 2 ..."
+                )
             value = entry.get("value")
             if value is not None and (type(value) is not int or not 0 <= value <= 255):
                 problems.append(f"class {entry['name']!r} has value {value!r}, which is no whole number from 0 to 255")
@@ -131,9 +136,9 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     if background is not None and (type(background) is not int or background not in range(len(classes))):
         problems.append(f"background {json.dumps(background)} is no class id: write null where no class is one")
     if len(classes) > NODATA:
-        problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}")
+        problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}, as {NODATA} is kept for no data")
     if problems:
-        raise SettingError(where, "; ".join(problems), "ids run 0, 1, 2 ... and 255 is kept for no data")
+        raise SettingError(where, "; ".join(problems), EXAMPLE)
     return Legend(str(content.get("name", "own")), tuple(parsed), background)
 
 
@@ -157,9 +162,9 @@ def find_legend(name_or_path: str) -> Legend:
             name_or_path, "no such legend", f"take {', '.join(LEGENDS)} or the path of a legend JSON file"
         )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SettingError(path, f"is no JSON ({error})", "see the example at the top of jingwei/legend.py") from error
+        raise SettingError(path, f"is no JSON ({error})", EXAMPLE) from error
     return legend_from_dict(content, where=path)
 
 

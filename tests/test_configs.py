@@ -176,7 +176,9 @@ def test_folders_have_a_legend_of_their_own_and_the_contests_data_the_contests(d
     contest = config_from_dict(changed(content, train_loader__type="GF2", val_loader__type="GF2"))
     assert (contest.data.legend, contest.legend) == (GF2, "gf2")
     path.write_text("{")
-    with pytest.raises(SettingError, match="train_loader.args.legend .*legend.json: is no JSON"):
+    with pytest.raises(
+        SettingError, match="args.legend .*legend.json: is no JSON .*: see the example of a legend in [^:]*$"
+    ):
         config_from_dict(content)
 
 

@@ -77,7 +77,7 @@ def test_all_problems_of_a_legend_are_told_at_once(tmp_path):
     assert "\n" not in message
     assert message.count("unknown keys") == 1
     for problem in ["unknown keys title (known are name, background, classes)",
-                    "'land' has id 5 at place 1", "place 2", "'blue'", "place 3", "'lake'",
+                    "'land' has id 5 at place 1: ids run 0, 1, 2 ...", "place 2", "'blue'", "place 3", "'lake'",
                     "two classes are named 'land'", "background 9 is no class id"]:  # fmt: skip
         assert problem in message
 
@@ -135,6 +135,19 @@ def test_a_file_that_is_no_json_is_refused_in_one_line(content, tmp_path):
     with pytest.raises(SettingError, match="is no JSON") as raised:
         find_legend(str(path))
     assert "\n" not in str(raised.value)
+
+
+def test_a_legend_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "legend.json").write_text(json.dumps(OWN), encoding="utf-8-sig")
+    assert find_legend(str(tmp_path / "legend.json")) == legend_from_dict(OWN)
+
+
+@pytest.mark.parametrize("change", [{"color": "red"}, {"name": "land"}, {"colour": "#000000"}, {"color": "#8429F6"}])
+def test_the_remedy_fits_the_problem(change):
+    classes = [OWN["classes"][0], OWN["classes"][1] | change]
+    with pytest.raises(SettingError, match="see the example of a legend in docs/formats.md") as raised:
+        legend_from_dict({"classes": classes})
+    assert "ids run" not in str(raised.value)
 
 
 def test_an_unknown_legend_lists_the_known_ones():

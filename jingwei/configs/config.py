@@ -11,6 +11,7 @@ from jingwei.configs.mapping import data_of, legend_source, recipe_of, tile_side
 from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
 from jingwei.errors import SettingError
+from jingwei.legend import EXAMPLE
 from jingwei.preparing import FolderData
 from jingwei.recipes import MOST_CROP, Recipe
 
@@ -119,7 +120,10 @@ def config_from_dict(content, where="config") -> Config:
     if reading.problems:
         count = len(reading.problems)
         problem = f"{count} problems: {'; '.join(reading.problems)}" if count > 1 else reading.problems[0]
-        raise SettingError(where, problem, f"`{shlex.join(['train.py', '-c', str(where), '-h'])}` explains every key")
+        remedy = f"`{shlex.join(['train.py', '-c', str(where), '-h'])}` explains every key"
+        if problem.endswith(EXAMPLE) and count == 1:  # a legend file's mistake: no key is to blame
+            problem, remedy = problem.removesuffix(f", {EXAMPLE}"), EXAMPLE
+        raise SettingError(where, problem, remedy)
     args = file.train_loader.args
     return Config(
         recipe=recipe,

@@ -975,6 +975,7 @@ def test_a_flag_that_is_spelled_wrong_is_told_with_the_one_that_is_like_it(call)
         ("generate_test_data.py", "python predict.py"),
         ("vote.py", "python fill_hole.py"),
         ("fill_hole.py", "python evaluate.py"),
+        ("polygons.py", "python report.py"),
     ],
 )
 def test_a_stage_ends_with_its_time_and_what_comes_next(call, data, script, following):

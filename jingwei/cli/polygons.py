@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, chosen_legend, command, gsd_flag, legend_flag, not_negative, say, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_legend,
+    command,
+    going_on,
+    gsd_flag,
+    legend_flag,
+    not_negative,
+    say,
+    workspace_flags,
+)
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.workspace import Workspace
@@ -53,7 +63,8 @@ def polygons_command() -> str | None:
             continue
         _print_polygons(written, legend)
         say(f"written: {target} ({source})")
-    return "open them in QGIS; python report.py"
+    legend_words = ("--legend", args.legend) if "legend" in args else ()
+    return None if "input" in args else going_on(args, "report.py", *legend_words)
 
 
 def _print_polygons(written, legend: Legend) -> None:

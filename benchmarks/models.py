@@ -180,8 +180,10 @@ def table(lines: dict[str, dict], majority: float) -> str:
         "",
         f"{steps} steps of 8 windows of 256 px in {EPOCHS} epochs, from scratch, AdamW 0.001, cross entropy; scored on",
         "the validation scenes after the best epoch. Speed: one picture at a time, fp32, on "
-        f"{len(os.sched_getaffinity(0))} CPU cores (torch {torch.__version__.split('+')[0]}). `-`: not trained yet.",
+        f"{len(os.sched_getaffinity(0))} CPU cores (torch {torch.__version__.split('+')[0]}).",
     ]
+    if len(recipes) < len(lines):
+        rows += ["", "`-`: not trained yet."]
     return "\n".join(rows)
 
 

@@ -340,7 +340,7 @@ def test_the_end_of_memory_says_what_to_lower(error, backward):
     learner.loss_terms = {"cross_entropy": (1.0, failing(error, backward))}
     with pytest.raises(TrainingError) as caught:
         learner.step(Place(0, 1), [batch(0, count=7, size=48)])
-    for part in ("out of memory", "7 windows of 48 x 48 px", "cpu", "--batch_size", "--accumulate", "--crop_size"):
+    for part in ("out of memory", "7 windows of 48 x 48 px", "cpu", "batch_size", "accumulate", "crop_size"):
         assert part in str(caught.value)
     assert caught.value.__cause__ is error
 

@@ -83,7 +83,7 @@ class Legend:
         """The legend as its JSON file has it."""
         classes = []
         for c in self.classes:
-            entry = {"id": c.id, "name": c.name, "color": _hex(c.color)}
+            entry = {"id": c.id, "name": c.name, "color": hex_of(c.color)}
             classes.append(entry if c.value is None else entry | {"value": c.value})
         return {"name": self.name, "background": self.background, "classes": classes}
 
@@ -131,7 +131,7 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     colors = [land_class.color for land_class in parsed]
     for color in [] if kept else sorted({c for c in colors if colors.count(c) > 1}):
         same = " and ".join(repr(c.name) for c in parsed if c.color == color)
-        problems.append(f"{same} have one colour, {_hex(color)}: give each a `color` of its own")
+        problems.append(f"{same} have one colour, {hex_of(color)}: give each a `color` of its own")
     background = content.get("background", 0)
     if background is not None and (type(background) is not int or background not in range(len(classes))):
         problems.append(f"background {json.dumps(background)} is no class id: write null where no class is one")
@@ -142,7 +142,8 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     return Legend(str(content.get("name", "own")), tuple(parsed), background)
 
 
-def _hex(color: tuple[int, int, int]) -> str:
+def hex_of(color: tuple[int, int, int]) -> str:
+    """A colour as legend files have it, #RRGGBB."""
     return "#{:02X}{:02X}{:02X}".format(*color)
 
 

@@ -16,7 +16,7 @@ from jingwei import raster
 from jingwei.crops import histogram
 from jingwei.errors import InputError
 from jingwei.grid import strips
-from jingwei.legend import NODATA, Legend
+from jingwei.legend import NODATA, Legend, hex_of
 
 UNKNOWN = -1
 BLACK = 0  # no data, where it is no class's colour
@@ -111,7 +111,7 @@ class Mask:
         if not self.unknown:
             return
         self._refuse_beyond_palette()
-        known = ", ".join(f"{_hex(c.color)} {c.name}" for c in self.legend.classes)
+        known = ", ".join(f"{hex_of(c.color)} {c.name}" for c in self.legend.classes)
         remedy = f"the legend has {known}: correct the mask or the legend"
         unknown = self.unknown
         if self._by_palette:
@@ -157,7 +157,7 @@ def refuse_0_255(first: Path, legend: Legend, pixels: np.ndarray, at_255: int, o
     if not at_255 or len(classes) > 1 or len(legend) == 1 or (classes and classes[0].value is not None):
         return
     one = legend.classes[0 if classes == [legend.classes[1]] else 1]
-    entry = json.dumps({"id": one.id, "name": one.name, "color": _hex(one.color), "value": NODATA})
+    entry = json.dumps({"id": one.id, "name": one.name, "color": hex_of(one.color), "value": NODATA})
     who = "this mask and all others have" if others else "this mask has"
     what = "one class and 255" if classes else "nothing but 255"
     remedy = f"where 255 is a class, say so in the legend: {entry}"
@@ -185,10 +185,6 @@ def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:
     # Few colours, some of them the legend's: a picture with strays in it, which would make sense as ids by accident.
     # Of many, those are a coincidence; and a picture of so many colours can't pass for ids.
     return bool(known) and (2 * len(known) >= len(painted) or len(colors) <= len(legend))
-
-
-def _hex(color: tuple[int, int, int]) -> str:
-    return "#{:02X}{:02X}{:02X}".format(*color)
 
 
 def _rgb_numbers(pixels_CHW: np.ndarray) -> np.ndarray:

@@ -613,6 +613,15 @@ def test_running_a_finished_swa_again_changes_no_file(project, swa_run):
     assert kept_files(folder) == before
 
 
+def test_an_average_over_other_crops_is_made_anew(project, swa_run):
+    folder = project.experiment(CYCLES.name, "swa")
+    shutil.copytree(swa_run[0], folder)
+    average = load_checkpoint(folder / "swa.pt")
+    save_checkpoint(folder / "swa.pt", replace(average, crops="others"))
+    training.train(project, CYCLES, "swa", HERE)
+    assert load_checkpoint(folder / "swa.pt").crops == average.crops != ""
+
+
 def test_a_run_killed_before_its_average_was_written_makes_it_on_the_next_call(project, swa_run, monkeypatch):
     save = training.save_checkpoint
 

@@ -5,7 +5,7 @@
 Reads every pixel once and writes nothing. Exit code 0: ready; 1: something would stop a long job.
 """
 
-from jingwei.cli import doctor_command
+from jingwei.cli.doctor import doctor_command
 
 if __name__ == "__main__":
     doctor_command()

@@ -5,7 +5,7 @@
 Reads data/*test*/image_N.png; writes data/test/imageN/image_N.tif and makes data/test/maskN/.
 """
 
-from jingwei.cli import generate_test_data_command
+from jingwei.cli.cut import generate_test_data_command
 
 if __name__ == "__main__":
     generate_test_data_command()

@@ -5,7 +5,7 @@
 Reads N.tif, or N_HH.tiff, N_HV.tiff, N_VH.tiff, N_VV.tiff; writes N_gt.png and N.xml. Subfolders are mirrored.
 """
 
-from jingwei.cli import inference_command
+from jingwei.cli.inference import inference_command
 
 if __name__ == "__main__":
     inference_command()

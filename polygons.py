@@ -5,7 +5,7 @@
 Reads data/test/maskN/filled.tif (else vote.tif, else the best prediction); writes data/polygons/image_N.gpkg.
 """
 
-from jingwei.cli import polygons_command
+from jingwei.cli.polygons import polygons_command
 
 if __name__ == "__main__":
     polygons_command()

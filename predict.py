@@ -5,7 +5,7 @@
 Reads data/test/imageN/ and data/model/; writes data/test/maskN/<recipe>_<exp>.tif and data/submit/image_N_predict.png.
 """
 
-from jingwei.cli import predict_command
+from jingwei.cli.predict import predict_command
 
 if __name__ == "__main__":
     predict_command()

@@ -5,7 +5,7 @@
 Reads all that the other steps left; writes data/report/: open data/report/index.html.
 """
 
-from jingwei.cli import report_command
+from jingwei.cli.report import report_command
 
 if __name__ == "__main__":
     report_command()

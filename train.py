@@ -8,8 +8,8 @@ The first trains, the second scores: reads data/train/, writes data/model/cross_
 folder that the file names and writes saved/<name>/<time>/.
 """
 
-from jingwei.cli import train_command
-from jingwei.recipes import CROSS_ENTROPY
+from jingwei.cli.train import train_command
+from jingwei.training.recipes import CROSS_ENTROPY
 
 if __name__ == "__main__":
     train_command(CROSS_ENTROPY, configs=True)

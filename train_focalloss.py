@@ -5,8 +5,8 @@
 Reads data/train/; writes data/model/focal_lovasz/<exp>/.
 """
 
-from jingwei.cli import train_command
-from jingwei.recipes import FOCAL_LOVASZ
+from jingwei.cli.train import train_command
+from jingwei.training.recipes import FOCAL_LOVASZ
 
 if __name__ == "__main__":
     train_command(FOCAL_LOVASZ)

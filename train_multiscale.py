@@ -6,8 +6,8 @@
 The first trains, the second scores. Reads data/train/; writes data/model/multiscale/<exp>/.
 """
 
-from jingwei.cli import train_command
-from jingwei.recipes import MULTISCALE
+from jingwei.cli.train import train_command
+from jingwei.training.recipes import MULTISCALE
 
 if __name__ == "__main__":
     train_command(MULTISCALE)

@@ -6,8 +6,8 @@
 The first trains, the second scores. Reads data/train/; writes data/model/swa/<exp>/, swa.pt being the average.
 """
 
-from jingwei.cli import train_command
-from jingwei.recipes import SWA
+from jingwei.cli.train import train_command
+from jingwei.training.recipes import SWA
 
 if __name__ == "__main__":
     train_command(SWA)

@@ -3,7 +3,7 @@
 python Unet_resnet34/predict.py --exp attention_unet/unet
 """
 
-from jingwei.cli import predict_command
+from jingwei.cli.predict import predict_command
 
 if __name__ == "__main__":
     predict_command()

@@ -5,8 +5,8 @@
 Reads data/train/; writes data/model/attention_unet/<exp>/.
 """
 
-from jingwei.cli import train_command
-from jingwei.recipes import ATTENTION_UNET
+from jingwei.cli.train import train_command
+from jingwei.training.recipes import ATTENTION_UNET
 
 if __name__ == "__main__":
     train_command(ATTENTION_UNET)

@@ -62,11 +62,11 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
 
     On top come the validations, and for swa one more and the fitting of its batch norm (a third of a step per batch).
     """
-    from jingwei import datasets, experiments, training
-    from jingwei.devices import find_device
-    from jingwei.distributed import Team
-    from jingwei.learning import Learner, Place, Start, predicted
-    from jingwei.recipes import RECIPES
+    from jingwei.models.devices import find_device
+    from jingwei.training import datasets, experiments, loop
+    from jingwei.training.distributed import Team
+    from jingwei.training.learner import Learner, Place, Start, predicted
+    from jingwei.training.recipes import RECIPES
     from jingwei.workspace import Workspace
 
     recipe = replace(RECIPES[name], **recipe_flags(name), epochs=1, steps_per_epoch=8).check()
@@ -85,7 +85,7 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
     validation = (time.perf_counter() - begun) / 2 * len(data.validation)
     step = statistics.mean(times[2:])
     averaged = recipe.average_cycles
-    return step, (EPOCHS + averaged) * validation + averaged * training.REFIT_BATCHES * step / 3
+    return step, (EPOCHS + averaged) * validation + averaged * loop.REFIT_BATCHES * step / 3
 
 
 def train_one(name: str, args: argparse.Namespace, work: Path, cores: list[int]) -> None:
@@ -149,7 +149,7 @@ def main() -> None:
     place, legend = ("--data_dir", str(work)), ("--legend", str(args.folder.resolve() / "legend.json"))
     run("generate_train_data.py", *place, *legend)
     run("generate_test_data.py", *place)
-    from jingwei.recipes import RECIPES
+    from jingwei.training.recipes import RECIPES
 
     cores = sorted(os.sched_getaffinity(0))
     shares: Queue = Queue()

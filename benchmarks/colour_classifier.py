@@ -16,10 +16,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from anywhere, installed or not
 
 from jingwei.errors import InputError, JingweiError
+from jingwei.evaluation.metrics import ConfusionMatrix, table
 from jingwei.grid import strips
 from jingwei.legend import JINGWEI, NODATA, Legend
-from jingwei.metrics import ConfusionMatrix, table
-from jingwei.raster import check_same_size, open_image, open_labels
+from jingwei.raster.reading import check_same_size, open_image, open_labels
 from jingwei.workspace import Scene, Workspace
 
 STRIP_ROWS = 256

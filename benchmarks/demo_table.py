@@ -8,7 +8,7 @@ from pathlib import Path
 
 from colour_classifier import colour_confusion
 
-from jingwei.evaluation import score_stages, stage_table
+from jingwei.evaluation.scenes import score_stages, stage_table
 from jingwei.legend import JINGWEI
 from jingwei.workspace import Workspace
 

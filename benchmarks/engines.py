@@ -14,13 +14,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jingwei import raster
-from jingwei.checkpoints import Checkpoint, load_checkpoint
-from jingwei.devices import find_device, find_precision
-from jingwei.engines import ENGINES, make_engine
-from jingwei.engines.base import Engine
-from jingwei.engines.choosing import spread_samples
 from jingwei.errors import SettingError
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint
+from jingwei.models.devices import find_device, find_precision
+from jingwei.prediction.engines.base import Engine
+from jingwei.prediction.engines.choosing import spread_samples
+from jingwei.prediction.engines.registry import ENGINES, make_engine
+from jingwei.raster.reading import open_image
 
 
 class Plain:
@@ -98,7 +98,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     checkpoint = load_checkpoint(Path(args.checkpoint))
     print(f"{checkpoint.spec.family} over {checkpoint.spec.backbone}, {args.threads} threads")
-    with raster.open_image(Path(args.scene)) as image:
+    with open_image(Path(args.scene)) as image:
         samples = {size: spread_samples(image, size, checkpoint.mean, args.samples) for size in args.windows}
         calibration = [pixels for pixels, _ in spread_samples(image, 256, checkpoint.mean, 48)]
     candidates = engines(args.engines, checkpoint, calibration)

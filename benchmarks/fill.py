@@ -20,11 +20,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from jingwei import grid, raster
-from jingwei.filling import Frames, fill_map
+from jingwei import grid
+from jingwei.filling.fill_map import Frames, fill_map
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.png import PngWriter
-from jingwei.streaming import ahead, behind
+from jingwei.raster.png import PngWriter
+from jingwei.raster.reading import open_labels
+from jingwei.raster.writing import TiledWriter, without_nodata
+from jingwei.system.prefetch import ahead, behind
 
 BLOCK = 2000  # rows and columns of the pattern that the map repeats, shifted and with other classes each time
 CRUMB_SPACING = 39  # pixels between small regions: 260,000 of them in 20000 x 20000
@@ -64,7 +66,7 @@ def map_strips(height: int, width: int, noise: float, rows: int = 512):
 
 
 def make_map(path: Path, height: int, width: int, noise: float) -> None:
-    with raster.TiledWriter(path, height, width, nodata=NODATA, colormap=JINGWEI.colormap()) as writer:
+    with TiledWriter(path, height, width, nodata=NODATA, colormap=JINGWEI.colormap()) as writer:
         top = 0
         for strip in map_strips(height, width, noise):
             writer.write(grid.Window(top, 0, len(strip), width), strip)
@@ -74,12 +76,12 @@ def make_map(path: Path, height: int, width: int, noise: float) -> None:
 def copy(source: Path, target: Path, submit_png: Path) -> np.ndarray:
     """Only reads and writes what `fill_map` does, on as many threads. Returns that nothing has changed."""
     with ExitStack() as stack:
-        labels = stack.enter_context(raster.open_labels(source))
+        labels = stack.enter_context(open_labels(source))
         height, width = labels.shape
-        tiled = raster.TiledWriter(target, height, width, like=labels, nodata=NODATA, colormap=JINGWEI.colormap())
+        tiled = TiledWriter(target, height, width, like=labels, nodata=NODATA, colormap=JINGWEI.colormap())
         writer, png = stack.enter_context(tiled), stack.enter_context(PngWriter(submit_png, height, width))
         write_tiles = stack.enter_context(behind(lambda piece: writer.write(*piece)))
-        write_rows = stack.enter_context(behind(lambda piece: png.write(raster.without_nodata(piece[1]))))
+        write_rows = stack.enter_context(behind(lambda piece: png.write(without_nodata(piece[1]))))
         rows = list(grid.strips(height, 256))
         for (first, _), strip in zip(rows, ahead(labels.read_label_rows(*pair) for pair in rows), strict=True):
             write_tiles((grid.Window(first, 0, len(strip), width), strip))

@@ -30,15 +30,17 @@ import torch
 from cut import READ
 from measure import Measured, run
 
-from jingwei import raster
-from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.devices import find_precision
-from jingwei.engines import make_engine
 from jingwei.grid import Window, even_starts, strips
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.models import ModelSpec, build_model
-from jingwei.png import PngWriter
-from jingwei.prediction import PredictSettings
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jingwei.models.devices import find_precision
+from jingwei.models.segmenter import build_model
+from jingwei.models.spec import ModelSpec
+from jingwei.prediction.engines.registry import make_engine
+from jingwei.prediction.scene import PredictSettings
+from jingwei.raster.png import PngWriter
+from jingwei.raster.reading import Raster, open_image, open_labels
+from jingwei.raster.writing import TiledWriter
 
 SCENE, GIANT = (47161, 50141), (77470, 46050)  # width, height
 TRAIN = "jingwei_round1_train_20190619"
@@ -180,7 +182,7 @@ class Place:
     @cached_property
     def _windows_with_pixels(self) -> int:
         settings = PredictSettings()
-        with raster.open_image(self.tiled) as image:
+        with open_image(self.tiled) as image:
             size = settings.window
             rows, cols = (even_starts(length, size, settings.overlap) for length in image.shape)
             inside = [Window(row, col, min(size, image.height), min(size, image.width)) for row in rows for col in cols]
@@ -248,7 +250,7 @@ def write_mosaic(county: Path, path: Path, size: tuple[int, int], times: int) ->
 
     def rows() -> Iterator[np.ndarray]:
         for _ in range(times):  # opened again each time: a PNG can only be read from the top
-            with raster.Raster(county) as scene:
+            with Raster(county) as scene:
                 for first, end in strips(scene.height, 256):
                     pixels, valid = scene.read_rows(first, end)
                     alpha = valid[None].view(np.uint8) * np.uint8(255)
@@ -256,7 +258,7 @@ def write_mosaic(county: Path, path: Path, size: tuple[int, int], times: int) ->
                     across = [strip[:, :, ::-1] if number % 2 else strip for number in range(times)]
                     yield np.concatenate(across, axis=2)[:, :, :width]
 
-    with raster.Raster(county) as scene:
+    with Raster(county) as scene:
         bands = 1 if scene.bands == 1 else scene.bands + 1
     written = 0
     with PngWriter(path, height, width, bands) as png:
@@ -271,8 +273,8 @@ def write_mosaic(county: Path, path: Path, size: tuple[int, int], times: int) ->
 def write_disturbed(truth: Path, path: Path, noise: float) -> None:
     """The label raster as a tiled GeoTIFF, the share `noise` of its pixels of a random class."""
     rng = np.random.default_rng(int(1000 * noise))
-    with raster.open_labels(truth) as labels:
-        with raster.TiledWriter(
+    with open_labels(truth) as labels:
+        with TiledWriter(
             path, labels.height, labels.width, nodata=NODATA, colormap=JINGWEI.colormap(), workers=2
         ) as writer:
             for first, end in strips(labels.height, 256):

@@ -17,10 +17,11 @@ import rasterio
 import torch
 from PIL import Image
 
-from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.inference import Inference, InferenceSettings, infer
 from jingwei.legend import GF2
-from jingwei.models import ModelSpec, build_model
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jingwei.models.segmenter import build_model
+from jingwei.models.spec import ModelSpec
+from jingwei.prediction.folder import Inference, InferenceSettings, infer
 
 
 def make_folders(root: Path, count: int, side: int) -> list[Path]:

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from jingwei import datasets, experiments
-from jingwei.devices import find_device
-from jingwei.distributed import Team
-from jingwei.learning import Learner, Place, Start
-from jingwei.recipes import RECIPES
+from jingwei.models.devices import find_device
+from jingwei.training import datasets, experiments
+from jingwei.training.distributed import Team
+from jingwei.training.learner import Learner, Place, Start
+from jingwei.training.recipes import RECIPES
 from jingwei.workspace import Workspace
 
 

@@ -26,16 +26,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from jingwei.checkpoints import load_checkpoint
-from jingwei.crops import VALIDATION, read_crops
+from jingwei.crops.prepare import FolderData, prepare_training
+from jingwei.crops.table import VALIDATION, read_crops
 from jingwei.errors import JingweiError
-from jingwei.interrupts import Interrupted
 from jingwei.legend import GF2
-from jingwei.models import MODELS, ModelSpec, build_model, find_family
-from jingwei.outputs import whole_or_nothing
-from jingwei.preparing import FolderData, prepare_training
-from jingwei.recipes import Recipe
-from jingwei.training import Keeping, RunOptions, run
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.models.families import MODELS, find_family
+from jingwei.models.segmenter import build_model
+from jingwei.models.spec import ModelSpec
+from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.interrupts import Interrupted
+from jingwei.training.loop import Keeping, RunOptions, run
+from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]

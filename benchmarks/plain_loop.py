@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from jingwei.models import smp  # after what lets torchvision be imported beside a CPU torch
+from jingwei.models.libraries import smp  # after what lets torchvision be imported beside a CPU torch
 
 MEAN, STD = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])  # of ImageNet, as everybody takes
 

@@ -23,9 +23,10 @@ import rasterio.features
 import shapely
 from fill import in_process, make_map, quiet
 
-from jingwei import grid, raster
+from jingwei import grid
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.reporting.polygons import write_polygons
+from jingwei.polygons.polygons import write_polygons
+from jingwei.raster.reading import open_labels
 
 
 def ours(source: Path, target: Path, **rules) -> None:
@@ -60,7 +61,7 @@ def measure(work, *arguments, **rules) -> tuple[float, float, float]:
 
 def pixels_by_class(source: Path) -> np.ndarray:
     counts = np.zeros(256, np.int64)
-    with raster.open_labels(source) as labels:
+    with open_labels(source) as labels:
         for rows in grid.strips(labels.height, 256):
             counts += np.bincount(labels.read_label_rows(*rows).ravel(), minlength=256)
     counts[NODATA] = 0

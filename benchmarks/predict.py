@@ -24,17 +24,18 @@ import rasterio
 import torch
 from measure import ROOT, run, side_by_side
 
-from jingwei import raster
-from jingwei.augment import as_type
-from jingwei.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.cli.parser import cores
-from jingwei.devices import find_device, find_precision
-from jingwei.engines import make_engine
-from jingwei.engines.choosing import read_label
 from jingwei.grid import Window, even_starts
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.models import ModelSpec, build_model
-from jingwei.prediction import Job, PredictSettings, predict_scene
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from jingwei.models.devices import find_device, find_precision
+from jingwei.models.segmenter import build_model
+from jingwei.models.spec import ModelSpec
+from jingwei.prediction.engines.choosing import read_label
+from jingwei.prediction.engines.registry import make_engine
+from jingwei.prediction.scene import Job, PredictSettings, predict_scene
+from jingwei.raster.pixels import as_type
+from jingwei.raster.reading import open_image, open_labels
 
 FOLDER = ROOT / "data" / "benchmark"
 
@@ -74,7 +75,7 @@ def network_alone(checkpoint: Checkpoint, scene: Path, label: str, window: int, 
     begun = time.perf_counter()
     engine = make_engine(read_label(label)[0], checkpoint, find_device("auto"), read_label(label)[1])
     seconds, count = time.perf_counter() - begun, 0
-    with raster.open_image(scene) as image:
+    with open_image(scene) as image:
         for row in even_starts(image.height, window, overlap):
             for col in even_starts(image.width, window, overlap):
                 pixels, valid = image.read(Window(row, col, min(window, image.height), min(window, image.width)))
@@ -138,8 +139,8 @@ def speed(weights: Path, scene: Path, engine: str, window: int, overlap: int, re
             timed("plain loop", lambda: plain_loop(checkpoint, scene, Path(folder) / "plain.tif", window, overlap))
             print(", ".join(f"{name} {times[-1]:.2f} s" for name, times in seconds.items()), flush=True)
         with (
-            raster.open_labels(Path(folder) / "0.tif") as ours,
-            raster.open_labels(Path(folder) / "plain.tif") as plain,
+            open_labels(Path(folder) / "0.tif") as ours,
+            open_labels(Path(folder) / "plain.tif") as plain,
         ):
             same = ours.read_label_rows(0, ours.height) == plain.read_label_rows(0, plain.height)
     middle = {name: median(times) for name, times in seconds.items()}

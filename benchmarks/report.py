@@ -16,9 +16,11 @@ from pathlib import Path
 import numpy as np
 from measure import ROOT, run, side_by_side
 
-from jingwei import raster
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.reading import open_image, open_labels
+from jingwei.raster.tiles import TILE
+from jingwei.raster.writing import TiledWriter
 from jingwei.workspace import Scene, Workspace
 
 READ = """
@@ -37,11 +39,11 @@ WRONG = 0.03  # share of the patches that are wrong
 def make_map(target: Path, label: Path, scene: Path, number: int) -> None:
     """A map like the truth, shifted by some pixels and wrong in some patches."""
     rng = np.random.default_rng(number)
-    with raster.open_labels(label) as truth, raster.open_image(scene) as image:
+    with open_labels(label) as truth, open_image(scene) as image:
         patches = rng.random((truth.height // PATCH + 1, truth.width // PATCH + 1)) < WRONG
         how = {"like": image, "nodata": NODATA, "colormap": JINGWEI.colormap()}
-        with raster.TiledWriter(target, *truth.shape, **how) as writer:
-            for first, end in strips(truth.height, raster.TILE):
+        with TiledWriter(target, *truth.shape, **how) as writer:
+            for first, end in strips(truth.height, TILE):
                 labels = np.roll(truth.read_label_rows(first, end), 3 * number, axis=1)
                 wrong = np.repeat(patches[np.arange(first, end) // PATCH], PATCH, axis=1)[:, : truth.width]
                 labels = np.where(wrong, (labels + number) % len(JINGWEI), labels).astype(np.uint8)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 from measure import ROOT, run
 
-from jingwei import raster
-from jingwei.checkpoints import load_checkpoint
 from jingwei.grid import Window, even_starts
 from jingwei.legend import NODATA
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.raster.reading import open_labels
 from jingwei.workspace import Workspace
 
 NEAR = 8  # px to either side of a border line
@@ -31,7 +31,7 @@ def predict(data_dir: Path, checkpoint: Path, window: int, overlap: int) -> dict
     run("predict.py", "--data_dir", str(data_dir), "--checkpoint", str(checkpoint), *grid, quiet=True)
     maps = {}
     for path in sorted(output.glob("*/*.tif")):
-        with raster.open_labels(path) as labels:
+        with open_labels(path) as labels:
             maps[path.parent.name] = labels.read_label_rows(0, labels.height)
     return maps
 

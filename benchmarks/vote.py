@@ -19,18 +19,20 @@ import numpy as np
 from fill import map_strips
 from measure import ROOT, run, side_by_side
 
-from jingwei import raster
 from jingwei.cli.parser import cores
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.streaming import ahead
-from jingwei.voting import VoteFiles, read_maps, read_probabilities, vote
+from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.tiles import TILE
+from jingwei.raster.writing import TiledWriter
+from jingwei.system.prefetch import ahead
+from jingwei.voting.vote import VoteFiles, read_maps, read_probabilities, vote
 
 BLUR = 9  # px: how softly the probabilities go from class to class
 
 
 def make_map(path: Path, height: int, width: int, noise: float) -> None:
-    with raster.TiledWriter(path, height, width, nodata=NODATA, colormap=JINGWEI.colormap()) as writer:
+    with TiledWriter(path, height, width, nodata=NODATA, colormap=JINGWEI.colormap()) as writer:
         top = 0
         for strip in map_strips(height, width, noise):
             writer.write(Window(top, 0, *strip.shape), strip)
@@ -40,9 +42,9 @@ def make_map(path: Path, height: int, width: int, noise: float) -> None:
 def make_probabilities(path: Path, labels_file: Path) -> None:
     """The classes of a map, blurred: uint8, a band per class."""
     classes = np.arange(len(JINGWEI))[:, None, None]
-    with raster.open_labels(labels_file) as source:
-        with raster.TiledWriter(path, *source.shape, bands=len(JINGWEI), nodata=0) as writer:
-            for first, end in strips(source.height, raster.TILE):
+    with open_labels(labels_file) as source:
+        with TiledWriter(path, *source.shape, bands=len(JINGWEI), nodata=0) as writer:
+            for first, end in strips(source.height, TILE):
                 labels = source.read_label_rows(first, end)
                 planes = np.stack(
                     [cv2.blur(255 * plane, (BLUR, BLUR)) for plane in (labels == classes).astype("uint8")]
@@ -55,15 +57,15 @@ def copy(inputs: list[Path], soft: bool, results: list[list[np.ndarray]], folder
     """Reads what a vote reads, and writes the `results` that a vote writes: strips of labels, agreement, entropy."""
     names = ("labels", "agreement", "entropy")
     with ExitStack() as stack:
-        maps = [stack.enter_context(raster.Raster(path)) for path in inputs]
+        maps = [stack.enter_context(Raster(path)) for path in inputs]
         pool = stack.enter_context(ThreadPoolExecutor(cores()))
         how = {"like": maps[0], "nodata": NODATA, "workers": cores()}
         targets = [folder / f"copy_{name}.tif" for name in names]
-        writers = [stack.enter_context(raster.TiledWriter(path, *maps[0].shape, **how)) for path in targets]
-        ballots = (read_probabilities if soft else read_maps)(maps, raster.TILE, pool)
+        writers = [stack.enter_context(TiledWriter(path, *maps[0].shape, **how)) for path in targets]
+        ballots = (read_probabilities if soft else read_maps)(maps, TILE, pool)
         for window, _ in ahead(ballots):
             if window.col_end == maps[0].width:
-                for writer, strip in zip(writers, results[window.row // raster.TILE], strict=True):
+                for writer, strip in zip(writers, results[window.row // TILE], strict=True):
                     writer.write(Window(window.row, 0, window.height, maps[0].width), strip)
 
 
@@ -85,8 +87,8 @@ def beside_a_copy(inputs: list[Path], soft: bool, folder: Path, repeat: int) -> 
 
     fresh_vote()  # compiles
     with ExitStack() as stack:
-        made = [stack.enter_context(raster.open_labels(path)) for path in files.maps]
-        spans = strips(made[0].height, raster.TILE)
+        made = [stack.enter_context(open_labels(path)) for path in files.maps]
+        spans = strips(made[0].height, TILE)
         results = [[part.read_label_rows(*span) for part in made] for span in spans]
     pairs = [(timed(lambda: copy(inputs, soft, results, folder)), timed(fresh_vote)) for _ in range(repeat)]
     copies, votes = (np.median([pair[i] for pair in pairs], axis=0) for i in (0, 1))

@@ -22,13 +22,13 @@ from make_sample import Manifest, OneLineParser, landscape_digest
 from tqdm import tqdm
 
 from jingwei.errors import JingweiError, SettingError
-from jingwei.landscape.radar import radar_scene
-from jingwei.landscape.town import town_scene
+from jingwei.inputs.sar import CHANNELS
 from jingwei.legend import GF2, GF3, NODATA
-from jingwei.pictures import painted
-from jingwei.png import write_png
-from jingwei.raster import write_crop
-from jingwei.sar import CHANNELS
+from jingwei.raster.crop_files import write_crop
+from jingwei.raster.png import write_png
+from jingwei.raster.preview import painted
+from jingwei.synthetic.radar import radar_scene
+from jingwei.synthetic.town import town_scene
 
 DEFAULT_DIR = Path("data/gf_sample")
 # Heights and widths of radar scenes to test, as multiples of --size: 512 to 1500 px at the usual one.

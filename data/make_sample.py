@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 
 from tqdm import tqdm
 
-from jingwei import landscape
 from jingwei.errors import JingweiError, OutputError, SettingError
-from jingwei.outputs import whole_or_nothing
-from jingwei.png import PngWriter
+from jingwei.raster.png import PngWriter
+from jingwei.synthetic import county
+from jingwei.system.atomic import whole_or_nothing
 from jingwei.workspace import SCENE_TYPES
 
 DEFAULT_DIR = Path("data/sample")
@@ -61,7 +61,7 @@ class SampleScene:
 
 def landscape_digest() -> str:
     """A hash of the code that draws: scenes of other code are other scenes."""
-    sources = sorted(Path(landscape.__file__).parent.glob("*.py"))
+    sources = sorted(Path(county.__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
 
 
@@ -133,7 +133,7 @@ def make_samples(root: Path, scenes: list[SampleScene], labels_only: bool = Fals
 
 def write_scene(root: Path, scene: SampleScene, picture: bool = True, workers: int = 2) -> None:
     """Writes a scene's label, and its picture unless told not to, strip by strip."""
-    land = landscape.Landscape(scene.seed, scene.number, scene.height, scene.width)
+    land = county.Landscape(scene.seed, scene.number, scene.height, scene.width)
     shape = scene.height, scene.width
     with ExitStack() as stack:
         labels_png = stack.enter_context(PngWriter(root / scene.label, *shape))

@@ -21,9 +21,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jingwei import __version__, raster
+from jingwei import __version__
 from jingwei.errors import InputError
 from jingwei.legend import Legend
+from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
 
 SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
@@ -58,13 +59,13 @@ class Scene:
         """The settings that change what is read from them."""
         return {}
 
-    def open_image(self) -> raster.Raster:
+    def open_image(self) -> Raster:
         """Its pixels, to be read."""
-        return raster.open_image(self.image)
+        return open_image(self.image)
 
-    def open_labels(self, legend: Legend) -> raster.Raster:
+    def open_labels(self, legend: Legend) -> Raster:
         """Its labels, to be read: class ids, of the values that the legend's classes have."""
-        return raster.open_labels(self.label, legend)
+        return open_labels(self.label, legend)
 
 
 @dataclass(frozen=True)
@@ -209,13 +210,13 @@ def label_of(image: Path) -> Path | None:
 
 def read_score(path: Path) -> float:
     """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
-    return float(raster.read_tags(path).get(SCORE, -1))
+    return float(read_tags(path).get(SCORE, -1))
 
 
 def up_to_date(path: Path, mark: str) -> bool:
     """Whether an output is there and was made from the same inputs with the same settings."""
     try:
-        return path.exists() and raster.read_tags(path).get(STAMP) == mark
+        return path.exists() and read_tags(path).get(STAMP) == mark
     except InputError:  # somebody else broke it: it is made again
         return False
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from jingwei import journal
-from jingwei.png import write_png
+from jingwei.raster.png import write_png
+from jingwei.training import log
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -42,7 +42,7 @@ def one_thread():
 def no_curves():
     """To draw an epoch's curves takes longer than all else in such small runs."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(journal, "draw_curves", lambda rows, legend, path: path.touch())
+        patch.setattr(log, "draw_curves", lambda rows, legend, path: path.touch())
         yield
 
 

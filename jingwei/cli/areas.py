@@ -48,7 +48,7 @@ def _maps(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
 
 
 def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
-    from jingwei.reporting.areas import area_numbers, area_table, measure_areas
+    from jingwei.evaluation.areas import area_numbers, area_table, measure_areas
 
     content = {}
     for name, source in _maps(args, workspace).items():
@@ -65,7 +65,7 @@ def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> 
 
 
 def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str:
-    from jingwei.reporting.reference import draw_sample
+    from jingwei.evaluation.sampling_design import draw_sample
 
     if "sample_file" in args and "prediction" not in args:
         raise SettingError("--sample_file", "is one file, but every scene gets a sample", "give --prediction too")
@@ -78,7 +78,7 @@ def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str
 
 
 def _score(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
-    from jingwei.reporting.reference import accuracy_numbers, accuracy_table, score_sample
+    from jingwei.evaluation.sampling_design import accuracy_numbers, accuracy_table, score_sample
 
     sample, maps = Path(args.sample_file), _maps(args, workspace)
     source = maps[next(iter(maps))] if "prediction" in args else maps.get(sample.stem)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jingwei.cli.parser import Parser, cores, not_negative, positive, say, tell_legend, tell_missing
 from jingwei.errors import CheckpointError, SettingError
-from jingwei.folders import IMAGE_FOLDERS
-from jingwei.recipes import Recipe
+from jingwei.inputs.samples import IMAGE_FOLDERS
+from jingwei.training.recipes import Recipe
 
 # Flags that change a key of the file for this run: flag -> (key, type).
 CHANGES = {
@@ -47,11 +47,12 @@ def train_from_config() -> str | None:
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
-    from jingwei import configs, distributed, experiments, training
-    from jingwei.checkpoints import load_checkpoint
-    from jingwei.devices import find_device, find_precision
-    from jingwei.outputs import only_run
-    from jingwei.preparing import picture_sides, prepare_training
+    from jingwei.configs.config import read_config
+    from jingwei.crops.prepare import picture_sides, prepare_training
+    from jingwei.models.checkpoints import load_checkpoint
+    from jingwei.models.devices import find_device, find_precision
+    from jingwei.system.atomic import only_run
+    from jingwei.training import distributed, experiments, loop
 
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
@@ -61,7 +62,7 @@ def train_from_config() -> str | None:
             raise CheckpointError(path, "is a folder, and no file", "name a checkpoint in it, such as last.pth")
         if path and not path.is_file():
             raise CheckpointError(path, "no such file", remedy)
-    config = configs.read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
+    config = read_config(Path(args.config) if "config" in args else _kept_config(resume), changes)
     device = _device(getattr(args, "device", None), config.n_gpu)
     # What is wrong with these is told before the data is looked through; the training finds them by itself.
     find_precision(config.recipe.precision, find_device(device))
@@ -82,7 +83,7 @@ def train_from_config() -> str | None:
     if distributed.leads():
         tell_missing([*data.training, *data.validation], data.legend, config.trainer.val)
     folder = resume.parent if resume else _fresh(config.runs)
-    keeping = training.Keeping(
+    keeping = loop.Keeping(
         folder,
         ".pth",
         config.events(folder),
@@ -91,8 +92,8 @@ def train_from_config() -> str | None:
         config.trainer.log_per_iter,
         json.dumps(config.content, indent=4, ensure_ascii=False),
     )
-    options = training.RunOptions(device, workers, args.compile, resume, weights, None, args.skip_bad_steps)
-    training.run(workspace, config.recipe, keeping, options)
+    options = loop.RunOptions(device, workers, args.compile, resume, weights, None, args.skip_bad_steps)
+    loop.run(workspace, config.recipe, keeping, options)
     if distributed.leads():
         say(f"trained: {folder}")
         words = ("inference.py", _to_predict(config.data.root), folder / "maps", "--checkpoint", keeping.file("best"))
@@ -101,7 +102,7 @@ def train_from_config() -> str | None:
 
 def _to_predict(root: Path) -> Path:
     """The samples of a data set to look at after the training: those to test on, else those of the validation."""
-    from jingwei.preparing import VALID_FOLDERS
+    from jingwei.crops.prepare import VALID_FOLDERS
 
     validation = [root / side for side in VALID_FOLDERS]
     places = (root / "test", *(place / name for place in validation for name in IMAGE_FOLDERS), *validation)
@@ -119,7 +120,7 @@ class _Parser(Parser):
     """Explains the keys of config files too."""
 
     def format_help(self) -> str:
-        from jingwei.configs import explain_keys
+        from jingwei.configs.sections import explain_keys
 
         return f"{super().format_help()}\n{explain_keys()}"
 
@@ -147,8 +148,8 @@ def _device(chosen: str | None, wanted: int) -> str:
 
     `chosen` is -d; without it, `wanted` GPUs are taken (n_gpu), as far as there are so many.
     """
-    from jingwei.devices import gpu_count
-    from jingwei.distributed import in_team
+    from jingwei.models.devices import gpu_count
+    from jingwei.training.distributed import in_team
 
     there = gpu_count()
     if chosen is not None and not re.fullmatch(r"\d+(,\d+)*", chosen):

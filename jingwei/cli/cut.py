@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-import jingwei.cli.dry_run as dry_run
+from jingwei.cli import dry_run
 from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
@@ -17,14 +17,14 @@ from jingwei.cli.parser import (
 )
 from jingwei.errors import InputError
 from jingwei.legend import find_legend, own_legend
-from jingwei.scheduling import Task
+from jingwei.system.scheduling import Task
 from jingwei.workspace import Scene, Workspace, label_of
 
 
 @command
 def generate_train_data_command() -> str | None:
     """Step 1: cuts training scenes."""
-    from jingwei.cutting import CutSettings, cut_train
+    from jingwei.crops.cut import CutSettings, cut_train
 
     defaults = CutSettings()
     parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
@@ -68,7 +68,7 @@ def generate_train_data_command() -> str | None:
 @command
 def generate_test_data_command() -> str | None:
     """Step 1: makes test scenes readable at any window."""
-    from jingwei.cutting import tile_scene
+    from jingwei.crops.cut import tile_scene
 
     parser = Parser("Copies scenes into tiled GeoTIFFs, of which any window can be read at once.")
     workspace_flags(parser)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei import estimates
 from jingwei.cli.dry_run import free_bytes, own_memory, spell_bytes
 from jingwei.cli.parser import Parser, command, cores, spell_seconds
-from jingwei.estimates import Size
 from jingwei.legend import find_legend
+from jingwei.planning import estimates
+from jingwei.planning.estimates import Size
 
 WINDOW, OVERLAP, CROP = 1024, 256, 1024  # as predict.py and generate_train_data.py take them by default
 TIMED_SIDE = 256  # px of the window that a network is timed on
@@ -33,7 +33,7 @@ def doctor_command() -> None:
     parser.flag("epochs", "epochs that hours are estimated for", type=int, default=20)
     parser.flag("quick", "leave out the network's timing", action="store_true")
     args = parser.parse_args()
-    from jingwei.checkup import examine
+    from jingwei.planning.checkup import examine
 
     checkup = examine(Path(args.folder), find_legend(args.legend) if "legend" in args else None)
     _tell_scenes(checkup)
@@ -122,8 +122,9 @@ def _px_per_second(args, bands: int, classes: int) -> float:
     """Pixels that a network of random weights sees per second, forward, on the device that is there."""
     import torch
 
-    from jingwei.devices import autocast, find_device, find_precision
-    from jingwei.models import ModelSpec, build_model
+    from jingwei.models.devices import autocast, find_device, find_precision
+    from jingwei.models.segmenter import build_model
+    from jingwei.models.spec import ModelSpec
 
     device = find_device("auto")
     spec = ModelSpec(args.model, getattr(args, "backbone", ""), bands, classes)

@@ -17,14 +17,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jingwei import estimates
 from jingwei.cli.parser import Parser, spell_seconds
 from jingwei.errors import JingweiError, OutputError
-from jingwei.estimates import Size
 from jingwei.grid import Window
 from jingwei.legend import Legend
-from jingwei.raster import Raster
-from jingwei.samples import copy_parts, count_windows, take_sample
+from jingwei.planning import estimates
+from jingwei.planning.estimates import Size
+from jingwei.planning.excerpts import copy_parts, count_windows, take_sample
+from jingwei.raster.reading import Raster
 from jingwei.workspace import Scene, Workspace
 
 
@@ -114,7 +114,7 @@ def tell(steps: list[Step], place: Path | None) -> None:
 
 def crop_steps(scenes: list[Scene], settings, legend: Legend, workers: int) -> list[Step]:
     """The steps of `cutting.cut_train`."""
-    from jingwei.cutting import cut_train
+    from jingwei.crops.cut import cut_train
 
     settings.check()
 
@@ -135,7 +135,7 @@ def crop_steps(scenes: list[Scene], settings, legend: Legend, workers: int) -> l
 
 def tiling_steps(scenes: list[Scene], workers: int) -> list[Step]:
     """The steps of `cutting.tile_scene`."""
-    from jingwei.cutting import tile_scene
+    from jingwei.crops.cut import tile_scene
 
     def work(samples: list[Path], folder: Path) -> None:
         tile_scene(samples[0], folder / "tiled.tif", workers)
@@ -152,10 +152,10 @@ def predict_step(job, checkpoint) -> Step:
 
     So few of them go through torch, where --engine auto may find a faster engine for the whole scene.
     """
-    from jingwei.cutting import tile_scene
-    from jingwei.devices import find_device
-    from jingwei.engines.views import TTA
-    from jingwei.prediction import predict_scene
+    from jingwei.crops.cut import tile_scene
+    from jingwei.models.devices import find_device
+    from jingwei.prediction.engines.views import TTA
+    from jingwei.prediction.scene import predict_scene
 
     settings = job.settings.check()
     size = size_of(job.source)
@@ -200,7 +200,7 @@ def predict_step(job, checkpoint) -> Step:
 
 def vote_step(maps: list[Path], legend: Legend, soft: bool, ties: str, workers: int) -> Step:
     """The step of `voting.vote`. All maps weigh the same here: that changes nothing in the work."""
-    from jingwei.voting import VoteFiles, vote
+    from jingwei.voting.vote import VoteFiles, vote
 
     def work(samples: list[Path], folder: Path) -> None:
         files = VoteFiles.beside(folder / "vote.tif")._replace(submission=folder / "vote.png")
@@ -213,7 +213,7 @@ def vote_step(maps: list[Path], legend: Legend, soft: bool, ties: str, workers: 
 
 def fill_step(source: Path, rules: dict, submits: bool) -> Step:
     """The step of `filling.fill_map` with the rules that it takes, and the contest's PNG where it `submits`."""
-    from jingwei.filling import fill_map
+    from jingwei.filling.fill_map import fill_map
 
     def work(samples: list[Path], folder: Path) -> None:
         fill_map(samples[0], folder / "filled.tif", submit_png=folder / "filled.png" if submits else None, **rules)
@@ -228,7 +228,7 @@ def fill_step(source: Path, rules: dict, submits: bool) -> Step:
 
 def score_step(prediction: Path, label: Path, legend: Legend) -> Step:
     """The step of `evaluation.score_file`."""
-    from jingwei.evaluation import score_file
+    from jingwei.evaluation.scenes import score_file
 
     def work(samples: list[Path], folder: Path) -> None:
         score_file(*samples, legend)

@@ -32,7 +32,7 @@ def rule_flags(parser: Parser) -> None:
 
 def chosen_rule(args: argparse.Namespace, legend: Legend) -> dict:
     """What `filling.fill_map` wants to know of the flags. SettingError for a flag that the rule has no use for."""
-    from jingwei.filling import Frames
+    from jingwei.filling.fill_map import Frames
 
     for rule, flags in DEFAULTS.items():
         for flag in flags if rule != args.rule else ():

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jingwei.cli.parser import Parser, command, cores, positive, say
 from jingwei.errors import JingweiError, SettingError
-from jingwei.folders import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
+from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
 from jingwei.legend import LEGENDS, Legend
-from jingwei.progress import Progress
+from jingwei.system.progress import Progress
 
 SAVED = Path("saved")  # where train.py --config leaves its runs
 
@@ -17,10 +17,10 @@ SAVED = Path("saved")  # where train.py --config leaves its runs
 @command
 def inference_command() -> str | None:
     """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
-    from jingwei.annotations import Annotation
-    from jingwei.engines import ENGINES
-    from jingwei.engines.choosing import AUTO
-    from jingwei.inference import MODES, TURNS, Inference, InferenceSettings, find_newest_checkpoint, infer
+    from jingwei.prediction.annotation_xml import Annotation
+    from jingwei.prediction.engines.choosing import AUTO
+    from jingwei.prediction.engines.registry import ENGINES
+    from jingwei.prediction.folder import MODES, TURNS, Inference, InferenceSettings, find_newest_checkpoint, infer
 
     defaults, maker = InferenceSettings(), Annotation()
     parser = Parser("Predicts every sample of a folder: <id>_gt.png in the legend's colours, and <id>.xml.")

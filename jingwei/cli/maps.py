@@ -6,7 +6,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import jingwei.cli.dry_run as dry_run
+from jingwei.cli import dry_run
 from jingwei.cli.areas import area_flags, asks_for_areas, tell_areas
 from jingwei.cli.fill_rules import chosen_rule, rule_flags
 from jingwei.cli.parser import (
@@ -26,7 +26,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend, find_legend
-from jingwei.scheduling import Task
+from jingwei.system.scheduling import Task
 from jingwei.workspace import Scene, Workspace
 
 AUTO = "auto"
@@ -52,7 +52,7 @@ def vote_command() -> str | None:
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.voting import VoteFiles, vote
+    from jingwei.voting.vote import VoteFiles, vote
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
@@ -120,7 +120,7 @@ class _Weighing:
     def __call__(self, maps: list[Path]) -> list[float] | None:
         if self.given != [AUTO]:
             return self.given
-        from jingwei.vote_weights import learn_weights
+        from jingwei.voting.weights import learn_weights
 
         names = tuple(path.stem for path in maps)
         if names not in self._learned:
@@ -144,7 +144,7 @@ def fill_hole_command() -> str | None:
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.filling import fill_map
+    from jingwei.filling.fill_map import fill_map
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
@@ -203,8 +203,8 @@ def evaluate_command() -> None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.evaluation import refuse_unlabelled, score_pair, score_stages, stage_table
-    from jingwei.metrics import scores, table
+    from jingwei.evaluation.metrics import scores, table
+    from jingwei.evaluation.scenes import refuse_unlabelled, score_pair, score_stages, stage_table
 
     workspace = Workspace(Path(args.data_dir))
     if asks_for_areas(args):
@@ -246,8 +246,8 @@ def _refuse_unlike(prediction: Path, label: Path) -> None:
 
 def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
     """Scores a folder of masks. Ends with status 1 where labels have no prediction."""
-    from jingwei.evaluation import score_folders
-    from jingwei.metrics import scores, table
+    from jingwei.evaluation.metrics import scores, table
+    from jingwei.evaluation.scenes import score_folders
 
     if args.dry_run:
         raise SettingError("--dry_run", "tells nothing of folders of masks", "leave it out: they are scored in no time")

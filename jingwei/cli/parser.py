@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jingwei.crops import TRAIN, VALIDATION, Crop, unlabelled
+from jingwei.crops.table import TRAIN, VALIDATION, Crop, unlabelled
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend, own_legend
-from jingwei.progress import Progress
-from jingwei.scheduling import Cluster, Here, open_cluster
+from jingwei.system.progress import Progress
+from jingwei.system.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
 
 DATA = "data"  # the folder that stages work on unless told another
@@ -149,7 +149,7 @@ def cog_flag(parser: Parser) -> None:
 
 def write_cogs(args: argparse.Namespace, maps: Iterable[tuple[Path, Path | None]]) -> None:
     """With --cog, copies label maps: beside their submission, `image_3_predict.tif`; without one, to `MAP_cog.tif`."""
-    from jingwei.raster import write_cog
+    from jingwei.raster.cog import write_cog
 
     for labels, submission in maps if args.cog else ():
         target = submission.with_suffix(".tif") if submission else labels.with_name(f"{labels.stem}_cog.tif")

@@ -38,7 +38,7 @@ def polygons_command() -> str | None:
     gsd_flag(parser)
     legend_flag(parser)
     args = parser.parse_args()
-    from jingwei.reporting.polygons import write_polygons
+    from jingwei.polygons.polygons import write_polygons
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)

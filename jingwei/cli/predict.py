@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-import jingwei.cli.dry_run as dry_run
+from jingwei.cli import dry_run
 from jingwei.cli.cut import test_scenes
 from jingwei.cli.parser import (
     Parser,
@@ -25,10 +25,10 @@ from jingwei.workspace import Scene, Workspace
 @command
 def predict_command() -> str | None:
     """Step 3: predicts and stitches."""
-    from jingwei.engines import ENGINES
-    from jingwei.engines.choosing import AUTO
-    from jingwei.engines.views import TTA
-    from jingwei.prediction import PredictSettings
+    from jingwei.prediction.engines.choosing import AUTO
+    from jingwei.prediction.engines.registry import ENGINES
+    from jingwei.prediction.engines.views import TTA
+    from jingwei.prediction.scene import PredictSettings
 
     defaults = PredictSettings()
     parser = Parser("Predicts scenes with trained networks: overlapping windows, blended, stitched.")
@@ -52,10 +52,10 @@ def predict_command() -> str | None:
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei import raster
-    from jingwei.checkpoints import check_fits, load_checkpoint
-    from jingwei.devices import gpu_count
-    from jingwei.prediction import Job, predict
+    from jingwei.models.checkpoints import check_fits, load_checkpoint
+    from jingwei.models.devices import gpu_count
+    from jingwei.prediction.scene import Job, predict
+    from jingwei.raster.writing import write_submission
 
     workspace = Workspace(Path(args.data_dir))
     files = _checkpoint_files(args, workspace)
@@ -88,7 +88,7 @@ def predict_command() -> str | None:
         for job, fresh in predict(jobs, cluster):
             say(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
     for labels, png in submissions.items():
-        raster.write_submission(labels, png)
+        write_submission(labels, png)
         say(f"written: {png} ({loaded[0][0]})")
     write_cogs(args, submissions.items())
     return None if "output" in args else going_on(args, "vote.py")
@@ -96,7 +96,7 @@ def predict_command() -> str | None:
 
 def _checkpoint_files(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
     """Name of the map -> checkpoint, for the experiments or files that were asked for."""
-    from jingwei.experiments import find_experiment, known_experiments
+    from jingwei.training.experiments import find_experiment, known_experiments
 
     if "checkpoint" in args:
         named: dict[str, Path] = {}
@@ -138,8 +138,8 @@ def _tiled_scenes(args: argparse.Namespace, workspace: Workspace) -> list[tuple[
     """The scenes to predict, each with its tiled raster, which is made here where it is missing."""
     if "scene" not in args:
         return [(scene, scene.image) for scene in workspace.cut_scenes()]
-    from jingwei.cutting import tile_scene
-    from jingwei.raster import open_image
+    from jingwei.crops.cut import tile_scene
+    from jingwei.raster.reading import open_image
 
     pairs = []
     for scene in test_scenes(args, workspace):

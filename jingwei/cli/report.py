@@ -3,8 +3,7 @@
 import argparse
 from pathlib import Path
 
-import jingwei.cli.dry_run as dry_run
-from jingwei import estimates
+from jingwei.cli import dry_run
 from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
@@ -18,6 +17,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
+from jingwei.planning import estimates
 from jingwei.workspace import Scene, Workspace
 
 LANGUAGES = ("auto", "en", "zh")
@@ -38,7 +38,7 @@ def report_command() -> str | None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.reporting.report import write_report
+    from jingwei.report.report import write_report
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
@@ -71,7 +71,7 @@ def _chosen_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene
 
 def _steps(workspace: Workspace, scenes: list[Scene], legend: Legend, folder: Path, workers: int) -> list[dry_run.Step]:
     """The layers to be made, each as a step; pictures and maps differ in what a pixel takes."""
-    from jingwei.reporting.layers import layers_of, make_layer
+    from jingwei.report.layers import layers_of, make_layer
 
     def step(source) -> dry_run.Step:
         def work(samples: list[Path], place: Path) -> None:

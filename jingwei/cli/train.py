@@ -8,7 +8,7 @@ from pathlib import Path
 from jingwei.cli.config import asks_for_config, train_from_config
 from jingwei.cli.parser import Parser, command, cores, experiment_name, going_on, not_negative, say, workspace_flags
 from jingwei.errors import SettingError
-from jingwei.recipes import Recipe
+from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
 
 
@@ -35,23 +35,21 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()
-    from jingwei import distributed, experiments, training
+    from jingwei.training import distributed, experiments, loop
 
     workspace = Workspace(Path(args.data_dir))
     recipe = _recipe_from(args, recipe)
     resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
     weights = Path(args.weights) if "weights" in args else None
     init_from = _init_from(args, workspace) if "init_from" in args else None
-    options = training.RunOptions(
-        args.device, args.workers, args.compile, resume, weights, init_from, args.skip_bad_steps
-    )
+    options = loop.RunOptions(args.device, args.workers, args.compile, resume, weights, init_from, args.skip_bad_steps)
     if args.train:
-        folder = training.train(workspace, recipe, args.exp, options)
+        folder = loop.train(workspace, recipe, args.exp, options)
         if distributed.leads():
             say(f"trained: {folder} (best.pt, last.pt, log.csv, curves.png)")
             return going_on(args, "predict.py")
     else:
-        from jingwei.metrics import table
+        from jingwei.evaluation.metrics import table
 
         how = {"device": args.device, "workers": args.workers, "precision": recipe.precision}
         matrix, legend, path = experiments.score_experiment(workspace, recipe.name, args.exp, **how)
@@ -59,7 +57,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
 
 
 def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
-    from jingwei.experiments import find_experiment
+    from jingwei.training.experiments import find_experiment
 
     if "weights" in args:
         raise SettingError("--init_from", "goes with no --weights", "give one of them")

@@ -10,10 +10,10 @@ from pathlib import Path
 from jingwei.configs.mapping import data_of, legend_source, recipe_of, tile_side
 from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
+from jingwei.crops.prepare import FolderData
 from jingwei.errors import SettingError
 from jingwei.legend import EXAMPLE
-from jingwei.preparing import FolderData
-from jingwei.recipes import MOST_CROP, Recipe
+from jingwei.training.recipes import MOST_CROP, Recipe
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _once(pairs: list[tuple[str, object]]) -> dict:
 
 def config_from_dict(content, where="config") -> Config:
     """A config from its JSON content. One SettingError names all that is wrong with it."""
-    from jingwei.losses import build_loss  # here, because -h needs no torch
+    from jingwei.training.losses import build_loss  # here, because -h needs no torch
 
     reading = Reading()
     file = reading.section(ConfigFile, content)

@@ -20,10 +20,10 @@ from jingwei.configs.sections import (
     Trainer,
     TrainLoader,
 )
+from jingwei.crops.prepare import SPLITS, TRAIN_FOLDERS, FolderData
+from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
-from jingwei.preparing import SPLITS, TRAIN_FOLDERS, FolderData
-from jingwei.recipes import MOST_CROP, SCORES, Recipe, in_words, is_of
-from jingwei.sar import SarSettings
+from jingwei.training.recipes import MOST_CROP, SCORES, Recipe, in_words, is_of
 
 TILE = 1024  # px: from tiles of that side, windows of 512 px can be taken at half their scale
 AUXILIARY = {"pspnet": 0.4, "pspdensenet": 0.4}  # weights of the auxiliary heads that papers have
@@ -127,8 +127,12 @@ def tile_side(recipe: Recipe) -> int:
 
 
 def _network(reading: Reading, arch: Arch) -> dict:
-    from jingwei.models import ALIASES, MODELS, find_backbone  # here, because -h needs no networks
-    from jingwei.models.families import find_output_stride
+    from jingwei.models.families import (  # here, because -h needs no networks
+        ALIASES,
+        MODELS,
+        find_backbone,
+        find_output_stride,
+    )
     from jingwei.models.pretrained import has_imagenet
 
     args = arch.args
@@ -193,7 +197,7 @@ def _optimizer(reading: Reading, optimizer: Optimizer) -> dict:
 def _loss(reading: Reading, loss: str) -> dict:
     if not loss:
         return {}
-    from jingwei.losses import parse_loss
+    from jingwei.training.losses import parse_loss
 
     with reading.noting(f"loss {loss}"):
         parse_loss(loss)

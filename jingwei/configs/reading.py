@@ -8,7 +8,7 @@ from types import UnionType
 from typing import get_args
 
 from jingwei.errors import SettingError
-from jingwei.recipes import in_words, is_of
+from jingwei.training.recipes import in_words, is_of
 
 
 class Reading:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 
+from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA
-from jingwei.recipes import LOSS_ALIASES
-from jingwei.sar import SarSettings
+from jingwei.training.recipes import LOSS_ALIASES
 
 # Kinds of data: the legend that they come with, where they do, and whether they are radar, where that is known.
 LOADERS = {"SAT": ("gf2", False), "GF2": ("gf2", False), "GF3": ("gf3", True), "Folders": (None, None)}

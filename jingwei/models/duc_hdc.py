@@ -13,10 +13,10 @@ with the third stage undilated and rates 1, 2, 5 in the fourth, which leave no p
 
 from itertools import cycle
 
-import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from jingwei.models.blocks import EncoderDecoder, convolution
+from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
 RATES = {8: {"layer3": (1, 2, 5, 9), "layer4": (5, 9, 17)}, 16: {"layer4": (1, 2, 5)}}

@@ -1,12 +1,11 @@
 """Encoders by name, and what a network that segments asks of one."""
 
-import segmentation_models_pytorch as smp
-import timm
 import torch
 from torch import nn
 
 from jingwei.errors import SettingError
 from jingwei.models.blocks import PooledBatchNorm
+from jingwei.models.libraries import smp, timm
 
 # Encoders that people know by torchvision's names, under timm's.
 TORCHVISION_NAMES = {"mobilenet_v3_large": "mobilenetv3_large_100", "mobilenet_v3_small": "mobilenetv3_small_100"}

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import segmentation_models_pytorch as smp
 from torch import nn
 
 from jingwei.errors import SettingError
@@ -13,6 +12,7 @@ from jingwei.models.encoders import encoder_settings, find_encoder, named
 from jingwei.models.enet import build_enet
 from jingwei.models.fcn8 import build_fcn8
 from jingwei.models.gcn import build_gcn
+from jingwei.models.libraries import smp
 from jingwei.models.pspnet import build_pspdensenet, build_pspnet
 from jingwei.models.segnet import build_segnet
 from jingwei.models.segresnet import build_segresnet

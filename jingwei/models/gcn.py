@@ -10,11 +10,11 @@ each, after each sum and twice at the end; scores are doubled by transposed conv
 Deviations: any encoder; the transposed convolutions start as bilinear interpolation.
 """
 
-import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from jingwei.models.blocks import EncoderDecoder, bilinear_doubling
 from jingwei.models.encoders import encoder_settings
+from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
 KERNEL = 15  # px of a map: for windows of 512 px, nearly all of the coarsest one

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from jingwei.errors import CheckpointError, SettingError
-from jingwei.models import MODELS, Segmenter, smp
+from jingwei.models.families import MODELS
 from jingwei.models.fcn8 import Decoder as Fcn8Decoder
+from jingwei.models.libraries import smp
+from jingwei.models.segmenter import Segmenter
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 8-bit RGB
 IMAGENET_STD = (58.395, 57.12, 57.375)

@@ -12,12 +12,12 @@ A DenseNet halves its maps between blocks, by pooling. For an output stride of 1
 8 the last two; the 3 x 3 convolutions after them are spread as PSPNet does it with ResNet: by 2, and then by 4.
 """
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jingwei.models.blocks import AveragePooling, EncoderDecoder, PooledBatchNorm, convolution
+from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
 CELLS = (1, 2, 3, 6)  # a side

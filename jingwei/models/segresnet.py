@@ -9,10 +9,10 @@ that was halved, one in each 2 x 2 px. Between two unpoolings: a 1 x 1 convoluti
 of ResNet's bottleneck blocks. The last step, from stride 2 to 1, has no such map and is bilinear.
 """
 
-import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 from jingwei.models.blocks import EncoderDecoder, convolution, unpool
+from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
 

@@ -4,11 +4,11 @@ torchvision's VGG fills a classifier of 120 million parameters, which segmentati
 takes seconds and half a gigabyte. Here the network is laid out without numbers first, and what is left of it filled.
 """
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import nn
 
 from jingwei.models.blocks import start_for_relu
+from jingwei.models.libraries import smp
 
 
 def vgg_encoder(backbone: str, bands: int) -> nn.Module:

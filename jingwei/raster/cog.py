@@ -6,9 +6,9 @@ import rasterio.shutil
 from rasterio.errors import RasterioError, RasterioIOError
 
 from jingwei.errors import OutputError
-from jingwei.outputs import room_at, whole_or_nothing
 from jingwei.raster.gdal import gdal_errors
 from jingwei.raster.reading import Raster
+from jingwei.system.atomic import room_at, whole_or_nothing
 
 TILE = 512  # px a side, as GDAL's driver has it
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window
-from jingwei.png import write_png
+from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
 

@@ -1,12 +1,21 @@
 """What GDAL says while it works: some of its failures raise nothing."""
 
 import logging
+import os
 import re
 import threading
 import warnings
 from contextlib import contextmanager
 
 from rasterio.errors import NotGeoreferencedWarning
+
+# Rows are read in slices whose blocks fit this cache, in megabytes; more brings nothing (GDAL's own default is 5 % of
+# the machine). Set before GDAL starts, and only where the user has not.
+os.environ.setdefault("GDAL_CACHEMAX", "96")
+# What GDAL says comes back to us as errors; this is its copy for a terminal.
+os.environ.setdefault("CPL_LOG", os.devnull)
+# GDAL's shortcut for a PNG that is read at once gives wrong pixels, and no error, where the file's last chunk is lost.
+os.environ["GDAL_PNG_WHOLE_IMAGE_OPTIM"] = "NO"
 
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # the contests' PNGs have no georeference
 # What GDAL signals while a file is closed raises nothing; rasterio only notes it, and at this level.

@@ -13,9 +13,9 @@ from rasterio.windows import Window as RasterioWindow
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
-from jingwei.png import BrokenPng, PngReader
 from jingwei.raster.gdal import gdal_errors
-from jingwei.raster.places import moved, placed
+from jingwei.raster.georeference import moved, placed
+from jingwei.raster.png import BrokenPng, PngReader
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 UNKNOWN = -1  # no class has that value

@@ -16,9 +16,8 @@ from rasterio.windows import Window as RasterioWindow
 from jingwei.errors import OutputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
-from jingwei.outputs import room_at, whole_or_nothing
-from jingwei.png import PngWriter
 from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiff import (
     HEADER_SIZE,
@@ -31,6 +30,7 @@ from jingwei.raster.tiff import (
     write_directories,
 )
 from jingwei.raster.tiles import TILE, Encoded, Tile
+from jingwei.system.atomic import room_at, whole_or_nothing
 
 AT_ONCE = 8  # tiles that a thread is given at a time: to give it one costs as much as to compress one of labels
 

@@ -1,0 +1,324 @@
+"""Data sets in folders, made into what training reads; single samples, made into what prediction reads.
+
+`prepare_training` leaves what `generate_train_data.py` does, through the same cutter: crops, `crops.csv`, the legend;
+and `source.json`, which says how radar values became decibels (`{}` for optical files, which are taken as they are).
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.field_split import Fields, choose_fields
+from jingwei.crops.table import TRAIN, VALIDATION, choose_blocks
+from jingwei.errors import InputError, SettingError
+from jingwei.grid import Window, strips
+from jingwei.inputs.masks import Mask, refuse_0_255
+from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, Sample, find_samples, folders_named
+from jingwei.inputs.sar import SarReader, SarSettings, Tails
+from jingwei.legend import Legend
+from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_image, open_labels
+from jingwei.raster.tiles import TILE
+from jingwei.raster.writing import TiledWriter
+from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.progress import Progress
+from jingwei.system.scheduling import Task, Threads
+from jingwei.workspace import STAMP, Workspace, stamp, up_to_date
+
+SPLITS = ("folders", "blocks", "fields")
+TRAIN_FOLDERS, VALID_FOLDERS = ("train",), ("valid", "val", "validation")
+NO_SAMPLES = ("no samples there", "put N.tif, or N_HH.tiff to N_VV.tiff, and masks N_gt.png there")
+TAIL_PERCENT = 1  # of the pixels, at either end, whose decibels are clipped
+SMALL_PX = 4_000_000  # a scene of so many pixels can be read whole, whatever its file's layout
+BAND_BYTES = 1 << 28  # pixels in memory of all scenes that are cut at a time, a crop's rows of each
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """A data set in folders, as a config names it.
+
+    `root` holds {train,valid}/{img,lbl}; or img/ and lbl/ alone, or pictures with masks beside them.
+    """
+
+    root: Path
+    legend: Legend
+    sar: SarSettings | None = None  # None: optical, the files as they are
+    split: str = "folders"  # folders: as they are, else whole samples; blocks: of every scene; fields: labelled regions
+    val_fraction: float = 0.2
+    crop_size: int = 1024
+
+    def check(self) -> "FolderData":
+        """The data set itself, or a SettingError."""
+        if self.split not in SPLITS:
+            raise SettingError(f"split {self.split!r}", "no such split", f"take {', '.join(SPLITS)}")
+        CutSettings(self.crop_size, self.crop_size, self.val_fraction).check()
+        if self.sar:
+            self.sar.check()
+        return self
+
+
+@dataclass(frozen=True)
+class SampleScene:
+    """A sample with its mask, as the cutter reads scenes."""
+
+    name: str
+    sample: Sample
+    label: Path
+    legend: Legend
+    sar: SarSettings | None
+    side: str | None = None  # of the split, where the folders or its fields say so
+    as_ids: bool = False  # the mask is one of ours: ids as they are
+
+    @property
+    def image(self) -> Path:
+        return self.sample.images[0]
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        return (*self.sample.images, self.label)
+
+    @property
+    def reading(self) -> dict:
+        return {"sar": asdict(self.sar)} if self.sar else {}
+
+    def open_image(self) -> Raster | SarReader:
+        return open_sample(self.sample, self.sar)
+
+    def open_labels(self, legend: Legend) -> Raster | Mask:
+        return open_labels(self.label) if self.as_ids else Mask(self.label, legend)
+
+
+def open_sample(sample: Sample, sar: SarSettings | None) -> Raster | SarReader:
+    """A sample's pixels, to be read. Raises InputError where it is radar and `sar` is None, or the other way round."""
+    if sample.is_sar and sar is None:
+        problem = f"sample {sample.id} is radar, four files, but optical scenes are wanted here"
+        raise InputError(sample.images[0], problem, "give radar settings (`sar`), or keep the two kinds apart")
+    if sar and not sample.is_sar:
+        problem = f"sample {sample.id} is one file, but radar is wanted here: four, N_HH.tiff to N_VV.tiff"
+        raise InputError(sample.images[0], problem, "leave the radar settings (`sar`) out, or keep the two kinds apart")
+    return SarReader(sample.images, sar) if sar else open_image(sample.images[0])
+
+
+def prepare_scene(sample: Sample, sar: SarSettings | None, target: Path, workers: int) -> Path:
+    """A raster of the sample that any window can be read from: its own file, or `target`, a tiled GeoTIFF.
+
+    Optical files are taken as they are where they are tiled or small. Radar becomes 4 float32 bands of decibels, as
+    `sar` says, with a mask of validity. A target that is up to date is kept. Raises InputError for a sample of the
+    other kind, one that is broken and, where it is not taken as it is, one without a valid pixel.
+    """
+    with open_sample(sample, sar) as image:
+        if not sample.is_sar:
+            if image.tiled or image.height * image.width <= SMALL_PX:
+                return sample.images[0]
+        else:
+            mark = stamp(*sample.images, **asdict(sar), stage="sar")
+            if not up_to_date(target, mark):
+                _write_sar(image, target, workers, mark)
+            return target
+    tile_scene(sample.images[0], target, workers)
+    return target
+
+
+def _write_sar(image: SarReader, target: Path, workers: int, mark: str) -> None:
+    kind = {"bands": image.bands, "dtype": image.dtype.name, "mask": True}
+    any_valid = False
+    with TiledWriter(target, *image.shape, like=image, workers=workers, tags={STAMP: mark}, **kind) as writer:
+        for first, decibels, valid in image.strips():
+            any_valid |= bool(valid.any())
+            writer.write(Window(first, 0, *valid.shape), decibels, valid)
+        if not any_valid:
+            raise InputError(image.path, "has no valid pixel: HH is 0 everywhere", "check the file")
+
+
+def picture_sides(data: FolderData) -> list[int]:
+    """The longer side of every picture of a data set, px. InputError for samples that are broken or without a mask."""
+    sides = []
+    for scene in _find_scenes(data.check()):
+        with scene.open_image() as image:
+            sides.append(max(image.height, image.width))
+    return sides
+
+
+def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
+    """Cuts a data set into `cache`, a Workspace's root, unless that was done before; returns the Workspace.
+
+    Leaves train/{data,label}, crops.csv, legend.json and source.json. Stopped and started again, it goes on. Raises
+    InputError for samples that are broken, unlike the others, without a mask or with an unknown class in it.
+    """
+    workspace = Workspace(Path(cache))
+    scenes = _find_scenes(data.check())
+    mark = stamp(*(path for scene in scenes for path in scene.sources), names=[scene.name for scene in scenes],
+                 **asdict(data) | {"root": None, "legend": data.legend.to_dict()})  # fmt: skip
+    done = workspace.train / "stamp"
+    if _read(done) == mark and workspace.crops.exists():
+        return workspace
+    with only_run(workspace.root):
+        done.unlink(missing_ok=True)
+        counts = _look(scenes, data, workers)
+        if data.split == "fields":
+            scenes = _split_fields(scenes, data.val_fraction, workspace.root / "fields", mark)
+        sides = _sides(scenes, counts, data)
+        learned = [scene for scene in scenes if sides is None or sides[scene.name] == TRAIN]
+        sar = _with_tails(data.sar, learned, workers)
+        with whole_or_nothing(workspace.train / "source.json") as part:
+            part.write_text(json.dumps(asdict(sar) if sar else {}, indent=1), encoding="utf-8")
+        scenes = [replace(scene, sar=sar) for scene in scenes]
+        settings = CutSettings(data.crop_size, data.crop_size, data.val_fraction, keep_background=1)
+        at_once = _at_once(scenes, data.crop_size, workers) if sides else 1
+        threads = max(1, workers // at_once)
+        cut_train(workspace, scenes, settings, data.legend, threads, Threads(at_once), sides)
+        with whole_or_nothing(done) as part:
+            part.write_text(mark, encoding="utf-8")
+    return workspace
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="utf-8") if path.exists() else ""
+
+
+def _find_scenes(data: FolderData) -> list[SampleScene]:
+    """The samples of a data set, each with its mask and, where folders say so, its side. Nothing is read yet."""
+    scenes = []
+    for side, folder in _side_folders(data):
+        images = next(iter(folders_named(folder, IMAGE_FOLDERS)), folder)
+        samples, broken = find_samples(images)
+        if broken:
+            more = f" (and {len(broken) - 1} more samples are broken)" if len(broken) > 1 else ""
+            raise InputError(broken[0].args[0], broken[0].args[1] + more, broken[0].args[2])
+        bare = [sample for sample in samples if sample.label is None]
+        if bare:
+            more = f", nor have {len(bare) - 1} more samples" if len(bare) > 1 else ""
+            remedy = f"put {bare[0].id}_gt.png beside it or into {LABEL_FOLDERS[0]}/, or take the sample away"
+            raise InputError(bare[0].images[0], f"has no mask{more}", remedy)
+        if not samples:
+            raise InputError(images, *NO_SAMPLES)
+        for sample in samples:
+            parts = (side, *sample.folder.relative_to(images).parts, sample.id)
+            name = "_".join(part for part in parts if part)
+            scenes.append(SampleScene(name, sample, sample.label, data.legend, data.sar, side))
+    names = [scene.name for scene in scenes]
+    if len(set(names)) < len(names):
+        twin = next(scene for scene in scenes if names.count(scene.name) > 1)
+        raise InputError(twin.image, f"two samples would be named {twin.name}", "rename one")
+    return scenes
+
+
+def _side_folders(data: FolderData) -> list[tuple[str | None, Path]]:
+    """(side, folder) of `train` and `valid`, where they are to be gone by; else (None, root)."""
+    root = Path(data.root)
+    if not root.is_dir():
+        raise InputError(root, "no such folder", "check the path of the data")
+    found = [next(iter(folders_named(root, names)), None) for names in (TRAIN_FOLDERS, VALID_FOLDERS)]
+    if data.split != "folders" or found == [None, None]:
+        return [(None, root)]
+    if None in found:
+        missing = ("train", "valid")[found.index(None)]
+        raise InputError(root, f"has no folder {missing}", "add it, or name the other one as root")
+    return list(zip((TRAIN, VALIDATION), found, strict=True))
+
+
+def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str, np.ndarray]:
+    """Reads all masks, before anything is written: pixels per class of every scene."""
+
+    def look(scene: SampleScene):
+        with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
+            check_same_size(mask, image)
+            check_same_place(mask, image)
+            return image.bands, image.dtype.name, mask.count(), mask.at_255
+
+    looks = list(_on_threads(look, scenes, workers, "look"))
+    (bands, dtype), first = looks[0][:2], scenes[0]
+    for scene, (its_bands, its_dtype, _, _) in zip(scenes, looks, strict=True):
+        if (its_bands, its_dtype) != (bands, dtype):
+            problem = f"{its_bands} bands of {its_dtype}, but {first.image.name} has {bands} of {dtype}"
+            raise InputError(scene.image, problem, "keep each kind in a data set of its own")
+    counts = {scene.name: look[2] for scene, look in zip(scenes, looks, strict=True)}
+    refuse_0_255(scenes[0].label, data.legend, sum(counts.values()), sum(look[3] for look in looks))
+    return counts
+
+
+def _on_threads(work: Callable, scenes: list[SampleScene], workers: int, what: str) -> Iterator:
+    """What `work` gives for each scene, in order, `workers` of them at a time."""
+    tasks = [Task(work, (scene,)) for scene in scenes]
+    for _, result in Progress(Threads(workers).run(tasks), what, len(tasks)):
+        yield result
+
+
+def _sides(scenes: list[SampleScene], counts: dict[str, np.ndarray], data: FolderData) -> dict[str, str] | None:
+    """The side of each scene as a whole; None where scenes are to be split in blocks."""
+    if scenes[0].side:
+        return {scene.name: scene.side for scene in scenes}
+    if data.val_fraction == 0:
+        return {scene.name: TRAIN for scene in scenes}
+    if data.split == "blocks" or len(scenes) * data.val_fraction < 1:
+        return None
+    chosen = choose_blocks({name: pixels.astype(np.float64) for name, pixels in counts.items()}, data.val_fraction)
+    return {scene.name: VALIDATION if scene.name in chosen else TRAIN for scene in scenes}
+
+
+def _split_fields(scenes: list[SampleScene], fraction: float, folder: Path, mark: str) -> list[SampleScene]:
+    """Each scene twice, once with the mask of its training fields and once with that of its validation fields."""
+    sides = {
+        side: [
+            replace(
+                scene, name=f"{scene.name}_{side}", label=folder / f"{scene.name}_{side}.png", side=side, as_ids=True
+            )
+            for scene in scenes
+        ]
+        for side in (TRAIN, VALIDATION)
+    }
+    done = folder / "stamp"
+    if _read(done) != mark:
+        all_fields = [_fields_of(scene) for scene in Progress(scenes, "fields")]
+        kinds = (np.concatenate([getattr(f, name) for f in all_fields]) for name in ("classes", "pixels", "inner"))
+        chosen = choose_fields(*kinds, fraction)
+        for fields, *targets in zip(all_fields, *sides.values(), strict=True):
+            fields.write(chosen[: len(fields.classes)], *(scene.label for scene in targets))
+            chosen = chosen[len(fields.classes) :]
+        with whole_or_nothing(done) as part:
+            part.write_text(mark, encoding="utf-8")
+    return [scene for pair in zip(*sides.values(), strict=True) for scene in pair]
+
+
+def _fields_of(scene: SampleScene) -> Fields:
+    def labels_of_strips() -> Iterator[np.ndarray]:
+        with scene.open_labels(scene.legend) as mask:
+            for first, end in strips(mask.height, TILE):
+                yield mask.read_label_rows(first, end)
+
+    with scene.open_labels(scene.legend) as mask:
+        return Fields(labels_of_strips, *mask.shape)
+
+
+def _with_tails(sar: SarSettings | None, scenes: list[SampleScene], workers: int) -> SarSettings | None:
+    """The settings, their tails at the first and last percent of the scenes' decibels where they are left open."""
+    if sar is None or sar.low:
+        return sar
+
+    def count(scene: SampleScene) -> Tails:
+        tails = Tails()
+        with scene.open_image() as image:
+            for _, decibels, valid in image.strips():
+                tails.update(decibels, valid)
+        return tails
+
+    total = Tails()
+    for tails in _on_threads(count, scenes, workers, "tails"):
+        total.merge(tails)
+    if not total.counts.any():
+        raise InputError(scenes[0].image, "has no valid pixel, nor has any other sample: HH is 0", "check the files")
+    low, high = total.cut_off(TAIL_PERCENT)
+    return replace(sar, low=low, high=high)
+
+
+def _at_once(scenes: list[SampleScene], crop_size: int, workers: int) -> int:
+    """How many scenes may be cut at a time: so many that their bands fit the memory."""
+    largest = 1
+    for scene in scenes:
+        with scene.open_image() as image:
+            band = min(crop_size, image.height) * image.width
+            largest = max(largest, band * image.bands * image.dtype.itemsize)
+    return max(1, min(workers, len(scenes), BAND_BYTES // largest))

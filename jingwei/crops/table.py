@@ -1,0 +1,208 @@
+"""The table of training crops, `crops.csv`, and its split into train and validation.
+
+The split is spatial: a scene is divided into blocks, and whole blocks go to validation. In every label crop the pixels
+that belong to the other side become NODATA; validation pixels keep a gap of SPLIT_GAP px from every training block. So
+no validation pixel lies next to a training one, however crops overlap.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from jingwei.errors import InputError
+from jingwei.grid import Blocks, Window
+from jingwei.legend import Legend
+from jingwei.raster.histogram import histogram
+from jingwei.system.atomic import whole_or_nothing
+
+SPLIT_GAP = 16  # px between validation pixels and training blocks: more than the blur of a label's edge
+TRAIN, VALIDATION = "train", "validation"
+K = TypeVar("K")  # what names a block
+_FIXED = ("name", "scene", "row", "col", "height", "width", "valid", "split")
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One crop of a scene: its place, what its label holds, and its side of the split.
+
+    `pixels[c]` counts the pixels of class c, `valid` all labelled ones; `mean` and `std` are per band, over the pixels
+    inside the flight, in the file's units.
+    """
+
+    name: str
+    scene: str
+    window: Window
+    valid: int
+    pixels: tuple[int, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    split: str = TRAIN
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation per band, in the file's units: what a network's input is normalised by."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+def statistics(crops: Iterable[Crop]) -> Statistics:
+    """The statistics of all pixels of some crops, from those of each crop."""
+    crops = list(crops)
+    weights = np.array([crop.valid for crop in crops], np.float64)[:, None]
+    means = np.array([crop.mean for crop in crops])
+    squares = np.array([crop.std for crop in crops]) ** 2 + means**2
+    mean = (weights * means).sum(0) / weights.sum()
+    variance = (weights * squares).sum(0) / weights.sum() - mean**2
+    std = np.sqrt(np.maximum(variance, 0))
+    std[std == 0] = 1  # a constant band says nothing; dividing by 1 keeps it finite
+    return Statistics(tuple(mean.tolist()), tuple(std.tolist()))
+
+
+def unlabelled(crops: Iterable[Crop], names: Iterable[str], split: str) -> list[str]:
+    """The names of the classes, given in the order of their ids, of which no pixel on that side is labelled."""
+    pixels = [crop.pixels for crop in crops if crop.split == split]
+    return [name for i, name in enumerate(names) if not any(counts[i] for counts in pixels)]
+
+
+def write_crops(path: Path, crops: list[Crop]) -> None:
+    """Writes `crops.csv`, whole or not at all."""
+    classes = [f"class_{i}" for i in range(len(crops[0].pixels))]
+    bands = range(1, len(crops[0].mean) + 1)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_FIXED, *classes, *(f"mean_{b}" for b in bands), *(f"std_{b}" for b in bands)])
+    for c in crops:
+        writer.writerow(
+            [c.name, c.scene, *c.window, c.valid, c.split, *c.pixels, *map(repr, c.mean), *map(repr, c.std)]
+        )
+    with whole_or_nothing(path) as part:
+        part.write_text(text.getvalue(), encoding="utf-8")
+
+
+def read_crops(path: Path) -> list[Crop]:
+    """Reads `crops.csv`. Raises InputError where it is missing or is not such a table."""
+    if not Path(path).exists():
+        raise InputError(path, "no such file", "run generate_train_data.py first")
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file)
+            missing = set(_FIXED) - set(table.fieldnames or ())
+            if missing:
+                raise KeyError(*sorted(missing))
+            return [_parse(row) for row in table]
+    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
+        raise InputError(path, f"is no table of crops ({error!r})", "run generate_train_data.py again") from error
+
+
+def crops_stamp(path: Path, legend: Legend) -> str:
+    """A hash of `crops.csv` and what its classes are, wherever it lies: of other crops, splits or classes, another."""
+    told = f"{Path(path).read_text(encoding='utf-8')}\n{legend.names} {legend.background}"
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _parse(row: dict[str, str]) -> Crop:
+    return Crop(
+        name=row["name"],
+        scene=row["scene"],
+        window=Window(*(int(row[key]) for key in ("row", "col", "height", "width"))),
+        valid=int(row["valid"]),
+        pixels=tuple(int(v) for k, v in row.items() if k.startswith("class_")),
+        mean=tuple(float(v) for k, v in row.items() if k.startswith("mean_")),
+        std=tuple(float(v) for k, v in row.items() if k.startswith("std_")),
+        split=row["split"],
+    )
+
+
+def label_path(folder: Path, crop: Crop) -> Path:
+    """Where a crop's labels are under the training folder."""
+    return folder / "label" / f"{Path(crop.name).stem}.png"
+
+
+def keeps_background(name: str, share: float) -> bool:
+    """Whether a crop of nothing but background is kept: a choice by the hash of its name, the same in every run."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") < share * 2**64
+
+
+def scene_blocks(height: int, width: int, crop_size: int) -> Blocks:
+    """The blocks of a scene: a crop's side, up to four in giant scenes, where larger blocks lose less to the gaps."""
+    return Blocks(height, width, crop_size * max(1, min(4, min(height, width) // (8 * crop_size))))
+
+
+def choose_validation(crops: list[Crop], blocks: dict[str, Blocks], fraction: float) -> set[tuple[str, int]]:
+    """Blocks (scene, number) for validation, so that each class has about `fraction` of its pixels there."""
+    counts: dict[tuple[str, int], np.ndarray] = {}
+    for crop in crops:
+        key = (crop.scene, blocks[crop.scene].of(crop.window))
+        counts[key] = counts.get(key, 0) + np.array(crop.pixels, np.float64)
+    return choose_blocks(counts, fraction)
+
+
+def choose_blocks(counts: dict[K, np.ndarray], fraction: float) -> set[K]:
+    """Of blocks of any kind, with their pixels per class, those for validation: `fraction` of each class, or nearly.
+
+    First, the rarest first, every class that lives in two blocks or more gets one, the one with the fewest pixels in
+    all; then blocks are added as long as one brings the shares of all classes nearer to `fraction`. No class loses its
+    last training block, so a class that lives in one block stays in training.
+    """
+    if fraction <= 0 or len(counts) < 2:
+        return set()
+    keys = sorted(counts, key=lambda key: hashlib.sha256(f"{key}".encode()).digest())  # no side of a scene comes first
+    pixels = np.stack([counts[key] for key in keys])  # (blocks, classes)
+    pixels = pixels[:, pixels.any(axis=0)]
+    # The share of all pixels counts as one more class, or blocks of the commonest alone could be added for nothing.
+    shares = np.column_stack([pixels, pixels.sum(axis=1)]) / np.append(pixels.sum(axis=0), pixels.sum())
+    lives = pixels > 0
+    chosen = np.zeros(len(keys), bool)
+
+    def candidates() -> np.ndarray:
+        """Blocks that may still be added: none of their classes would lose its last training block."""
+        last = lives[~chosen].sum(axis=0) == 1
+        return ~chosen & ~(lives & last).any(axis=1)
+
+    for land_class in pixels.sum(axis=0).argsort(kind="stable"):
+        here = lives[:, land_class]
+        if here.sum() >= 2 and not (chosen & here).any() and (candidates() & here).any():
+            possible = np.flatnonzero(candidates() & here)
+            chosen[possible[pixels[possible].sum(axis=1).argmin()]] = True
+    while candidates().any():
+        reached = shares[chosen].sum(axis=0)
+        distances = np.where(candidates(), np.abs(reached + shares - fraction).sum(axis=1), np.inf)
+        best = int(distances.argmin())
+        if chosen.any() and distances[best] >= np.abs(reached - fraction).sum():
+            break
+        chosen[best] = True
+    return {keys[i] for i in np.flatnonzero(chosen)}
+
+
+def masked_parts(crop: Crop, blocks: Blocks, validation: set[tuple[str, int]]) -> list[Window]:
+    """The parts of a crop that belong to the other side of the split, in the crop's own coordinates."""
+    is_validation = crop.split == VALIDATION
+    margin = SPLIT_GAP if is_validation else 0
+    near = crop.window.grown(margin, blocks.height, blocks.width)
+    parts = []
+    for number in blocks.touching(near):
+        if ((crop.scene, number) in validation) != is_validation:
+            other = blocks.window(number).grown(margin, blocks.height, blocks.width)
+            overlap = crop.window.overlap(other)
+            if overlap:
+                parts.append(overlap.relative_to(crop.window.row, crop.window.col))
+    return parts
+
+
+def count_classes(labels: np.ndarray, num_classes: int) -> tuple[int, ...]:
+    """Pixels per class id 0 .. `num_classes` - 1 of a uint8 label array (HW)."""
+    return tuple(histogram(labels)[:num_classes].tolist())
+
+
+def with_labels(crop: Crop, labels: np.ndarray) -> Crop:
+    """The crop with its counts taken from new labels."""
+    pixels = count_classes(labels, len(crop.pixels))
+    return replace(crop, pixels=pixels, valid=sum(pixels))

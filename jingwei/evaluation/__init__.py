@@ -1,0 +1,1 @@
+"""Step 6: scores, areas, and samples for people to label."""

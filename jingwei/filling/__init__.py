@@ -1,0 +1,1 @@
+"""Step 5: holes and small regions of a map, filled."""

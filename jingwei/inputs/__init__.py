@@ -1,0 +1,1 @@
+"""What people have: folders of samples, scenes, masks, radar."""

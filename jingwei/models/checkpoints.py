@@ -1,0 +1,134 @@
+"""Checkpoints: weights, and all that rebuilds the network and goes on with its training.
+
+A checkpoint is self-contained: family, encoder, bands, type, normalisation, legend and recipe are in it. It is written
+whole or not at all, and read without running any code that a stranger may have put into it.
+"""
+
+import textwrap
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from jingwei.errors import CheckpointError
+from jingwei.legend import Legend, legend_from_dict
+from jingwei.models.pretrained import MOST_SAID, read_pickle
+from jingwei.models.segmenter import Segmenter, build_model
+from jingwei.models.spec import ModelSpec
+from jingwei.system.atomic import whole_or_nothing
+
+FORMAT = "jingwei-1"
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint file holds, tensors on the CPU."""
+
+    spec: ModelSpec
+    dtype: str  # of the scenes it was trained on
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    legend: Legend
+    recipe: dict
+    weights: dict[str, torch.Tensor]
+    scores: dict = field(default_factory=dict)
+    path: Path | None = None  # where it was read from
+    training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
+    source: dict = field(default_factory=dict)  # how radar files become its input (SarSettings); {}: files as they are
+    crops: str = ""  # the stamp of the crops that it was trained on; empty: of a version that kept none
+
+    @property
+    def score(self) -> float:
+        """The validation mIoU it was kept for; -1 where there was no validation."""
+        score = self.scores.get("miou")
+        return -1.0 if score is None else score
+
+    def build(self) -> Segmenter:
+        """The network with its weights, in evaluation mode, on the CPU."""
+        model = build_model(self.spec, self.mean, self.std)
+        try:
+            model.load_state_dict(self.weights)
+        except RuntimeError as error:
+            problem = (
+                f"its weights don't fit its network ({textwrap.shorten(str(error), MOST_SAID, placeholder=' ...')})"
+            )
+            raise CheckpointError(self.path or "checkpoint", problem, "copy it again or train again") from error
+        return model.eval()
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint, whole or not at all."""
+    content = {
+        "format": FORMAT,
+        "spec": asdict(checkpoint.spec),
+        "dtype": checkpoint.dtype,
+        "mean": list(checkpoint.mean),
+        "std": list(checkpoint.std),
+        "legend": checkpoint.legend.to_dict(),
+        "recipe": checkpoint.recipe,
+        "weights": {name: tensor.detach().cpu() for name, tensor in checkpoint.weights.items()},
+        "scores": checkpoint.scores,
+        "training": checkpoint.training,
+        "source": checkpoint.source,
+        "crops": checkpoint.crops,
+    }
+    with whole_or_nothing(path) as part, open(part, "wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            # A full disk, behind a complaint of torch's zip writer.
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from error
+            raise
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint. Raises CheckpointError where it is missing, broken, carries code, or is not one of ours."""
+    content = read_pickle(path)
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        remedy = "give a last.pt or best.pt under model/ (system B: a .pth under saved/), or train from it by --weights"
+        raise CheckpointError(path, "is no checkpoint of this library", remedy)
+    try:
+        return _from_content(content, path)
+    except (KeyError, TypeError, AttributeError) as error:
+        problem = f"was written by another version ({error!r})"
+        raise CheckpointError(path, problem, "use the version that wrote it, or train again") from error
+
+
+def _from_content(content: dict, path: Path) -> Checkpoint:
+    return Checkpoint(
+        spec=ModelSpec(**content["spec"]),
+        dtype=content["dtype"],
+        mean=tuple(content["mean"]),
+        std=tuple(content["std"]),
+        legend=legend_from_dict(content["legend"], where=path, kept=True),
+        recipe=content["recipe"],
+        # DistributedDataParallel and DataParallel put a prefix before every name.
+        weights={name.removeprefix("module."): tensor for name, tensor in content["weights"].items()},
+        scores=content["scores"],
+        path=path,
+        training=content["training"],
+        source=content.get("source", {}),  # older files have none
+        crops=content.get("crops", ""),
+    )
+
+
+def check_type(checkpoint: Checkpoint, path: Path, image: Path, dtype: str) -> None:
+    """Raises CheckpointError where an image's pixels are of another type than a checkpoint was trained on.
+
+    A network trained on 8 bits takes the numbers of 16 bits for light that it has never seen. Signed and unsigned 16
+    bits are taken for each other: products come as either.
+    """
+    if dtype != checkpoint.dtype and {dtype, checkpoint.dtype} != {"uint16", "int16"}:
+        problem = f"was trained on pixels of {checkpoint.dtype}, but {image} has {dtype}"
+        raise CheckpointError(path, problem, f"convert the image as the training's were, or train on {dtype}")
+
+
+def check_fits(checkpoint: Checkpoint, path: Path, legend: Legend, bands: int) -> None:
+    """Raises CheckpointError where a checkpoint is of other classes or another number of bands than the data."""
+    if checkpoint.legend.names != legend.names:
+        theirs, ours = (", ".join(names) for names in (checkpoint.legend.names, legend.names))
+        raise CheckpointError(path, f"was trained on other classes ({theirs})", f"the data has {ours}: train on it")
+    if checkpoint.spec.bands != bands:
+        problem = f"was trained on {checkpoint.spec.bands} bands, but the data has {bands}"
+        raise CheckpointError(path, problem, "take scenes of the same bands, or train again")

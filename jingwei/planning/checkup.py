@@ -1,0 +1,337 @@
+"""A look at a data folder before a long job: what is in it, what is wrong with it, before hours are spent.
+
+Every pixel is read once, strip by strip: a file that is broken at its end is found now, not after a night of cutting.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from jingwei.crops.prepare import NO_SAMPLES, TRAIN_FOLDERS, VALID_FOLDERS, open_sample
+from jingwei.errors import InputError
+from jingwei.grid import Window, strips
+from jingwei.inputs.masks import Mask, refuse_0_255
+from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples, folders_named
+from jingwei.inputs.sar import SarSettings
+from jingwei.legend import NODATA, Legend, find_legend, own_legend
+from jingwei.raster.histogram import histogram
+from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_labels
+from jingwei.raster.tiles import TILE
+from jingwei.system.progress import Progress
+from jingwei.workspace import SCENE_TYPES, Workspace
+
+CONTEST, FOLDERS = "scenes image_N of *train* and *test*", "samples in folders"
+TRAIN, VALID, TEST = "train", "valid", "test"  # what a scene is for; "" where the folder doesn't say
+RARE = 0.001  # of the labelled pixels: a class below this share is easily lost
+ALPHA_ROWS, ALPHA_LOOKS = 64, 32  # a part of all rows tells whether alpha is a mask
+MASK_VALUES = 16  # besides 0, that a mask may have
+PLACES = {TRAIN: TRAIN_FOLDERS, VALID: VALID_FOLDERS, TEST: ("test",)}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be. A grave one stops a job, the others may spoil it."""
+
+    where: Path
+    problem: str
+    remedy: str
+    grave: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.problem}: {self.remedy}"
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """A scene as it was found. `counts` are its labelled pixels per class, int64, None where it has no label."""
+
+    path: Path
+    use: str
+    height: int
+    width: int
+    bands: int
+    dtype: str
+    crs: str | None
+    stored: int  # bytes of its files
+    valid: int  # pixels
+    counts: np.ndarray | None
+    label: Path | None = None
+    at_255: int = 0  # pixels of a mask that are no class because they are 255
+    in_db: bool = False  # radar with values below 0
+
+    @property
+    def px(self) -> int:
+        return self.height * self.width
+
+
+@dataclass
+class Checkup:
+    """All that was found. `seconds` is what reading every pixel took."""
+
+    layout: str
+    legend: Legend
+    scenes: list[SceneState] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing grave was found."""
+        return not any(finding.grave for finding in self.findings)
+
+    @property
+    def class_pixels(self) -> np.ndarray:
+        """Labelled pixels per class over all scenes, int64."""
+        return sum((s.counts for s in self.scenes if s.counts is not None), np.zeros(len(self.legend), np.int64))
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A scene to be looked at."""
+
+    sample: Sample
+    use: str
+
+
+def examine(folder: Path, legend: Legend | None = None) -> Checkup:
+    """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
+
+    Without a legend: the folder's `legend.json` (or, of a `train`, that beside it), else the contest's own.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "check the path")
+    begun = time.perf_counter()
+    layout, entries, findings = _find(folder)
+    if not entries and not findings:
+        problem = "no scenes there"
+        remedy = "put *train*/image_N.png with image_N_label.png, or train/img/N.tif with train/lbl/N_gt.png there"
+        raise InputError(folder, problem, remedy)
+    legend = legend or _usual_legend(folder, layout, entries)
+    checkup = Checkup(layout, legend, findings=findings)
+    total = sum(path.stat().st_size for entry in entries for path in entry.sample.images)
+    with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:
+        for entry in entries:
+            try:
+                state, found = _look(entry, legend, layout)
+            except InputError as error:
+                checkup.findings.append(Finding(*error.args))
+            else:
+                checkup.scenes.append(state)
+                checkup.findings += found
+            bar.update(sum(path.stat().st_size for path in entry.sample.images))
+    checkup.findings += [*_unlike(checkup), *_about_classes(checkup, folder), *_about_uses(checkup, folder)]
+    checkup.seconds = time.perf_counter() - begun
+    return checkup
+
+
+def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
+    """The layout of a folder, its scenes, and what is wrong with their names."""
+    workspace, findings, entries = Workspace(folder), [], []
+    for use, find in ((TRAIN, workspace.train_scenes), (TEST, workspace.test_scenes)):
+        try:
+            scenes = find()
+        except InputError as error:
+            if error.args[0] != folder:  # two of one name; that there are none is said later, if it matters
+                findings.append(Finding(*error.args))
+        else:
+            entries += [_Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use) for s in scenes]
+    if entries or findings:
+        return CONTEST, entries, [*findings, *_lonely_labels(entries)]
+    places = [(use, place) for use, names in PLACES.items() for place in folders_named(folder, names)]
+    if not any(use in (TRAIN, VALID) for use, _ in places) and folders_named(folder, IMAGE_FOLDERS):
+        places.append(("", folder))
+    for use, place in places or [("", folder)]:
+        images = next(iter(folders_named(place, IMAGE_FOLDERS)), place)
+        samples, broken = find_samples(images)
+        entries += [_Entry(sample, use) for sample in samples]
+        findings += [Finding(*error.args) for error in broken]
+        if not samples and not broken and (use in (TRAIN, VALID) or any(_unused_masks(place, samples))):
+            findings.append(Finding(images, *NO_SAMPLES))
+        findings += _unused_masks(place, samples)
+    return FOLDERS, entries, findings
+
+
+def _lonely_labels(entries: list[_Entry]) -> Iterator[Finding]:
+    """Labels beside which no scene lies."""
+    known = {entry.sample.label for entry in entries}
+    for place in sorted({entry.sample.folder for entry in entries}):
+        for path in sorted(place.glob("image_*_label.*")):
+            if path.suffix.lower() in SCENE_TYPES and path not in known:
+                missing = path.stem.removesuffix("_label")
+                yield Finding(path, f"has no scene {missing}", "put the scene beside it, or take the label away", False)
+
+
+def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
+    """Masks that belong to no sample."""
+    used = {sample.label for sample in samples}
+    for path in sorted(place.rglob("*")):
+        folders = {part.lower() for part in path.relative_to(place).parts[:-1]}
+        named = path.stem.lower().endswith(LABEL_ENDS) or folders & set(LABEL_FOLDERS)
+        if named and path.suffix.lower() in SCENE_TYPES and path not in used:
+            yield Finding(path, "is a mask without a picture", "name both alike, as 7.tif and 7_gt.png", False)
+
+
+def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
+    # As a config finds it.
+    own = own_legend(folder) or (own_legend(folder.parent) if folder.name.lower() in TRAIN_FOLDERS else None)
+    if own:
+        return find_legend(own)
+    if layout == CONTEST:
+        return find_legend("jingwei")
+    return find_legend("gf3" if entries and entries[0].sample.is_sar else "gf2")
+
+
+def _as_they_are(sample: Sample) -> SarSettings | None:
+    """Settings that take radar values as the files have them: what these are, only a config says."""
+    if not sample.is_sar:
+        return None
+    with Raster(sample.images[0]) as image:
+        return SarSettings("amplitude" if image.dtype.kind == "c" else "db")
+
+
+def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[Finding]]:
+    """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
+    sample, findings, valid_px, counts = entry.sample, [], 0, None
+    sar, in_db, at_255 = _as_they_are(sample), False, 0
+    with open_sample(sample, sar) as image:
+        open_label: Callable = open_labels if layout == CONTEST else Mask
+        if sample.label:
+            with open_label(sample.label, legend) as label:
+                check_same_size(label, image)
+                check_same_place(label, image)
+                counts, strange = np.zeros(256, np.int64), np.zeros(256, np.int64)
+                for first, end in strips(image.height, TILE):
+                    pixels, valid = image.read_rows(first, end)
+                    valid_px += int(np.count_nonzero(valid))
+                    in_db |= _has_negatives(pixels, sar)
+                    labels = label.read_label_rows(first, end)
+                    strange += histogram(labels)
+                    counts += histogram(np.where(valid, labels, np.uint8(NODATA)))
+                if layout != CONTEST:
+                    label.refuse_unknown()
+                    at_255 = label.at_255
+        else:
+            for first, end in strips(image.height, TILE):
+                pixels, valid = image.read_rows(first, end)
+                valid_px += int(np.count_nonzero(valid))
+                in_db |= _has_negatives(pixels, sar)
+        if not sample.is_sar:
+            findings += _data_as_alpha(image)
+        crs = getattr(image, "crs", None)
+        state = SceneState(
+            sample.images[0],
+            entry.use,
+            *image.shape,
+            image.bands,
+            np.dtype(image.dtype).name,
+            crs.to_string() if crs else None,
+            sum(path.stat().st_size for path in sample.images),
+            valid_px,
+            None if counts is None else counts[: len(legend)],
+            sample.label,
+            at_255,
+            in_db,
+        )
+    if not valid_px:
+        raise InputError(sample.images[0], "has no valid pixel: all are transparent or nodata", "export it again")
+    if counts is not None:
+        strange[[*range(len(legend)), NODATA]] = 0
+        if strange.any():
+            listed = ", ".join(f"{i} ({strange[i]:,d} px)" for i in np.flatnonzero(strange))
+            problem = f"has ids that legend {legend.name} does not know: {listed}"
+            raise InputError(sample.label, problem, "name the right legend with --legend")
+        if not state.counts.any():
+            findings.append(Finding(sample.label, "labels no valid pixel", "check it, or take the pair away"))
+    elif entry.use in (TRAIN, VALID):
+        missing = f"{sample.id}_label.png" if layout == CONTEST else f"{sample.id}_gt.png"
+        findings.append(Finding(sample.images[0], f"has no label {missing}", "put it beside the scene"))
+    return state, findings
+
+
+def _has_negatives(pixels: np.ndarray, sar: SarSettings | None) -> bool:
+    """Whether radar values are decibels for sure. Where there is no data, they are 0."""
+    return sar is not None and sar.values == "db" and bool((pixels < 0).any())
+
+
+def _data_as_alpha(image: Raster) -> list[Finding]:
+    """Where a band that is marked as alpha has the values of a picture: near infrared, most likely, which is lost.
+
+    Masks are mostly one value inside the flight, with few others at soft edges.
+    """
+    if not image.alpha or image.path.suffix.lower() == ".png" or image.dtype not in (np.uint8, np.uint16):
+        return []  # a PNG's fourth band is alpha by definition
+    counts = np.zeros(np.iinfo(image.dtype).max + 1, np.int64)
+    for first, end in [*strips(image.height, ALPHA_ROWS)][:: -(-image.height // (ALPHA_ROWS * ALPHA_LOOKS))]:
+        alpha = image.read_alpha(Window(first, 0, end - first, image.width))
+        counts += np.bincount(alpha.reshape(-1), minlength=len(counts))
+    inside = counts[1:]
+    if np.count_nonzero(inside) <= MASK_VALUES or inside.max() > inside.sum() / 2:
+        return []
+    band = image.alpha
+    problem = (
+        f"band {band} is marked as alpha, but has {np.count_nonzero(inside):,d} values, as a picture has: it is lost"
+    )
+    remedy = f"where it is data, mark it so: gdal_translate -colorinterp_{band} undefined {image.path.name} NEW.tif"
+    return [Finding(image.path, problem, remedy, grave=False)]
+
+
+def _unlike(checkup: Checkup) -> list[Finding]:
+    """Scenes of other bands or another type than the first: one network can't take both."""
+    kinds = [(scene.bands, scene.dtype) for scene in checkup.scenes]
+    findings = []
+    for scene, (bands, dtype) in zip(checkup.scenes, kinds, strict=True):
+        if (bands, dtype) != kinds[0]:
+            first = checkup.scenes[0]
+            problem = f"{bands} bands of {dtype}, but {first.path.name} has {first.bands} of {first.dtype}"
+            findings.append(Finding(scene.path, problem, "keep each kind in a folder of its own"))
+    return findings
+
+
+def _about_classes(checkup: Checkup, folder: Path) -> list[Finding]:
+    pixels, names = checkup.class_pixels, checkup.legend.names
+    labels = [scene.label for scene in checkup.scenes if scene.label]
+    try:
+        if labels:
+            refuse_0_255(labels[0], checkup.legend, pixels, sum(scene.at_255 for scene in checkup.scenes))
+    except InputError as error:
+        return [Finding(*error.args)]
+    if not pixels.any():
+        return []
+    findings = []
+    missing = [name for name, count in zip(names, pixels, strict=True) if not count]
+    if missing:
+        problem = f"no pixel is labelled {', '.join(missing)}"
+        findings.append(Finding(folder, problem, "is it the right legend (--legend)?", grave=False))
+    rare = [f"{n} ({c / pixels.sum():.3%})" for n, c in zip(names, pixels, strict=True) if 0 < c < RARE * pixels.sum()]
+    if rare:
+        remedy = "draw it more often with --balance, weigh it with --class_weights balanced"
+        findings.append(Finding(folder, f"rare: {', '.join(rare)}", remedy, grave=False))
+    if np.count_nonzero(pixels) == 1:
+        findings.append(Finding(folder, "all labels are of one class", "there is nothing to tell apart: check them"))
+    return findings
+
+
+def _about_uses(checkup: Checkup, folder: Path) -> list[Finding]:
+    """What training or prediction would miss."""
+    uses = {scene.use for scene in checkup.scenes}
+    findings = []
+    in_db = [scene.path.name for scene in checkup.scenes if scene.in_db]
+    if in_db:
+        problem = f"{in_db[0]} and {len(in_db) - 1} more samples have" if len(in_db) > 1 else f"{in_db[0]} has"
+        remedy = 'say so in the config: "sar": {"values": "db"}'
+        findings.append(Finding(folder, f"{problem} values below 0, as decibels have", remedy, grave=False))
+    if checkup.scenes and not any(scene.counts is not None for scene in checkup.scenes):
+        findings.append(Finding(folder, "no scene has a label", "to train, add labels; to predict, go on", grave=False))
+    if checkup.layout == CONTEST:
+        for use, step in ((TRAIN, "generate_train_data.py"), (TEST, "generate_test_data.py")):
+            if use not in uses:
+                problem = f"no {use} scenes, *{use}*/image_N.png, that could be used"
+                findings.append(Finding(folder, problem, f"{step} will want some", grave=False))
+    elif TRAIN in uses and not folders_named(folder, VALID_FOLDERS):
+        remedy = "add it; or set the config's data_dir to that train, whose pictures are then split"
+        findings.append(Finding(folder, "has train but no valid", remedy, grave=False))
+    return findings

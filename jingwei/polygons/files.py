@@ -1,0 +1,210 @@
+"""Vector files: GeoPackage, GeoJSON and GeoParquet, written batch by batch, whole or not at all; and read.
+
+The only room that opens vector files. Geometries go through it as WKB.
+"""
+
+import json
+import os
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyogrio
+import shapely
+
+from jingwei.errors import InputError, OutputError, SettingError
+from jingwei.system.atomic import room_at, whole_or_nothing
+from jingwei.workspace import STAMP
+
+# Files are written beside their place, under another ending; the contests' scenes have no place on earth.
+warnings.filterwarnings("ignore", message=".*(conform to the GPKG|non conformant file extension).*")
+warnings.filterwarnings("ignore", message="'crs' was not provided.*")
+HEAD = 4096  # bytes of a GeoJSON in which its stamp is
+
+
+@contextmanager
+def vector_writer(
+    path: Path, kind: str, columns: Mapping[str, type], *, crs=None, notes: Mapping[str, str] | None = None, date=None
+) -> Iterator["_GeoPackage | _GeoJson | _GeoParquet"]:
+    """A file that takes features batch by batch: `write(geometries, columns)`, WKB and an array per column.
+
+    Parameters
+    ----------
+    path
+        Its ending says which format: one of FORMATS.
+    kind
+        `Polygon` or `Point`.
+    columns
+        Name -> type (int, float or str) of each.
+    crs
+        As rasters have it; None for plain pixel coordinates.
+    notes
+        Texts that go with the file, such as its stamp.
+    date
+        Seconds since 1970 for formats that keep a date, so that the same content is the same bytes; None: now.
+
+    Raises SettingError for an ending or a CRS that can't be written, OutputError for a full disk.
+    """
+    path = Path(path)
+    form = FORMATS.get(path.suffix.lower())
+    if form is None:
+        raise SettingError(path, "is no vector file that can be written", f"name it {' or '.join(FORMATS)}")
+    with whole_or_nothing(path) as part:
+        with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
+            yield writer
+
+
+class _GeoPackage:
+    """Written by GDAL. The file keeps its date of change, which is set."""
+
+    def __init__(self, part, path, kind, columns, crs, notes, date):
+        self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
+        self._crs = crs.to_wkt() if crs else None
+        self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        self._begun = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exception):
+        if not self._begun and kind is None:
+            self.write([], {name: [] for name in self._columns})
+
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+        """Adds features."""
+        wkb = np.empty(len(geometries), object)
+        wkb[:] = geometries
+        types = {int: np.int64, float: np.float64, str: object}
+        data = [np.asarray(columns[name], types[kind]) for name, kind in self._columns.items()]
+        kept = {} if self._begun else {"layer_metadata": self._notes, "layer_options": {} if self._crs else UNPLACED}
+        pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
+        try:
+            pyogrio.raw.write(
+                self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._path.stem,
+                geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
+            )  # fmt: skip
+        except RuntimeError as error:  # GDAL tells neither the cause's number nor its kind
+            raise OutputError(self._path, f"can't be written ({error})", room_at(self._path)) from error
+        finally:
+            pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
+        self._begun = True
+
+
+class _GeoJson:
+    """RFC 7946, a feature per line; coordinates stay in the map's CRS, named as its forerunner (2008) names it."""
+
+    def __init__(self, part, path, kind, columns, crs, notes, date):
+        self._columns = columns
+        head = {"type": "FeatureCollection", "name": path.stem} | {name.lower(): text for name, text in notes.items()}
+        if crs:
+            authority = crs.to_authority()
+            if authority is None:
+                problem = "GeoJSON has no way to tell this CRS, for it has no EPSG number"
+                raise SettingError(path, problem, "take .gpkg or .parquet")
+            known = authority == ("EPSG", "4326")
+            urn = "OGC:1.3:CRS84" if known else f"{authority[0]}::{authority[1]}"
+            head["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{urn}"}}
+        self._file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
+        self._comma = "\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *exception):
+        try:
+            if kind is None:
+                self._file.write("\n]}\n")
+        finally:
+            self._file.close()
+
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+        """Adds features."""
+        texts = shapely.to_geojson(shapely.from_wkb(np.array(geometries, object)))
+        values = [[kind(value) for value in columns[name]] for name, kind in self._columns.items()]
+        for text, *row in zip(texts, *values, strict=True):
+            properties = json.dumps(dict(zip(self._columns, row, strict=True)), ensure_ascii=False)
+            self._file.write(f'{self._comma}{{"type": "Feature", "properties": {properties}, "geometry": {text}}}')
+            self._comma = ",\n"
+
+
+class _GeoParquet:
+    """GeoParquet 1.1: WKB in an Arrow column, its CRS as PROJJSON."""
+
+    def __init__(self, part, path, kind, columns, crs, notes, date):
+        try:
+            import pyarrow
+            import pyarrow.parquet
+        except ImportError:
+            remedy = "pip install 'jingwei[parquet]', or take .gpkg"
+            raise SettingError(path, "GeoParquet needs pyarrow", remedy) from None
+        types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
+        fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]
+        geometry = {"encoding": "WKB", "geometry_types": [kind], "crs": crs.to_dict(projjson=True) if crs else None}
+        geo = {"version": "1.1.0", "primary_column": "geometry"}
+        geo["columns"] = {"geometry": geometry | ({"orientation": "counterclockwise"} if kind == "Polygon" else {})}
+        fields.append(pyarrow.field("geometry", pyarrow.binary()))
+        schema = pyarrow.schema(fields, {"geo": json.dumps(geo), **notes})
+        self._table = lambda arrays: pyarrow.Table.from_arrays(
+            [pyarrow.array(array, field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema
+        )
+        self._columns = columns
+        self._file = open(part, "wb")  # noqa: SIM115
+        self._writer = pyarrow.parquet.ParquetWriter(self._file, schema, compression="zstd")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
+
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+        """Adds features."""
+        self._writer.write_table(self._table([*(columns[name] for name in self._columns), geometries]))
+
+
+FORMATS = {".gpkg": _GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
+UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
+
+
+def up_to_date(path: Path, mark: str) -> bool:
+    """Whether a vector file is there and has this stamp."""
+    return Path(path).exists() and read_notes(path).get(STAMP) == mark
+
+
+def read_notes(path: Path) -> dict[str, str]:
+    """The texts that go with a file of ours; none where it is somebody else's, or broken."""
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".gpkg":
+            return dict(pyogrio.read_info(path)["layer_metadata"] or {})
+        if path.suffix.lower() == ".parquet":
+            import pyarrow.parquet
+
+            metadata = pyarrow.parquet.read_schema(path).metadata or {}
+            return {name.decode(): text.decode() for name, text in metadata.items()}
+        with open(path, "rb") as file:
+            head = file.read(HEAD).decode("utf-8", "replace")
+        return {STAMP: found[1]} if (found := re.search(rf'"{STAMP.lower()}": "(\w+)"', head)) else {}
+    except (RuntimeError, ImportError, OSError, ValueError):
+        return {}
+
+
+def read_features(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], str | None]:
+    """All features of a vector file's first layer: (shapely geometries, columns by name, CRS as text or None)."""
+    if not Path(path).exists() and not str(path).startswith("/vsi"):
+        raise InputError(path, "no such file", "check the path")
+    try:
+        meta, _, wkb, fields = pyogrio.raw.read(os.fspath(path), force_2d=True)
+    except RuntimeError as error:
+        raise InputError(path, f"is no vector file that GDAL can read ({error})", "export it as .gpkg") from error
+    if wkb is None:
+        raise InputError(path, "has no geometries", "export it again")
+    return shapely.from_wkb(wkb), dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]

@@ -1,0 +1,112 @@
+"""Polygons of a label map on disk: the file's side of `outlines.py`."""
+
+from collections.abc import Collection
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jingwei.errors import SettingError
+from jingwei.legend import Legend
+from jingwei.polygons.files import FORMATS, up_to_date, vector_writer
+from jingwei.polygons.polygonize import Outlines
+from jingwei.raster.checked import checked_strips
+from jingwei.raster.pixel_area import HECTARE, ground_of
+from jingwei.raster.reading import open_labels
+from jingwei.system.prefetch import ahead, behind
+from jingwei.system.progress import Progress
+from jingwei.workspace import STAMP, stamp
+
+
+class Polygons(NamedTuple):
+    """What became of a map, by class id: polygons and pixels (int64), hectares (float64; None where none are known)."""
+
+    counts: np.ndarray
+    areas: np.ndarray
+    hectares: np.ndarray | None
+
+
+def write_polygons(
+    source: Path,
+    target: Path,
+    *,
+    legend: Legend,
+    classes: Collection[int] | None = None,
+    min_area: int = 0,
+    simplify: float = 0.0,
+    gsd: float | None = None,
+    strip_rows: int = 256,
+    progress=Progress,
+) -> Polygons | None:
+    """Writes the regions of a label map as polygons, exactly as `outlines.Outlines` says.
+
+    Parameters
+    ----------
+    source
+        A raster of class ids: GeoTIFF or PNG. Only read.
+    target
+        `.gpkg`, `.geojson` or `.parquet`. A polygon has `class_id`, `name`, `area_px` and, where the ground is known,
+        `area_ha`: both are areas of the region's pixels, also where its border is simplified. Coordinates are those of
+        the map's CRS; without one, those of its transform; without that, pixels: x the column, y the row, downwards.
+    classes
+        Which classes get polygons; None: all but the background.
+    min_area, simplify
+        As in `outlines.Outlines`, in pixels.
+    gsd
+        Side of a pixel on the ground in metres; None: as the georeference says.
+    strip_rows
+        Rows read at a time.
+    progress
+        Called as Progress is, for the progress bar.
+
+    Returns what was written, or None where the target is there already, made of the same map in the same way. Outputs
+    are written whole or not at all. Raises SettingError, InputError and OutputError.
+    """
+    source, target = Path(source), Path(target)
+    classes = sorted(legend.foreground if classes is None else classes)
+    _check(target, legend, classes, min_area, simplify)
+    mark = stamp(source, legend=legend.to_dict(), classes=classes, min_area=min_area, simplify=simplify, gsd=gsd)
+    if up_to_date(target, mark):
+        return None
+    with ExitStack() as stack:
+        labels = stack.enter_context(open_labels(source))
+        height, width = labels.shape
+        ground = ground_of(labels, gsd)
+        bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))
+        outlines = Outlines(
+            ahead(checked_strips(labels, legend, strip_rows)), height, width, classes=classes, min_area=min_area,
+            simplify=simplify, affine=labels.transform[:6], ground=ground, folder=target.parent, progress=bar.update,
+        )  # fmt: skip
+        target.parent.mkdir(parents=True, exist_ok=True)
+        columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if ground else {})
+        place = {"crs": labels.crs, "date": source.stat().st_mtime if source.exists() else None}
+        writer = stack.enter_context(vector_writer(target, "Polygon", columns, notes={STAMP: mark}, **place))
+        counts, hectares = np.zeros(256, np.int64), np.zeros(256)
+        names = np.array([*legend.names, *[""] * (256 - len(legend))], object)
+
+        def put_away(batch) -> None:
+            values = {"class_id": batch.labels, "name": names[batch.labels], "area_px": batch.areas}
+            writer.write(batch.polygons, values | ({"area_ha": batch.ground / HECTARE} if ground else {}))
+
+        write = stack.enter_context(behind(put_away))
+        for batch in stack.enter_context(closing(iter(outlines))):
+            counts += np.bincount(batch.labels, minlength=256)
+            hectares += np.bincount(batch.labels, batch.ground, 256) / HECTARE
+            write(batch)
+    return Polygons(counts, outlines.class_areas, hectares if ground else None)
+
+
+def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:
+    if target.suffix.lower() not in FORMATS:
+        raise SettingError(target, "is no vector file that can be written", f"name it {' or '.join(FORMATS)}")
+    if not classes:
+        raise SettingError("--classes", "names none", "name one at least")
+    unknown = sorted(set(classes) - set(range(len(legend))))
+    if unknown:
+        known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
+        raise SettingError("--classes", f"legend {legend.name} has no {unknown}", f"take some of: {known}")
+    if min_area < 0:
+        raise SettingError("--min_area", f"is {min_area}", "give a number of pixels from 0 up")
+    if not 0 <= simplify < float("inf"):
+        raise SettingError("--simplify", f"is {simplify:g}", "give the tolerance in pixels, from 0 up")

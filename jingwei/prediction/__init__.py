@@ -1,0 +1,1 @@
+"""Step 3: a trained network over scenes of any size, or over folders of samples."""

@@ -1,0 +1,1 @@
+"""What runs a network over windows: torch, or a faster engine beside it."""

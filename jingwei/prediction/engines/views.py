@@ -1,0 +1,70 @@
+"""Test-time augmentation: a window seen turned, mirrored and scaled, whatever engine looks at it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from jingwei.prediction.engines.base import Engine
+
+STEP = 32  # px: scaled sides are multiples of it, so that no network has to pad
+
+
+@dataclass(frozen=True)
+class View:
+    """How a window is shown: scaled, then mirrored left to right, then turned by quarters counter-clockwise."""
+
+    scale: float = 1.0
+    turns: int = 0
+    mirrored: bool = False
+
+
+SCALES = (0.75, 1.0, 1.25)
+TTA = {
+    "none": (View(),),
+    "flips": tuple(View(1.0, turns, mirrored) for turns in (0, 2) for mirrored in (False, True)),
+    "d4": tuple(View(1.0, turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+    "scales": tuple(View(scale) for scale in SCALES),
+    "flips+scales": tuple(
+        View(scale, turns, mirrored) for scale in SCALES for turns in (0, 2) for mirrored in (False, True)
+    ),
+    "d4+scales": tuple(
+        View(scale, turns, mirrored) for scale in SCALES for turns in range(4) for mirrored in (False, True)
+    ),
+}
+
+
+class Viewer:
+    """An engine that looks at each window in several views, and gives the mean of its answers."""
+
+    def __init__(self, engine: Engine, tta: str):
+        self.engine, self.views = engine, TTA[tta]
+
+    def __call__(self, pixels_BCHW: np.ndarray) -> Tensor:
+        """Raw pixels of any real type -> mean class probabilities, float32 BCHW, on the engine's device."""
+        pixels = self.engine.load(pixels_BCHW)
+        if len(self.views) == 1:
+            return self._seen(pixels, self.views[0])
+        return sum(self._seen(pixels, view) for view in self.views) / len(self.views)
+
+    def _seen(self, pixels: Tensor, view: View) -> Tensor:
+        shape = tuple(pixels.shape[2:])
+        shown = _resized(pixels, _scaled(shape, view.scale))
+        shown = torch.rot90(shown.flip(3) if view.mirrored else shown, view.turns, (2, 3))
+        answer = torch.rot90(self.engine.run(shown), -view.turns, (2, 3))
+        return _resized(answer.flip(3) if view.mirrored else answer, shape)
+
+
+def _scaled(shape: tuple[int, int], scale: float) -> tuple[int, int]:
+    if scale == 1:
+        return shape
+    height, width = (max(STEP, round(side * scale / STEP) * STEP) for side in shape)
+    return height, width
+
+
+def _resized(values: Tensor, shape: tuple[int, int]) -> Tensor:
+    if tuple(values.shape[2:]) == shape:
+        return values
+    return functional.interpolate(values, shape, mode="bilinear", align_corners=False)

@@ -1,0 +1,12 @@
+"""Union-find over records that know their parent: connected pixels, runs and regions, joined."""
+
+from numba import njit
+
+
+@njit(cache=True, nogil=True)
+def find(nodes, a):
+    """The root of a member."""
+    while nodes[a]["parent"] != a:
+        nodes[a]["parent"] = nodes[nodes[a]["parent"]]["parent"]
+        a = nodes[a]["parent"]
+    return a

@@ -1,0 +1,140 @@
+"""The layers of a scene: picture, map, how far the voters agree, truth. Each is read once, strip by strip."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jingwei.errors import InputError
+from jingwei.grid import Window, strips
+from jingwei.legend import NODATA, Legend
+from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.tiles import TILE as STRIP
+from jingwei.report.pyramid import ABOUT, LABELS, PERCENT, PICTURE, TILE, Layer, read_layer, write_layer
+from jingwei.system.prefetch import ahead
+from jingwei.system.progress import Progress
+from jingwei.workspace import Scene, Workspace, stamp
+
+SAMPLES = 8  # windows along each side that a scene's brightness is judged by
+
+
+class Source(NamedTuple):
+    """A layer to be made: its name on the page, what it is made of, and the folder that it ends in.
+
+    Where the scene's picture is invalid, a truth counts as unknown. The folder's name has a hash of all
+    that goes into it, so a folder that is there needs no second making.
+    """
+
+    name: str
+    kind: str
+    path: Path
+    scene: Scene
+    folder: Path
+
+
+def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) -> list[Source]:
+    """The layers that a scene has so far: scene, map (the last stage's), agreement, truth."""
+    final_map = workspace.final_map(scene) if workspace.has_map(scene) else None
+    found = [("scene", PICTURE, scene.image), ("map", LABELS, final_map)]
+    agreement = workspace.agreement(scene)
+    found.append(("agreement", PERCENT, agreement if agreement.exists() else None))
+    found.append(("truth", LABELS, scene.label))
+    sources = []
+    for name, kind, path in found:
+        if path is not None:
+            inputs = [path, scene.image] if name == "truth" else [path]
+            values = {"values": [c.mask_value for c in legend.classes]} if name == "truth" and legend.has_values else {}
+            mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None, **values)
+            sources.append(Source(name, kind, path, scene, folder / scene.name / f"{name}-{mark}"))
+    return sources
+
+
+def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer, bool]:
+    """Makes a layer, or takes the one that is there: (layer, whether it was made).
+
+    Raises InputError for a map whose size is not the scene's, and for ids that the legend doesn't know.
+    """
+    if (source.folder / ABOUT).exists():
+        return read_layer(source.folder), False
+    with _opened(source, legend) as pixels, source.scene.open_image() as scene:
+        check_same_size(pixels, scene)
+        if source.kind == PICTURE:
+            parts = _picture(pixels)
+        elif source.kind == LABELS:
+            parts = _labels(pixels, scene if source.name == "truth" else None, legend)
+        else:
+            parts = _percent(pixels)
+        title = f"{source.folder.parent.name} {source.name}"
+        with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
+            layer = write_layer(source.folder, _told(ahead(parts), bar), *scene.shape, source.kind, workers)
+    return layer, True
+
+
+def _opened(source: Source, legend: Legend) -> Raster:
+    if source.kind == PICTURE:
+        return source.scene.open_image()
+    return source.scene.open_labels(legend) if source.name == "truth" else open_labels(source.path)
+
+
+def _told(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
+    for part in parts:
+        yield part
+        bar.update(part.shape[0] * part.shape[1])
+
+
+def _picture(scene: Raster) -> Iterator[np.ndarray]:
+    """The scene as RGBA: its first three bands, or its only one, with alpha 0 outside the flight.
+
+    8-bit pixels stay as they are; of others the darkest and brightest percent, judged by a sample, are cut off.
+    """
+    low, high = (0, 255) if scene.dtype == np.uint8 else _brightness(scene)
+    bands = [0, 1, 2] if scene.bands >= 3 else [0, 0, 0]
+    for first, end in strips(scene.height, STRIP):
+        pixels, valid = scene.read_rows(first, end)
+        part = np.empty((*valid.shape, 4), np.uint8)
+        for channel, band in enumerate(bands):
+            if scene.dtype == np.uint8:
+                part[..., channel] = pixels[band]
+            else:
+                with np.errstate(invalid="ignore"):  # what is no number is outside the flight
+                    shade = (pixels[band].astype(np.float32) - low) * (255 / (high - low))
+                    part[..., channel] = np.where(valid, np.clip(shade, 0, 255), 0)
+        part[..., 3] = np.where(valid, 255, 0)
+        yield part
+
+
+def _brightness(scene: Raster) -> tuple[float, float]:
+    """The values that are shown as black and as white, judged by windows spread over the scene."""
+    side = STRIP
+    seen = [np.empty(0, np.float32)]
+    for i in range(SAMPLES):
+        for j in range(SAMPLES):
+            row = max(0, (scene.height - side) * i // (SAMPLES - 1))
+            col = max(0, (scene.width - side) * j // (SAMPLES - 1))
+            window = Window(row, col, min(side, scene.height), min(side, scene.width))
+            pixels, valid = scene.read(window)
+            seen.append(pixels[:3, valid].astype(np.float32).reshape(-1)[:: SAMPLES // 2])
+    seen = np.concatenate(seen)
+    low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
+    return float(low), float(max(high, low + 1e-6))
+
+
+def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np.ndarray]:
+    """Class ids. Where a scene is given, NODATA where it is invalid."""
+    known = np.zeros(256, bool)
+    known[[*range(len(legend)), NODATA]] = True
+    for first, end in strips(labels.height, STRIP):
+        part = labels.read_label_rows(first, end)
+        if scene:
+            valid = scene.read_validity(Window(first, 0, end - first, scene.width))
+            part = np.where(valid, part, np.uint8(NODATA))
+        if not known[part].all():
+            problem = f"has ids {', '.join(map(str, np.unique(part[~known[part]])))} that the legend does not know"
+            raise InputError(labels.path, problem, f"name the right legend with --legend, not {legend.name}")
+        yield part
+
+
+def _percent(percent: Raster) -> Iterator[np.ndarray]:
+    for first, end in strips(percent.height, STRIP):
+        yield percent.read_label_rows(first, end)

@@ -1,1 +1,0 @@
-"""What people open: the report with its deep zoom, numbers and places to look at."""

@@ -1,0 +1,1 @@
+"""Made-up scenes with known labels, for demos, tests and benchmarks."""

@@ -1,0 +1,1 @@
+"""Step 2: recipes, and one loop that runs them all."""

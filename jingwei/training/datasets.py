@@ -1,0 +1,231 @@
+"""Torch datasets over crop files: augmented windows to train on, whole crops to validate on."""
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from jingwei.crops.table import Crop, label_path, statistics
+from jingwei.errors import JingweiError
+from jingwei.raster.crop_files import read_crop, read_label_crop
+from jingwei.raster.pixels import as_type
+from jingwei.training import augment
+from jingwei.training.distributed import local_size
+from jingwei.training.recipes import Recipe
+from jingwei.training.sampling import Draw, WindowDraws
+
+CACHE_BYTES = 1 << 30  # decoded crops that a machine keeps: to decode one takes longer than all augmentation
+
+
+class CropCache:
+    """Crops, decoded, up to `limit` bytes of them. Its arrays can't be written to.
+
+    What fits first stays: an epoch takes every crop once, so those read last are the ones needed last.
+    """
+
+    def __init__(self, folder: Path, limit: int = CACHE_BYTES):
+        self.folder, self.limit = folder, limit
+        self.used = 0  # bytes
+        self._crops: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels_HWC in the file's type, labels_HW uint8)"""
+        if crop.name in self._crops:
+            return self._crops[crop.name]
+        arrays = _read(self.folder, crop)
+        for array in arrays:
+            array.flags.writeable = False
+        size = sum(array.nbytes for array in arrays)
+        if self.used + size <= self.limit:
+            self._crops[crop.name] = arrays
+            self.used += size
+        return arrays
+
+
+class TrainingWindows(Dataset):
+    """Augmented windows: draw -> (pixels_CHW in the file's units, labels_HW uint8). `fill`: see WholeCrops.
+
+    Each augmentation draws random numbers only where the recipe has it, so that all others stay as they were without.
+    """
+
+    def __init__(
+        self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], cache_bytes: int = CACHE_BYTES
+    ):
+        self.crops, self.recipe, self.fill = crops, recipe, np.array(fill)
+        self.cache = CropCache(folder, cache_bytes)
+        spread = statistics(crops)
+        self.mean, self.std = np.array(spread.mean), np.array(spread.std)
+
+    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
+        rng = np.random.default_rng(draw.seed)
+        pixels, labels = self._window(draw.crop, draw.size, draw.target, rng)
+        if _chance(self.recipe.class_mix, rng):
+            other = self._window(int(rng.integers(len(self.crops))), draw.size, -1, rng)
+            pixels, labels = augment.class_mix(pixels, labels, *other, rng)
+        return _to_tensors(pixels, labels)
+
+    def _window(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(pixels_HWC, labels_HW), with all that is done to a window by itself."""
+        recipe = self.recipe
+        pixels, labels = self._cut(crop, size, target, rng)
+        pixels, labels = augment.random_turn(pixels, labels, rng, recipe.quarter_turns, recipe.flip)
+        pixels = augment.fill_unseen(pixels, labels, self.fill)  # the corners that a rotation left empty
+        unseen = augment.filled(pixels, labels, self.fill)
+        if recipe.hue and pixels.dtype == np.uint8 and pixels.shape[2] == 3:
+            pixels = augment.random_hue(pixels, recipe.hue, rng)
+        if _chance(recipe.blur, rng):
+            pixels = augment.random_blur(pixels, rng)
+        if recipe.jitter:
+            pixels = augment.random_light(pixels, self.mean, self.std, recipe.jitter, rng)
+        if unseen is not None and (recipe.hue or recipe.blur or recipe.jitter):
+            pixels = np.where(unseen[..., None], as_type(self.fill, pixels.dtype), pixels)
+        if _chance(recipe.dropout, rng):
+            pixels = augment.coarse_dropout(pixels, self.fill, rng)
+        return pixels, labels
+
+    def _cut(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A window of a crop, at a random place and scale, and rotated where the recipe says so."""
+        recipe = self.recipe
+        pixels, labels = self.cache.read(self.crops[crop])
+        scale = float(np.exp(rng.uniform(np.log(recipe.min_scale), np.log(recipe.max_scale))))
+        if not recipe.rotate:
+            return augment.random_window(pixels, labels, size, scale, rng, target, self.fill)
+        degrees = rng.uniform(-recipe.rotate, recipe.rotate)
+        side = augment.rotated_side(size, degrees)
+        for _ in range(augment.TRIES):  # what the window has to show may lie in a corner that the rotation cuts off
+            larger = augment.random_window(pixels, labels, side, scale, rng, target, self.fill)
+            window = augment.rotate(*larger, size, degrees)
+            if target < 0 or (window[1] == target).any():
+                break
+        return window
+
+
+def _chance(share: float, rng: np.random.Generator) -> bool:
+    """True in `share` of all cases. Draws nothing where that is none."""
+    return share > 0 and rng.random() < share
+
+
+class WholeCrops(Dataset):
+    """Crops as they are, for validation: index -> (pixels_CHW, labels_HW).
+
+    `fill` stands where nothing was seen: the mean that the network subtracts, so that it sees 0 there.
+    """
+
+    def __init__(self, folder: Path, crops: list[Crop], fill: tuple[float, ...]):
+        self.folder, self.crops, self.fill = folder, crops, np.array(fill)
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        pixels, labels = _read(self.folder, self.crops[index])
+        return _to_tensors(augment.fill_unseen(pixels, labels, self.fill), labels)
+
+
+class Loader(DataLoader):
+    """A DataLoader that raises the user's mistakes as they are, from its processes too: a broken crop, say.
+
+    torch's own rewrites an error of a loader process, and makes a traceback of what should be one line.
+    """
+
+    def __init__(self, dataset: Dataset, **settings):
+        super().__init__(_Told(dataset), collate_fn=_collated, **settings)
+
+    def __iter__(self) -> Iterator:
+        for batch in super().__iter__():
+            if isinstance(batch, JingweiError):
+                raise batch
+            yield batch
+
+
+class _Told(Dataset):
+    """A data set with its JingweiErrors as items."""
+
+    def __init__(self, dataset: Dataset):
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index):
+        try:
+            return self.dataset[index]
+        except JingweiError as error:
+            return error
+
+
+def _collated(items: list):
+    """A batch of items, or the first error among them."""
+    return next((item for item in items if isinstance(item, JingweiError)), None) or default_collate(items)
+
+
+def training_loader(
+    folder: Path,
+    crops: list[Crop],
+    recipe: Recipe,
+    fill: tuple[float, ...],
+    steps: int,
+    workers: int,
+    rank: int = 0,
+    world: int = 1,
+) -> Loader:
+    """Batches of augmented windows, those of one process of a team; see WindowDraws, the `batch_sampler`."""
+    processes = max(1, workers) * local_size()
+    dataset = TrainingWindows(folder, crops, recipe, fill, CACHE_BYTES // processes)
+    return Loader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
+
+
+def validation_loader(folder: Path, crops: list[Crop], fill: tuple[float, ...], workers: int) -> Loader:
+    """Whole crops one by one: they may differ in size."""
+    return Loader(WholeCrops(folder, crops, fill), batch_size=1, **_loading(workers))
+
+
+def _loading(workers: int) -> dict:
+    # A generator of its own: from torch's common one a loader draws a seed, at other times with other workers.
+    own = torch.Generator()
+    pinned = torch.cuda.is_available()
+    return {
+        "num_workers": workers,
+        "pin_memory": pinned,
+        "persistent_workers": workers > 0,
+        "generator": own,
+        "worker_init_fn": _leave_stopping_to_training,
+    }
+
+
+def _leave_stopping_to_training(worker: int) -> None:
+    """Makes a loader process go on at Ctrl-C, and at SIGTERM unless the training process sent it.
+
+    A terminal or a scheduler sends them to all processes, but the training process goes on to its next good place to
+    stop, and stops its loader processes itself: by SIGTERM if need be.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # now: threads that start later inherit it
+        threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
+    else:  # a system that doesn't tell who sends a signal
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _end_with_parent(parent: int) -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)
+
+
+def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
+    labels = read_label_crop(label_path(folder, crop))
+    return read_crop(folder / "data" / crop.name), labels
+
+
+def _to_tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    if pixels.dtype == np.uint16:
+        pixels = pixels.astype(np.int32)  # torch's uint16 knows few operations
+    # Copied where it is a part of a kept crop as it stands: torch wants arrays that can be written to.
+    pixels, labels = np.require(pixels.transpose(2, 0, 1), requirements="CW"), np.require(labels, requirements="CW")
+    return torch.from_numpy(pixels), torch.from_numpy(labels)

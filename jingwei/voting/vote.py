@@ -1,0 +1,169 @@
+"""Votes over any number of label maps (hard) or of class probabilities (soft), strip by strip."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import repeat
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jingwei.errors import InputError, SettingError
+from jingwei.grid import Window, strips
+from jingwei.legend import NODATA, Legend
+from jingwei.raster.png import PngWriter
+from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.tiles import TILE
+from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
+from jingwei.system.prefetch import ahead
+from jingwei.system.progress import Progress
+from jingwei.voting.counting import count_soft_votes, count_votes
+from jingwei.workspace import STAMP, stamp, up_to_date
+
+WEIGHT_UNIT = 1_000_000  # weights are counted in whole millionths
+BLOCK_BYTES = 32 << 20  # probabilities that are read at a time
+
+
+class VoteFiles(NamedTuple):
+    """Where a vote goes: labels, agreement (0 to 100), entropy (0 to 100) and, where wanted, the contest's PNG."""
+
+    labels: Path
+    agreement: Path
+    entropy: Path
+    submission: Path | None = None
+
+    @classmethod
+    def beside(cls, labels: Path) -> "VoteFiles":
+        """`x.tif` with `x_agreement.tif` and `x_entropy.tif`."""
+        return cls(labels, *(labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy")))
+
+    @property
+    def maps(self) -> tuple[Path, Path, Path]:
+        return self[:3]
+
+
+def tie_ranks(ties: str, legend: Legend) -> np.ndarray:
+    """The rank of each class in a tie, int64 of 256, lowest first. Equal ranks: the first voter's class wins.
+
+    `first`: all equal. `background`: background first. `corn,1,...`: these classes first, in this order.
+    """
+    ranks = np.full(256, 256, np.int64)
+    if ties == "background":
+        if legend.background is None:
+            raise SettingError(
+                "--ties background", f"legend {legend.name} has no background", "name classes, or `first`"
+            )
+        ranks[legend.background] = 0
+    elif ties != "first":
+        for rank, name in enumerate(ties.split(",")):
+            ranks[legend.id_of(name.strip())] = rank
+    return ranks
+
+
+def weight_counts(weights: list[float] | None, voters: int) -> np.ndarray:
+    """Weights as int64 counts of WEIGHT_UNIT, 1 each by default. SettingError where they don't fit the voters."""
+    weights = weights or [1.0] * voters
+    if len(weights) != voters:
+        problem = f"{len(weights)} weights for {voters} maps"
+        raise SettingError("--weights", problem, "give one weight per map, in the order of --inputs")
+    if not all(0 <= weight <= 1e6 for weight in weights) or max(weights) * WEIGHT_UNIT < 1:
+        raise SettingError("--weights", f"{weights}", "weights are 0 to 1,000,000, one at least a millionth")
+    return np.round(np.array(weights) * WEIGHT_UNIT).astype(np.int64)
+
+
+def vote(
+    inputs: list[Path],
+    outputs: VoteFiles,
+    legend: Legend,
+    *,
+    soft: bool = False,
+    weights: list[float] | None = None,
+    ties: str = "first",
+    workers: int = 1,
+    strip_rows: int = TILE,
+) -> bool:
+    """The vote of label maps, or of probabilities where `soft`. False where that was done before.
+
+    What has weight 0 is not even read. Raises InputError where the inputs differ in size or are not what they should
+    be, SettingError for weights and ties that make no sense.
+    """
+    ranks, counts = tie_ranks(ties, legend), weight_counts(weights, len(inputs))
+    written = [path for path in outputs if path is not None]
+    for path in written:
+        if path.resolve() in [other.resolve() for other in inputs]:
+            raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
+    inputs, counts = [path for path, count in zip(inputs, counts, strict=True) if count], counts[counts > 0]
+    mark = stamp(*inputs, weights=counts.tolist(), ties=ties, soft=soft, legend=legend.to_dict())
+    if all(up_to_date(path, mark) for path in outputs.maps):
+        if outputs.submission:  # a later stage may have written its own
+            write_submission(outputs.labels, outputs.submission)
+        return False
+    with ExitStack() as stack:
+        maps = [stack.enter_context(_open_probabilities(p, legend) if soft else open_labels(p)) for p in inputs]
+        for other in maps[1:]:
+            check_same_size(other, maps[0])
+        height, width = maps[0].shape
+        common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark}}
+        writers = [
+            stack.enter_context(TiledWriter(path, height, width, colormap=colormap, **common))
+            for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)
+        ]
+        png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
+        pool = stack.enter_context(ThreadPoolExecutor(workers))
+        title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
+        with Progress(total=height * width, unit="px", unit_scale=True, desc=title) as bar:
+            ballots = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
+            for window, votes in ahead(ballots):
+                if window.col == 0:
+                    strip = np.empty((3, window.height, width), np.uint8)
+                counted = np.empty((3, window.height, window.width), np.uint8)
+                if soft:
+                    count_soft_votes(votes, counts, ranks, *counted)
+                else:
+                    count_votes(votes, counts, ranks, len(legend), *counted)
+                strip[:, :, window.col : window.col_end] = counted
+                bar.update(counted[0].size)
+                if window.col_end == width:
+                    for writer, part in zip(writers, strip, strict=True):
+                        writer.write(Window(window.row, 0, window.height, width), part)
+                    if png:
+                        png.write(without_nodata(strip[0]))
+    return True
+
+
+def read_maps(maps: list[Raster], strip_rows: int, pool: Executor) -> Iterator[tuple[Window, np.ndarray]]:
+    """Label maps from top to bottom: (window over the whole width, labels_KHW)."""
+    for first, end in strips(maps[0].height, strip_rows):
+        rows = pool.map(Raster.read_label_rows, maps, repeat(first), repeat(end))
+        yield Window(first, 0, end - first, maps[0].width), np.stack(list(rows))
+
+
+def read_probabilities(maps: list[Raster], strip_rows: int, pool: Executor) -> Iterator[tuple[Window, np.ndarray]]:
+    """Probabilities, block by block along strips: (window, planes_KCHW). A pixel that is invalid has 0 throughout."""
+    columns = max(1, BLOCK_BYTES // (len(maps) * maps[0].bands * TILE**2)) * TILE
+    for first, end in strips(maps[0].height, strip_rows):
+        for left, right in strips(maps[0].width, columns):
+            window = Window(first, left, end - first, right - left)
+            yield window, np.stack(list(pool.map(_read_planes, maps, repeat(window))))
+
+
+def _read_planes(probabilities: Raster, window: Window) -> np.ndarray:
+    planes, valid = probabilities.read(window)
+    if not valid.all():
+        np.copyto(planes, 0, where=~valid)
+    return planes
+
+
+def _open_probabilities(path: Path, legend: Legend) -> Raster:
+    """The probabilities that a prediction kept: uint8, a band per class. InputError where it is something else."""
+    opened = Raster(path)
+    remedy = "run predict.py --probabilities and give the files of probabilities/"
+    if opened.bands == 1 < len(legend):
+        raise InputError(path, "has one band, as label maps have, not one per class", remedy)
+    if opened.bands != len(legend):
+        problem = f"has {opened.bands} bands, but legend {legend.name} has {len(legend)} classes"
+        raise InputError(path, problem, f"{remedy}, or name its legend with --legend")
+    if opened.dtype != np.uint8:
+        raise InputError(path, f"holds {opened.dtype} values, not probabilities in 8 bits", remedy)
+    return opened

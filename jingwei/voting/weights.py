@@ -1,0 +1,212 @@
+"""Learning what each model's vote weighs, from how the models do on the validation crops.
+
+The weights are found by greedy ensemble selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes 2004,
+"Ensemble selection from libraries of models"): round by round, the model joins whose vote beside those chosen so far
+gives the highest mIoU without background; a model may join many times, and how often it did is its weight.
+
+Any networks can be weighed against each other that were trained on the same crops: whatever their families, windows or
+normalisation, each is run as it was trained. What a network says about the crops is kept beside it, as
+`validation_sample.npz`.
+"""
+
+import hashlib
+import math
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from jingwei.errors import InputError, SettingError
+from jingwei.evaluation.metrics import ConfusionMatrix
+from jingwei.legend import NODATA, Legend
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.models.devices import autocast, find_device, find_precision
+from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.progress import Progress
+from jingwei.training.datasets import validation_loader
+from jingwei.training.experiments import TrainingData, known_experiments, read_training_data
+from jingwei.training.learner import to_device
+from jingwei.voting.counting import count_soft_votes, count_votes
+from jingwei.voting.vote import tie_ranks
+from jingwei.workspace import Workspace, stamp
+
+PIXELS = 2_000_000  # of all validation crops together, at most (but one of each crop at least)
+ROUNDS = 20
+
+
+class Sample(NamedTuple):
+    """What a model says about some validation pixels.
+
+    labels_N; choices_N, the model's labels; probabilities_CN, as `predict.py --probabilities` keeps them. All uint8.
+    """
+
+    labels: np.ndarray
+    choices: np.ndarray
+    probabilities: np.ndarray
+
+
+@dataclass(frozen=True)
+class LearnedWeights:
+    """How often each model was chosen, and the validation mIoU without background that comes of it."""
+
+    weights: list[int]
+    best_single: float
+    equal: float  # of the vote in which all weigh the same
+    weighted: float
+    pixels: int
+
+    def report(self, names: list[str]) -> str:
+        """A line per model, then the scores."""
+        width = max(map(len, names))
+        lines = [f"weights, learned on {self.pixels:,d} validation pixels:"]
+        lines += [f"  {n:{width}}  {w / sum(self.weights):.2f}" for n, w in zip(names, self.weights, strict=True)]
+        scores = {"best single map": self.best_single, "equal vote": self.equal, "weighted vote": self.weighted}
+        return "\n".join([*lines, "validation mIoU: " + ", ".join(f"{n} {s:.4f}" for n, s in scores.items())])
+
+
+def learn_weights(
+    workspace: Workspace,
+    maps: list[Path],
+    legend: Legend,
+    *,
+    soft: bool = False,
+    ties: str = "first",
+    device: str = "auto",
+    workers: int = 1,
+) -> LearnedWeights:
+    """The weights of `maps` (or of probabilities), each named like its experiment, in a hard or a soft vote.
+
+    SettingError for maps of no experiment and for another legend than the crops'; CheckpointError for a model of
+    another legend; InputError where there are no validation crops.
+    """
+    folders = experiment_folders(workspace, maps)
+    data = read_training_data(workspace)
+    if legend.names != data.legend.names:
+        problem = f"the vote's legend is {legend.name}, that of the crops is {data.legend.name}"
+        raise SettingError("--weights auto", problem, "leave --legend away, or give a number per map")
+    if not data.validation:
+        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger --val_fraction")
+    samples = [validation_sample(folder, workspace.crops, data, device, workers) for folder in folders]
+    score = scorer(samples, legend, tie_ranks(ties, legend), soft)
+    weights = select(score, len(maps))
+    alone = np.eye(len(maps), dtype=np.int64)
+    return LearnedWeights(
+        weights=weights.tolist(),
+        best_single=max(map(score, alone)),
+        equal=score(alone.sum(0)),
+        weighted=score(weights),
+        pixels=samples[0].labels.size,
+    )
+
+
+def experiment_folders(workspace: Workspace, maps: list[Path]) -> list[Path]:
+    """The folder of the experiment behind each map `<recipe>_<exp>.tif`. SettingError where there is none."""
+    known = known_experiments(workspace)
+    folders = {name.replace("/", "_", 1): workspace.models / name for name in known}
+    for path in maps:
+        if path.stem not in folders:
+            problem = f"{path.name} is the map of no experiment under {workspace.models}"
+            remedy = f"known are: {', '.join(known) or 'none yet'}; give a number per map"
+            raise SettingError("--weights auto", problem, remedy)
+    return [folders[path.stem] for path in maps]
+
+
+def select(score: Callable[[np.ndarray], float], voters: int, rounds: int = ROUNDS) -> np.ndarray:
+    """How often each voter is chosen, int64 of `voters`, up to the round after which `score` of it is highest.
+
+    The first round takes the best single voter, so no result is below that. Of equals, the first is taken.
+    """
+    chosen, best, best_score = np.zeros(voters, np.int64), None, -math.inf
+    for _ in range(rounds):
+        candidates = chosen + np.eye(voters, dtype=np.int64)
+        scores = [score(counts) for counts in candidates]
+        winner = int(np.argmax(scores))
+        chosen = candidates[winner]
+        if scores[winner] > best_score:
+            best, best_score = chosen, scores[winner]
+    return best
+
+
+def scorer(samples: list[Sample], legend: Legend, ranks: np.ndarray, soft: bool) -> Callable[[np.ndarray], float]:
+    """weights (int64 of the voters) -> mIoU without background of the very vote that maps would be counted by."""
+    labels = samples[0].labels
+    votes = np.stack([sample.probabilities if soft else sample.choices for sample in samples])[..., None, :]
+    counted = np.empty((3, 1, labels.size), np.uint8)
+
+    def score(weights: np.ndarray) -> float:
+        if soft:
+            count_soft_votes(votes, weights, ranks, *counted)
+        else:
+            count_votes(votes, weights, ranks, len(legend), *counted)
+        matrix = ConfusionMatrix(len(legend))
+        matrix.update(labels, counted[0])
+        miou = matrix.mean_iou(legend.foreground)
+        return -1.0 if math.isnan(miou) else miou  # nothing but background
+
+    return score
+
+
+def validation_sample(folder: Path, crops: Path, data: TrainingData, device: str, workers: int) -> Sample:
+    """What `best.pt` of an experiment says about a sample of the validation pixels, the same ones for every experiment.
+
+    Kept in the experiment's folder, and made again only when `best.pt` or `crops.csv` has changed.
+    """
+    weights_file, path = folder / "best.pt", folder / "validation_sample.npz"
+    mark = stamp(weights_file, crops, pixels=PIXELS)
+    kept = _read_sample(path, mark)
+    if kept is not None:
+        return kept
+    sample = _run(weights_file, data, device, workers)
+    with whole_or_nothing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, stamp=np.array(mark), **sample._asdict())
+    return sample
+
+
+def _read_sample(path: Path, mark: str) -> Sample | None:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            if str(content["stamp"]) == mark:
+                return Sample(*(content[name] for name in Sample._fields))
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
+        pass  # not there, or somebody broke it: it is made again
+    return None
+
+
+def _run(weights_file: Path, data: TrainingData, device: str, workers: int) -> Sample:
+    checkpoint = load_checkpoint(weights_file)
+    data.check_scorable(checkpoint, weights_file)
+    place = find_device(device)
+    model = checkpoint.build().to(place, memory_format=torch.channels_last)
+    trained = checkpoint.recipe["precision"]
+    precision = find_precision("auto" if trained == "fp16" and place.type == "cpu" else trained, place)
+    total = max(1, sum(crop.valid for crop in data.validation))
+    loader = validation_loader(data.folder, data.validation, checkpoint.mean, workers)
+    title = f"validate {weights_file.parent.name}"
+    parts = []
+    for crop, (pixels, labels) in zip(
+        data.validation, Progress(loader, desc=title, unit="crop", leave=False), strict=True
+    ):
+        with torch.inference_mode(), autocast(place, precision):
+            probabilities = model(to_device(pixels, place)).float().softmax(1)[0].flatten(1)
+        labels = labels.flatten().numpy()
+        drawn = draw_pixels(crop.name, labels, math.ceil(crop.valid * min(1, PIXELS / total)))
+        probabilities = probabilities[:, torch.from_numpy(drawn).to(place)].cpu()
+        choices, quantised = probabilities.argmax(0), (probabilities * 255).round()
+        parts.append((labels[drawn], choices.numpy().astype(np.uint8), quantised.numpy().astype(np.uint8)))
+    return Sample(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+
+
+def draw_pixels(name: str, labels_N: np.ndarray, count: int) -> np.ndarray:
+    """Places of `count` labelled pixels of a crop (of all, where it has fewer), rising: a choice by the crop's name."""
+    labelled = np.flatnonzero(labels_N != NODATA)
+    if count >= labelled.size:
+        return labelled
+    # Bare bits of this generator are promised to stay the same in all versions of numpy; its `choice` is not.
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
+    keys = np.random.PCG64(seed).random_raw(labelled.size)
+    return labelled[np.sort(np.argpartition(keys, count)[:count])]

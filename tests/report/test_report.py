@@ -1,0 +1,496 @@
+"""The report's layers and numbers: what whole arrays give, whole or not there, and kept while they are true."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from skimage.measure import label as joined
+
+from jingwei.errors import InputError, OutputError
+from jingwei.evaluation.metrics import scores
+from jingwei.evaluation.scenes import score_stages
+from jingwei.grid import Window
+from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.png import write_png
+from jingwei.raster.reading import open_labels
+from jingwei.raster.writing import TiledWriter
+from jingwei.report import pyramid, worst
+from jingwei.report.layers import make_layer
+from jingwei.report.pyramid import LABELS, PERCENT, PICTURE, TILE, finest_level, write_layer
+from jingwei.report.report import write_report
+from jingwei.report.worst import largest_errors, least_agreement
+from jingwei.workspace import Workspace
+
+# ---- pyramids ----
+
+
+def halved(pixels: np.ndarray, kind: str) -> np.ndarray:
+    """A level from the one below it, from the whole array."""
+    # Past the edge, the last row and column stand for what is missing: no class gets ahead by that, and no mean moves.
+    height, width = (-(-side // 2) for side in pixels.shape[:2])
+    rows, cols = (
+        np.minimum(np.arange(2 * n), side - 1) for n, side in zip((height, width), pixels.shape, strict=False)
+    )
+    even = pixels[rows][:, cols].reshape(height, 2, width, 2, -1)
+    blocks = even.transpose(0, 2, 1, 3, 4).reshape(height, width, 4, -1).astype(float)
+    if kind == LABELS:
+        ids = blocks[..., 0]
+        counts = (ids[..., None] == ids[..., None, :]).sum(axis=-1)
+        return np.take_along_axis(ids, counts.argmax(axis=-1)[..., None], axis=-1)[..., 0].astype(np.uint8)
+    valid = blocks[..., -1:] != (NODATA if kind == PERCENT else 0)
+    means = np.floor((blocks * valid).sum(axis=2) / np.maximum(valid.sum(axis=2), 1) + 0.5)
+    if kind == PERCENT:
+        return np.where(valid.any(axis=2), means, NODATA)[..., 0].astype(np.uint8)
+    means[..., 3] = np.where(valid.any(axis=2)[..., 0], 255, 0)
+    return means.astype(np.uint8)
+
+
+def content(kind: str, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Noise over large areas of one value, of which some are NODATA."""
+    rng = np.random.default_rng(seed)
+    values = np.array([0, 1, 2, 3, NODATA], np.uint8) if kind != PERCENT else np.array([33, 67, 100, NODATA], np.uint8)
+    coarse = rng.choice(values, (height // 40 + 1, width // 40 + 1))
+    pixels = np.repeat(np.repeat(coarse, 40, axis=0), 40, axis=1)[:height, :width]
+    noisy = rng.random((height, width)) < 0.2
+    pixels = np.where(noisy, rng.choice(values, (height, width)), pixels)
+    if kind != PICTURE:
+        return pixels
+    colors = np.stack([40 * pixels, 60 * pixels, 255 - 50 * pixels, np.where(pixels == NODATA, 0, 255)], axis=-1)
+    colors[pixels == NODATA] = 0
+    return colors.astype(np.uint8)
+
+
+def parts_of(pixels: np.ndarray, rows: int):
+    for first in range(0, len(pixels), rows):
+        yield pixels[first : first + rows]
+
+
+@pytest.mark.parametrize("kind", [LABELS, PERCENT])
+@pytest.mark.parametrize("shape", [(1, 1), (1, 513), (511, 512), (513, 700), (1030, 1025)])
+def test_every_level_is_what_the_whole_array_gives(tmp_path, kind, shape):
+    pixels = content(kind, *shape)
+    layer = write_layer(tmp_path / "layer", parts_of(pixels, 256), *shape, kind)
+    finest = finest_level(*shape)
+    assert finest == int(np.ceil(np.log2(max(shape))))
+    assert max(layer.tiles) == finest
+    assert max(layer.size(min(layer.tiles))) <= TILE
+    for level in sorted(layer.tiles, reverse=True):
+        np.testing.assert_array_equal(layer.read(level), pixels)
+        assert layer.size(level) == pixels.shape
+        pixels = halved(pixels, kind)
+    assert sum(layer.counts) == shape[0] * shape[1]
+    np.testing.assert_array_equal(layer.counts, np.bincount(content(kind, *shape).reshape(-1), minlength=256))
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 999))
+def test_halving_any_small_picture(height, width, seed):
+    rng = np.random.default_rng(seed)
+    for kind, values in ((LABELS, [0, 1, NODATA]), (PERCENT, [0, 33, 34, 100, NODATA])):
+        pixels = rng.choice(np.array(values, np.uint8), (height, width))
+        small = np.empty((-(-height // 2), -(-width // 2)), np.uint8)
+        pyramid._HALVE[kind](pixels, small)
+        np.testing.assert_array_equal(small, halved(pixels, kind))
+    pixels = rng.integers(0, 256, (height, width, 4), dtype=np.uint8)
+    pixels[..., 3] = rng.choice(np.array([0, 255], np.uint8), (height, width))
+    small = np.empty((-(-height // 2), -(-width // 2), 4), np.uint8)
+    pyramid._HALVE[PICTURE](pixels, small)
+    np.testing.assert_array_equal(small, halved(pixels, PICTURE))
+
+
+def test_the_picture_looks_like_the_scene_and_like_paper_outside(tmp_path):
+    rng = np.random.default_rng(5)
+    pixels = cv2.resize(rng.integers(0, 256, (9, 12, 4), dtype=np.uint8), (700, 530), interpolation=cv2.INTER_CUBIC)
+    pixels[..., 3] = 255
+    pixels[:, 600:, 3] = 0
+    layer = write_layer(tmp_path / "layer", parts_of(pixels, 100), 530, 700, PICTURE)
+    for level in (10, 9):
+        for row in range(layer.tiles[level].shape[0]):
+            for col in range(layer.tiles[level].shape[1]):
+                seen = cv2.imread(str(tmp_path / f"layer/{level}/{col}_{row}.jpg"))[..., ::-1]
+                expected = pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
+                paper = expected[..., 3] == 0
+                assert seen.shape[:2] == expected.shape[:2]
+                away = cv2.erode(paper.astype(np.uint8), np.ones((33, 33))) > 0  # JPEG rings near edges
+                if away.any():
+                    assert np.abs(seen[away].astype(int) - pyramid.PAPER).max() < 8
+                inside = cv2.erode((~paper).astype(np.uint8), np.ones((33, 33))) > 0
+                assert np.abs(seen[inside].astype(int) - expected[..., :3][inside]).mean() < 5
+        pixels = halved(pixels, PICTURE)
+
+
+def test_blank_tiles_have_no_file(tmp_path):
+    pixels = np.full((1100, 1600), NODATA, np.uint8)
+    pixels[700, 600] = 3
+    layer = write_layer(tmp_path / "layer", parts_of(pixels, 256), 1100, 1600, LABELS)
+    names = {path.relative_to(layer.folder).as_posix() for path in layer.folder.rglob("*.js")}
+    # Half of half of it is NODATA already: a lone pixel among three of another kind goes first.
+    assert names == {"11/1_1.js"}
+    assert layer.tiles[11].tolist() == [[False] * 4, [False, True, False, False], [False] * 4]
+    assert not layer.tiles[9].any()
+    np.testing.assert_array_equal(layer.read(11), pixels)
+
+
+@pytest.mark.parametrize("kind", [LABELS, PICTURE])
+def test_same_bytes_for_any_number_of_workers_and_any_strip_height(tmp_path, kind):
+    pixels = content(kind, 1100, 900)
+    for name, rows, workers in (("a", 256, 1), ("b", 77, 3), ("c", 1100, 2)):
+        write_layer(tmp_path / name, parts_of(pixels, rows), 1100, 900, kind, workers)
+    files = sorted(path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(files) > 6
+    for other in "bc":
+        assert files == sorted(p.relative_to(tmp_path / other) for p in (tmp_path / other).rglob("*") if p.is_file())
+        for file in files:
+            assert (tmp_path / "a" / file).read_bytes() == (tmp_path / other / file).read_bytes()
+
+
+def test_a_layer_that_was_stopped_is_not_there(tmp_path):
+    pixels = content(LABELS, 1100, 700)
+
+    def broken():
+        yield pixels[:600]
+        raise InputError("scene", "is broken", "copy it again")
+
+    with pytest.raises(InputError):
+        write_layer(tmp_path / "layer", broken(), 1100, 700, LABELS)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / ".layer.part" / "11").mkdir(parents=True)  # what a killed run left
+    (tmp_path / ".layer.part" / "11" / "9_9.js").write_text("old")
+    layer = write_layer(tmp_path / "layer", parts_of(pixels, 512), 1100, 700, LABELS)
+    assert not (layer.folder / "11" / "9_9.js").exists()
+
+
+def test_a_full_disk_is_told(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OutputError, match="can't be written"):
+        write_layer(tmp_path / "file" / "layer", parts_of(content(LABELS, 8, 8), 8), 8, 8, LABELS)
+
+
+# ---- places ----
+
+
+def layer_of(pixels: np.ndarray, kind: str, folder):
+    return write_layer(folder, parts_of(pixels, 256), *pixels.shape, kind)
+
+
+def test_the_largest_errors_are_those_of_the_whole_array(tmp_path):
+    guess, truth = content(LABELS, 300, 420, seed=1), content(LABELS, 300, 420, seed=2)
+    places = largest_errors(layer_of(guess, LABELS, tmp_path / "map"), layer_of(truth, LABELS, tmp_path / "truth"))
+    regions = []
+    for known in range(4):
+        for guessed in (0, 1, 2, 3, NODATA):
+            if known != guessed:
+                numbered = joined((truth == known) & (guess == guessed), connectivity=1)
+                regions += [(int(n), known, guessed) for n in np.bincount(numbered.reshape(-1))[1:]]
+    regions.sort(key=lambda region: -region[0])
+    assert [place.pixels for place in places] == [pixels for pixels, _, _ in regions[: worst.PLACES]]
+    for place in places:
+        here = np.s_[place.row : place.row + place.height, place.col : place.col + place.width]
+        numbered = joined((truth == place.truth) & (guess == place.guess), connectivity=1)
+        inside = np.bincount(numbered[here].reshape(-1), minlength=numbered.max() + 1)
+        whole = np.bincount(numbered.reshape(-1))
+        region = next(n for n in range(1, len(whole)) if inside[n] == whole[n] == place.pixels)
+        rows, cols = np.nonzero(numbered == region)
+        assert (rows.min(), cols.min()) == (place.row, place.col)
+        assert (np.ptp(rows) + 1, np.ptp(cols) + 1) == (place.height, place.width)
+
+
+def test_errors_of_a_large_scene_are_found_on_a_coarser_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(worst, "SIDE", 300)
+    truth = np.ones((1000, 1030), np.uint8)
+    guess = truth.copy()
+    guess[400:500, 800:1030] = 2
+    guess[10:60, 8:68] = NODATA
+    guess[700, 700] = 0  # less than a pixel of that level
+    places = largest_errors(layer_of(guess, LABELS, tmp_path / "map"), layer_of(truth, LABELS, tmp_path / "truth"))
+    assert [(place.truth, place.guess) for place in places] == [(1, 2), (1, NODATA)]
+    largest = places[0]
+    assert (largest.row, largest.col, largest.height, largest.width) == (400, 800, 100, 230)
+    assert largest.pixels == pytest.approx(100 * 230, rel=0.05)
+    assert max(place.row + place.height for place in places) <= 1000
+
+
+def test_the_least_agreement(tmp_path):
+    percent = np.full((640, 640), 100, np.uint8)
+    percent[200:220, 400:420] = 40
+    percent[320:340, 20:30] = 60
+    percent[:, 600:] = NODATA
+    percent[0:3, 600:603] = 0  # in a square that is nearly all outside the flight
+    places = least_agreement(layer_of(percent, PERCENT, tmp_path / "agreement"))
+    assert [(p.row, p.col, p.height, p.width, p.agreement) for p in places] == [
+        (200, 400, 20, 20, 40.0),
+        (320, 20, 20, 20, 80.0),
+    ]
+
+
+def test_no_places_where_all_is_right(tmp_path):
+    labels = layer_of(np.full((50, 60), 2, np.uint8), LABELS, tmp_path / "map")
+    assert largest_errors(labels, labels) == []
+    assert least_agreement(layer_of(np.full((50, 60), 100, np.uint8), PERCENT, tmp_path / "all")) == []
+    assert least_agreement(layer_of(np.full((50, 60), NODATA, np.uint8), PERCENT, tmp_path / "none")) == []
+
+
+# ---- the report ----
+
+
+@pytest.fixture
+def project(tmp_path, draw_scene) -> Workspace:
+    """A cut scene with a label, two maps, a vote, a filled map and an experiment."""
+    workspace = Workspace(tmp_path / "data")
+    pixels, labels = draw_scene(170, 140, seed=3)
+    valid = pixels[..., 3] > 0
+    image = workspace.root / "test" / "image3" / "image_3.tif"
+    with TiledWriter(image, 170, 140, bands=3, mask=True) as writer:
+        writer.write(Window(0, 0, 170, 140), pixels[..., :3].transpose(2, 0, 1).copy(), valid)
+    write_png(workspace.root / "truth" / "image_3_label.png", labels)
+    scene = workspace.cut_scenes()[0]
+    inside = np.where(valid, labels, NODATA).astype(np.uint8)
+    wrong = np.where((inside == 1) & (np.arange(140) > 70), 2, inside).astype(np.uint8)
+    filled = np.where(inside == 0, 1, inside).astype(np.uint8)
+    agreement = np.where(valid, np.where(wrong == inside, 100, 50), NODATA).astype(np.uint8)
+    for name, values in (("swa_a", inside), ("swa_b", wrong), ("vote", inside), ("agreement", agreement),
+                         ("filled", filled)):  # fmt: skip
+        with TiledWriter(workspace.masks(scene) / f"{name}.tif", 170, 140, nodata=NODATA) as writer:
+            writer.write(Window(0, 0, 170, 140), values)
+    log = workspace.experiment("swa", "a") / "log.csv"
+    log.parent.mkdir(parents=True)
+    log.write_text("epoch,loss,lr,val_loss,miou,iou corn,seconds\n1,1.5,0.1,,,,9\n2,0.8,0.1,0.9,0.5,0.4,9\n")
+    return workspace
+
+
+def report_of(workspace: Workspace, legend=JINGWEI, **settings):
+    folder = workspace.root / "report"
+    scenes = workspace.cut_scenes() if (workspace.root / "test").exists() else []
+    report = write_report(workspace, scenes, legend, folder, **settings)
+    text = (folder / "data.js").read_text()
+    return report, json.loads(re.fullmatch(r"const REPORT = (.*);\n", text)[1])
+
+
+def values_of(workspace: Workspace, name: str) -> np.ndarray:
+    with open_labels(workspace.masks(workspace.cut_scenes()[0]) / f"{name}.tif") as labels:
+        return labels.read_label_rows(0, labels.height)
+
+
+def test_the_report_says_what_the_files_say(project):
+    report, data = report_of(project)
+    assert report.page == project.root / "report" / "index.html"
+    (scene,) = data["scenes"]
+    assert set(scene["layers"]) == {"scene", "map", "agreement", "truth"}
+    filled, vote = values_of(project, "filled"), values_of(project, "vote")
+    assert scene["stage"] == "filled"
+    assert scene["areas"]["classes"] == [int((filled == k).sum()) for k in range(len(JINGWEI))]
+    assert scene["areas"]["nodata"] == (filled == NODATA).sum()
+    expected = [[int(((vote == a) & (filled == b)).sum()) for b in range(5)] for a in range(5)]
+    assert scene["changed"] == expected
+    stages = score_stages(project, JINGWEI)
+    assert data["stages"] == {name: scores(matrix, JINGWEI) for name, matrix in stages.items()}
+    assert list(data["stages"]) == ["swa_a", "swa_b", "vote", "filled"]
+    (run,) = data["experiments"]
+    assert (run["recipe"], run["exp"]) == ("swa", "a")
+    assert run["rows"] == [{"epoch": 1, "loss": 1.5, "val_loss": None, "miou": None, "iou corn": None},
+                           {"epoch": 2, "loss": 0.8, "val_loss": 0.9, "miou": 0.5, "iou corn": 0.4}]  # fmt: skip
+    assert scene["worst"][0]["truth"] == 0
+    assert scene["worst"][0]["guess"] == 1
+    assert scene["place"] is None
+    assert scene["hectares"] is None
+
+
+def test_truth_goes_by_the_legends_values_and_maps_by_ids(project):
+    report, data = report_of(project)
+    path, values = project.root / "truth" / "image_3_label.png", np.arange(256, dtype=np.uint8)
+    values[[1, 4]] = (4, 200)
+    with open_labels(path) as labels:
+        write_png(path, values[labels.read_label_rows(0, 170)])
+    classes = tuple(replace(c, value=int(values[c.id])) for c in JINGWEI.classes)
+    _, by_values = report_of(project, legend=replace(JINGWEI, classes=classes))
+    for scene in (data["scenes"][0], by_values["scenes"][0]):
+        del scene["layers"]  # their folders' names are stamps
+    assert by_values["scenes"] == data["scenes"]
+    assert by_values["stages"] == data["stages"]
+
+
+def test_truth_outside_the_flight_is_unknown(project):
+    _, data = report_of(project)
+    folder = project.root / "report" / data["scenes"][0]["layers"]["truth"]["folder"]
+    layer = pyramid.read_layer(folder)
+    truth = layer.read(max(layer.tiles))
+    np.testing.assert_array_equal(truth, values_of(project, "swa_a"))
+
+
+def test_nothing_is_invented(project):
+    """A project grows stage by stage: each report shows what is there, and no more."""
+    masks = project.root / "test" / "mask3"
+    away = project.root / "away"
+    shutil.move(masks, away)
+    shutil.move(project.root / "truth", project.root / "later")
+    shutil.move(project.models, project.root / "models_later")
+    _, data = report_of(project)
+    (scene,) = data["scenes"]
+    assert set(scene["layers"]) == {"scene"}
+    assert (scene["areas"], scene["changed"], scene["worst"], scene["stage"]) == (None, None, [], None)
+    assert (data["stages"], data["experiments"]) == ({}, [])
+    masks.mkdir()
+    shutil.copy(away / "swa_b.tif", masks)
+    _, data = report_of(project)
+    assert data["scenes"][0]["stage"] == "swa_b"
+    assert data["scenes"][0]["worst"] == []
+    for name in ("vote", "agreement"):
+        shutil.copy(away / f"{name}.tif", masks)
+    _, data = report_of(project)
+    (scene,) = data["scenes"]
+    assert scene["stage"] == "vote"
+    assert scene["changed"] is None
+    assert scene["worst"]
+    assert all(place["agreement"] < 100 for place in scene["worst"])
+    shutil.move(project.root / "models_later", project.models)
+    shutil.rmtree(project.root / "test")
+    _, data = report_of(project)
+    assert data["scenes"] == []
+    assert len(data["experiments"]) == 1
+
+
+def test_nothing_to_report(tmp_path):
+    with pytest.raises(InputError, match="neither a cut scene nor a trained experiment"):
+        write_report(Workspace(tmp_path), [], JINGWEI, tmp_path / "report")
+    assert not (tmp_path / "report").exists()
+
+
+def test_layers_that_are_up_to_date_are_kept(project):
+    first, data = report_of(project)
+    assert len(first.made) == 4
+    folder = project.root / "report"
+    again, same = report_of(project, workers=2)
+    assert (again.made, len(again.kept)) == ([], 4)
+    assert same == data
+    with TiledWriter(project.root / "test/mask3/filled.tif", 170, 140, nodata=NODATA) as writer:
+        writer.write(Window(0, 0, 170, 140), np.full((170, 140), 3, np.uint8))
+    (folder / "tiles" / "image_3" / ".map-0.part").mkdir()
+    third, changed = report_of(project)
+    assert third.made == ["image_3 map"]
+    assert changed["scenes"][0]["areas"]["classes"] == [0, 0, 0, 170 * 140, 0]
+    assert len(list((folder / "tiles" / "image_3").iterdir())) == 4  # the old map and what was broken off are gone
+    with TiledWriter(project.root / "test/image3/image_3.tif", 170, 140, bands=3, mask=True) as writer:
+        writer.write(Window(0, 0, 170, 140), np.full((3, 170, 140), 9, np.uint8), np.ones((170, 140), bool))
+    fourth, _ = report_of(project)
+    assert fourth.made == ["image_3 scene", "image_3 truth"]  # where the scene is valid, the truth counts
+
+
+class Backwards:
+    """Does tasks in another order, as a cluster may."""
+
+    def run(self, tasks):
+        for task in reversed(list(tasks)):
+            yield task, task()
+
+
+def test_the_page_is_the_same_whichever_task_ends_first(project):
+    _, data = report_of(project)
+    written = (project.root / "report" / "data.js").read_bytes()
+    shutil.rmtree(project.root / "report")
+    report, _ = report_of(project, scheduler=Backwards())
+    assert (project.root / "report" / "data.js").read_bytes() == written
+    assert report.made == [f"image_3 {name}" for name in ("scene", "map", "agreement", "truth")]
+
+
+def test_a_stopped_run_leaves_the_report_that_was_there(project, monkeypatch):
+    report_of(project)
+    folder = project.root / "report"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    for name in ("filled", "agreement"):
+        with TiledWriter(project.root / f"test/mask3/{name}.tif", 170, 140, nodata=NODATA) as writer:
+            writer.write(Window(0, 0, 170, 140), np.full((170, 140), 2, np.uint8))
+    made = []
+
+    def killed(source, legend, workers):
+        if source.name == "agreement":
+            raise KeyboardInterrupt
+        made.append(source.name)
+        return make_layer(source, legend, workers)
+
+    monkeypatch.setattr("jingwei.report.report.make_layer", killed)
+    with pytest.raises(KeyboardInterrupt):
+        report_of(project)
+    assert "map" in made
+    assert all(path.read_bytes() == content for path, content in before.items())
+    monkeypatch.undo()
+    report, _ = report_of(project)
+    assert report.made == ["image_3 agreement"]  # the map was finished
+
+
+def test_a_folder_of_somebody_else_is_left_alone(project):
+    theirs = project.root / "report" / "thesis.docx"
+    theirs.parent.mkdir()
+    theirs.write_text("years of work")
+    with pytest.raises(OutputError, match="is no report"):
+        report_of(project)
+    assert [path.name for path in theirs.parent.iterdir()] == ["thesis.docx"]
+    with pytest.raises(OutputError, match="no empty folder"):
+        write_report(project, project.cut_scenes(), JINGWEI, theirs)
+    assert theirs.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(("name", "values", "message"), [
+    ("filled", np.full((170, 140), 7, np.uint8), "has ids 7 that the legend does not know"),
+    ("filled", np.full((169, 140), 1, np.uint8), "140 x 169 px, but image_3.tif is 140 x 170"),
+])  # fmt: skip
+def test_a_map_that_does_not_fit_gets_one_line(project, name, values, message):
+    with TiledWriter(project.root / f"test/mask3/{name}.tif", *values.shape, nodata=NODATA) as writer:
+        writer.write(Window(0, 0, *values.shape), values)
+    with pytest.raises(InputError, match=message):
+        report_of(project)
+    assert not (project.root / "report" / "index.html").exists()
+
+
+def test_a_broken_log_gets_one_line(project):
+    (project.experiment("swa", "a") / "log.csv").write_text("epoch,loss\none,2\n")
+    with pytest.raises(InputError, match="is no log of a training"):
+        report_of(project)
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_place_and_area_come_from_the_georeference_and_any_type_is_shown(project, dtype):
+    import rasterio
+
+    path = project.root / "test" / "image3" / "image_3.tif"
+    path.unlink()
+    values = np.random.default_rng(0).integers(200, 900, (4, 170, 140)).astype(dtype)
+    transform = rasterio.Affine(0.3, 0.4, 500_000, 0.4, -0.3, 3_000_000)  # turned: a pixel is 0.5 m a side
+    profile = {"driver": "GTiff", "height": 170, "width": 140, "count": 4, "dtype": dtype, "tiled": True,
+               "blockxsize": 256, "blockysize": 256, "crs": "EPSG:32648", "transform": transform}  # fmt: skip
+    if dtype == "float32":
+        values[0, :, :20] = np.nan
+    with rasterio.open(path, "w", **profile) as target:
+        target.write(values)
+    _, data = report_of(project)
+    (scene,) = data["scenes"]
+    assert scene["place"] == {"transform": [0.3, 0.4, 500_000, 0.4, -0.3, 3_000_000], "crs": "EPSG:32648", "digits": 2}
+    assert scene["metres"] == pytest.approx(0.5)
+    assert scene["hectares"] == pytest.approx(0.25 / 1e4)
+    (tile,) = (project.root / "report" / scene["layers"]["scene"]["folder"]).rglob("8/*.jpg")
+    seen = cv2.imread(str(tile))
+    bright = seen[:, 40:].astype(int)
+    assert bright.max() - bright.min() > 200  # stretched from black to white
+    if dtype == "float32":
+        assert np.abs(seen[:, :12].astype(int) - pyramid.PAPER[::-1]).max() < 20
+    _, data = report_of(project, gsd=0.2)
+    assert data["scenes"][0]["hectares"] == pytest.approx(0.04 / 1e4)
+
+
+def test_the_page_and_all_it_needs_travel_with_the_package(project):
+    report_of(project)
+    folder = project.root / "report"
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    needed = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert len(needed) >= 7
+    for file in needed:
+        assert file.startswith("data:") or (folder / file).is_file(), file
+    assert "Redistribution and use" in (folder / "viewer" / "openseadragon-LICENSE.txt").read_text()
+    own = [path for path in (folder / "viewer").glob("*.js") if not path.name.startswith("openseadragon")]
+    for path in [folder / "index.html", folder / "viewer" / "report.css", *own]:
+        addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", path.read_text(encoding="utf-8"))
+        assert set(addresses) <= {"http://www.w3.org"}, path  # the name of SVG, which nobody asks for

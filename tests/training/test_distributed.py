@@ -1,0 +1,235 @@
+"""Several processes train as one: two on this machine, over Gloo, against one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from torch import nn
+
+from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.legend import JINGWEI
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.training import distributed
+from jingwei.training.distributed import Team, synchronize_batch_norm
+from jingwei.training.log import read_log
+from jingwei.workspace import Workspace
+
+ROOT = Path(__file__).resolve().parents[2]
+# SGD without dropout: all that remains of a difference is the order of additions.
+TRAINING = [
+    "train.py", "--train", "--scratch", "--model", "attention_unet", "--backbone", "resnet18", "--aux_weight", "0",
+    "--crop_size", "64", "--batch_size", "4", "--epochs", "2", "--steps_per_epoch", "3", "--workers", "0",
+    "--device", "cpu", "--precision", "fp32", "--base_lr", "0.002", "--sync_bn",
+]  # fmt: skip
+# A fresh network is chaotic: weights that differ by 1e-7 have losses that differ by 0.2 % three steps later. In float64
+# the order of additions matters as little as it should; only the losses are computed in float32.
+IN_FLOAT64 = """
+import runpy, sys, torch
+from jingwei import learning
+build = learning.build_model
+learning.build_model = lambda *spec: build(*spec).double()
+learning.to_device = lambda pixels, device: pixels.double()
+sys.argv.pop(0)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def torchrun(processes: int, *command, timeout: int = 240) -> subprocess.CompletedProcess:
+    """Runs a script as so many processes that form a team. Those that hang tell where, and the test fails."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
+    line = [*launcher, *map(str, command)]
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    with subprocess.Popen(line, cwd=ROOT, env=environment, **how) as team:
+        try:
+            output = team.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            members = psutil.Process(team.pid).children(recursive=True)
+            for member in members:
+                member.send_signal(signal.SIGABRT)  # faulthandler's: the stack of every thread goes to stderr
+            psutil.wait_procs(members, timeout=10)
+            os.killpg(team.pid, signal.SIGKILL)
+            pytest.fail(f"hung for {timeout} s\n" + "\n".join(team.communicate()))
+    return subprocess.CompletedProcess(line, team.returncode, *output)
+
+
+@pytest.fixture(scope="module")
+def cut(county, tmp_path_factory) -> Path:
+    """A project folder with 64-px training crops."""
+    root = tmp_path_factory.mktemp("team")
+    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
+    return root
+
+
+@pytest.fixture(scope="module")
+def both(cut, tmp_path_factory) -> dict[int, Path]:
+    """The same run in float64 by one process and by two: their folders."""
+    script = tmp_path_factory.mktemp("script") / "in_float64.py"
+    script.write_text(IN_FLOAT64)
+    folders = {}
+    for processes in (1, 2):
+        done = torchrun(processes, script, *TRAINING, "--exp", f"by{processes}", "--data_dir", cut)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("trained:") == 1  # the leader alone speaks
+        folders[processes] = cut / "model" / "cross_entropy" / f"by{processes}"
+    return folders
+
+
+def test_two_processes_have_the_loss_curve_of_one(both):
+    one, two = (read_log(both[n] / "log.csv") for n in (1, 2))
+    assert len(one) == len(two) == 2
+    for name in ("loss", "cross_entropy", "grad_norm", "lr", "val_loss"):
+        np.testing.assert_allclose([row[name] for row in two], [row[name] for row in one], rtol=1e-4, err_msg=name)
+    assert one[0]["loss"] != one[1]["loss"]
+
+
+def test_a_team_whose_run_has_ended_says_so_and_leaves(cut, both):
+    command = [*TRAINING, "--exp", "by2", "--data_dir", cut]
+    done = torchrun(2, *command, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("2 epochs are trained already") == 1
+
+
+def test_two_processes_end_with_the_weights_of_one(both):
+    one, two = (load_checkpoint(both[n] / "last.pt").weights for n in (1, 2))
+    assert one.keys() == two.keys()
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=1e-3, atol=1e-5, msg=name)
+
+
+def test_a_shared_validation_finds_exactly_what_one_process_finds(cut, both, tmp_path):
+    """The same weights over the crops shared out: counts to the pixel, and the loss, are those of one process."""
+    script = tmp_path / "count.py"
+    script.write_text(
+        f"""
+import json, torch
+from pathlib import Path
+from jingwei import datasets, experiments, learning
+from jingwei.checkpoints import load_checkpoint
+from jingwei.distributed import team
+from jingwei.recipes import recipe_from_dict
+from jingwei.workspace import Workspace
+from jingwei.learning import DataKind, Learner, Start
+checkpoint = load_checkpoint(Path({str(both[1] / "last.pt")!r}))
+data = experiments.read_training_data(Workspace(Path({str(cut)!r})))
+device = torch.device("cpu")
+with team(device) as crew:
+    learner = Learner(recipe_from_dict(checkpoint.recipe), data.kind, device, crew, Start())
+    model = checkpoint.build()
+    loader = datasets.validation_loader(data.folder, crew.share(data.validation), checkpoint.mean, 0)
+    found = learner.validate(loader, model).scores
+    learner.leave_team()
+    found = [found["val_loss"], found["confusion"]]
+    Path({str(tmp_path)!r}, f"{{crew.size}}_{{crew.rank}}.json").write_text(json.dumps(found))
+"""
+    )
+    for processes in (1, 2):
+        done = torchrun(processes, script)
+        assert done.returncode == 0, done.stderr
+    found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(found) == {"1_0", "2_0", "2_1"}
+    assert found["2_0"] == found["2_1"] == found["1_0"]
+    loss, counts = found["1_0"]
+    assert np.sum(counts) > 0
+    assert loss > 0
+
+
+def test_a_batch_that_cannot_be_shared_out_gives_one_line(cut):
+    done = torchrun(2, *TRAINING, "--exp", "odd", "--data_dir", cut, "--batch_size", "5")
+    assert done.returncode != 0
+    assert "error: --batch_size 5: can't be shared out over 2 processes: give a multiple of 2" in done.stderr
+
+
+COUNTING = """
+import gc, os, runpy, sys
+from pathlib import Path
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+leave = distributed.destroy_process_group
+def counted():
+    left = sum(isinstance(each, DistributedDataParallel) for each in gc.get_objects())
+    Path(counts, f"{os.environ['RANK']}.txt").write_text(str(left))
+    leave()
+distributed.destroy_process_group = counted
+counts = sys.argv[1]
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(("rate", "end"), [("0.002", "trained:"), ("1e30", "error: recipe cross_entropy: the ")])
+def test_nothing_that_holds_the_process_group_outlives_the_team(cut, tmp_path, rate, end):
+    """Else a run may hang at its very end, whether it ends well or not."""
+    script = tmp_path / "counting.py"
+    script.write_text(COUNTING)
+    command = [*TRAINING, "--exp", f"left_{rate}", "--data_dir", cut, "--base_lr", rate]
+    done = torchrun(2, script, tmp_path, *command)
+    assert end in done.stdout + done.stderr, done.stderr
+    assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0", "0"]
+
+
+def test_shares_are_all_and_each_once():
+    items = list(range(7))
+    parts = [Team(rank, 3).share(items) for rank in range(3)]
+    assert sorted(sum(parts, [])) == items
+
+
+def test_a_process_alone_is_a_team_and_waits_for_nobody(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with distributed.team(torch.device("cpu")) as crew:
+        assert (crew.rank, crew.size, crew.leads) == (0, 1, True)
+        crew.wait()
+        counts = np.array([[2**60]])
+        assert crew.total_counts(counts, torch.device("cpu")) is counts
+
+
+def test_synchronized_batch_norms_take_over_what_the_plain_ones_know():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4, eps=1e-3, momentum=0.2)))
+    model[1][0].running_mean += 3
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    changed = synchronize_batch_norm(model, torch.device("cpu"))
+    norm = changed[1][0]
+    assert type(norm) is not nn.BatchNorm2d
+    assert (norm.eps, norm.momentum) == (1e-3, 0.2)
+    for name, value in changed.state_dict().items():
+        torch.testing.assert_close(value, state[name], rtol=0, atol=0)
+
+
+def test_a_synchronized_batch_norm_is_that_of_the_whole_batch(tmp_path):
+    """Values, gradients and running statistics of two halves in two processes, against one batch norm over both."""
+    script = tmp_path / "norm.py"
+    script.write_text(
+        f"""
+import torch
+from jingwei.distributed import synchronize_batch_norm, team
+torch.manual_seed(0)
+whole = torch.randn(6, 3, 5, 7) * 4 + 9
+with team(torch.device("cpu")) as crew:
+    model = synchronize_batch_norm(torch.nn.Sequential(torch.nn.BatchNorm2d(3)), torch.device("cpu"))
+    part = (whole[:2] if crew.rank == 0 else whole[2:]).clone().requires_grad_()  # halves of unlike size
+    output = model(part)
+    (output**3).sum().backward()
+    state = {{k: v for k, v in model.state_dict().items()}}
+    torch.save([output.detach(), part.grad, state], {str(tmp_path)!r} + f"/{{crew.rank}}.pt")
+"""
+    )
+    done = torchrun(2, script)
+    assert done.returncode == 0, done.stderr
+    parts = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    torch.manual_seed(0)
+    whole = (torch.randn(6, 3, 5, 7) * 4 + 9).requires_grad_()
+    norm = nn.BatchNorm2d(3)
+    output = norm(whole)
+    (output**3).sum().backward()
+    torch.testing.assert_close(torch.cat([part[0] for part in parts]), output.detach(), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(torch.cat([part[1] for part in parts]), whole.grad, rtol=1e-4, atol=1e-5)
+    for part in parts:
+        torch.testing.assert_close(part[2]["0.running_mean"], norm.running_mean)
+        torch.testing.assert_close(part[2]["0.running_var"], norm.running_var)

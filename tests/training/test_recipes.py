@@ -1,0 +1,96 @@
+"""Recipes: to JSON and back, and every mistake named."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from jingwei.errors import SettingError
+from jingwei.training.losses import parse_loss
+from jingwei.training.recipes import CROSS_ENTROPY, RECIPES, Recipe, read_recipe, recipe_from_dict
+from jingwei.training.schedules import find_schedule
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_recipe_survives_its_json(recipe, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps(recipe.to_dict()))
+    assert read_recipe(path) == recipe
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_every_named_recipe_passes_its_own_check_and_names_known_parts(recipe):
+    assert recipe.check() is recipe
+    parse_loss(recipe.loss)
+    find_schedule(recipe.schedule)
+    assert RECIPES[recipe.name] is recipe
+
+
+def test_a_part_of_a_recipe_keeps_the_defaults_of_the_rest():
+    recipe = recipe_from_dict({"epochs": 3, "crop_sizes": [448, 512]})
+    assert recipe == replace(Recipe(), epochs=3, crop_sizes=(448, 512))
+
+
+def test_unknown_keys_are_an_error_that_lists_the_known_ones():
+    with pytest.raises(SettingError) as raised:
+        recipe_from_dict({"epochs": 3, "learning_rate": 0.1, "lr": 0.2}, where="my.json")
+    message = str(raised.value)
+    assert message.startswith("my.json: unknown keys learning_rate, lr: known are ")
+    for field in fields(Recipe):
+        assert field.name in message
+
+
+def test_values_of_a_wrong_type_are_named_all_at_once():
+    content = {"epochs": 3.5, "base_lr": "fast", "flip": 1, "seed": True, "crop_sizes": [512, "x"], "ema": float("nan")}
+    with pytest.raises(SettingError) as raised:
+        recipe_from_dict(content | {"lr": 1})
+    message = str(raised.value)
+    for problem in ["epochs is 3.5, not a whole number", 'base_lr is "fast", not a number', "seed is true, not a whole",
+                    "flip is 1, not true or false", 'crop_sizes is [512, "x"], not a list, each a whole number',
+                    "ema is NaN, not a number", "unknown keys lr"]:  # fmt: skip
+        assert problem in message
+    assert recipe_from_dict({"base_lr": 1, "momentum": 0}) == replace(Recipe(), base_lr=1.0, momentum=0.0)
+
+
+def test_check_refuses_what_is_no_choice():
+    with pytest.raises(SettingError, match="optimizer is lion, none of sgd, adam, adamw; monitor is f1, none of miou,"):
+        replace(CROSS_ENTROPY, optimizer="lion", monitor="f1").check()
+
+
+def test_check_names_every_impossible_value_in_one_error():
+    recipe = replace(
+        CROSS_ENTROPY, epochs=0, output_stride=4, base_lr=-1.0, crop_sizes=(512, 16), min_scale=3.0,
+        warmup=1.0, jitter=-0.5,
+    )  # fmt: skip
+    with pytest.raises(SettingError) as raised:
+        recipe.check()
+    message = str(raised.value)
+    assert "\n" not in message
+    for problem in ["epochs is 0", "output_stride is 4", "base_lr is -1.0", "crop_size is 512, 16",
+                    "max_scale 2.0 is below min_scale 3.0", "warmup is 1.0", "jitter is -0.5"]:  # fmt: skip
+        assert problem in message
+
+
+@pytest.mark.parametrize("values", [{"batch_size": 0}, {"crop_sizes": ()}, {"last_mult": 0}, {"warmup": -0.1}])
+def test_check_refuses(values):
+    with pytest.raises(SettingError):
+        replace(CROSS_ENTROPY, **values).check()
+
+
+def test_every_field_is_explained():
+    assert all(field.metadata["help"] for field in fields(Recipe))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe\x00", b"[1]", b"3"])
+def test_a_recipe_file_that_cannot_be_read_gives_one_line(content, tmp_path):
+    path = tmp_path / "recipe.json"
+    path.write_bytes(content)
+    with pytest.raises(SettingError) as raised:
+        read_recipe(path)
+    assert "recipe.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_recipe_file_gives_one_line(tmp_path):
+    with pytest.raises(SettingError, match="can't be read"):
+        read_recipe(tmp_path / "recipe.json")

@@ -87,7 +87,7 @@ def _is_ours(folder: Path) -> bool:
 
 def _write_page(folder: Path, content: dict) -> None:
     """Writes the page and all that it needs, its numbers last."""
-    for file in sorted(files("jingwei.reporting").joinpath("viewer").iterdir(), key=lambda file: file.name):
+    for file in sorted(files(__package__).joinpath("viewer").iterdir(), key=lambda file: file.name):
         place = folder / file.name if file.name == PAGE else folder / "viewer" / file.name
         with whole_or_nothing(place) as part:
             part.write_bytes(file.read_bytes())

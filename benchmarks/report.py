@@ -25,11 +25,12 @@ from jingwei.workspace import Scene, Workspace
 
 READ = """
 import sys
-from jingwei import raster
 from jingwei.grid import strips
+from jingwei.raster.reading import Raster
+from jingwei.raster.tiles import TILE
 for path in sys.argv[1:]:
-    with raster.Raster(path) as source:
-        for span in strips(source.height, raster.TILE):
+    with Raster(path) as source:
+        for span in strips(source.height, TILE):
             source.read_rows(*span)
 """
 PATCH = 150  # px a side of a wrong patch

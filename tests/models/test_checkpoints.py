@@ -222,7 +222,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from dataclasses import replace
-from jingwei.checkpoints import load_checkpoint, save_checkpoint
+from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.errors import OutputError
 path = Path(sys.argv[1])
 checkpoint = replace(load_checkpoint(path), dtype="float32")

@@ -265,10 +265,10 @@ GROWTH = """
 import sys
 from pathlib import Path
 from jingwei.cli.dry_run import own_memory
-from jingwei.cutting import CutSettings, cut_train, tile_scene
-from jingwei.filling import fill_map
+from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.filling.fill_map import fill_map
 from jingwei.legend import JINGWEI
-from jingwei.voting import VoteFiles, vote
+from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Scene, Workspace
 
 def work(inputs, out):

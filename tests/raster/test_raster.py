@@ -755,13 +755,13 @@ FULL_DISK = """
 import json, resource, signal, sys
 from pathlib import Path
 import numpy as np
-from jingwei import raster
-from jingwei.crops import Crop, write_crops
-from jingwei.cutting import CutSettings, cut_train, tile_scene
+from jingwei.raster.writing import TiledWriter, write_submission
+from jingwei.crops.table import Crop, write_crops
+from jingwei.crops.cut import CutSettings, cut_train, tile_scene
 from jingwei.errors import JingweiError
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI
-from jingwei.png import write_png
+from jingwei.raster.png import write_png
 from jingwei.workspace import Scene, Workspace
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -769,12 +769,12 @@ root, outcome = Path(sys.argv[1]), {}
 noise = np.random.default_rng(0).integers(0, 256, (3, 1500, 1500), dtype=np.uint8)
 write_png(root / "scene.png", noise.transpose(1, 2, 0))
 write_png(root / "label.png", noise[0] % 5)
-with raster.TiledWriter(root / "scene16.tif", 700, 700, bands=4, dtype="uint16") as writer:
+with TiledWriter(root / "scene16.tif", 700, 700, bands=4, dtype="uint16") as writer:
     writer.write(Window(0, 0, 700, 700), np.concatenate([noise, noise[:1]])[:, :700, :700].astype("uint16") * 99)
 write_png(root / "label16.png", noise[0, :700, :700] % 5)
 
 def tiled(path, side, **how):
-    with raster.TiledWriter(path, side, side, bands=3, **how) as writer:
+    with TiledWriter(path, side, side, bands=3, **how) as writer:
         for row in range(0, side, 100):
             writer.write(Window(row, 0, 100, side), noise[:, row : row + 100, :side])
 

@@ -16,7 +16,7 @@ from jingwei.workspace import Workspace
 
 HOLD = """
 import sys, time
-from jingwei.outputs import only_run
+from jingwei.system.atomic import only_run
 with only_run(sys.argv[1]):
     print("held", flush=True)
     time.sleep(60)

@@ -237,7 +237,7 @@ def test_a_second_signal_stops_a_run_at_once(project, monkeypatch):
 # Runs train.py with the flags that follow. Its nth step begins with a bug, or with a signal: to itself, or to all.
 DRIVER = """
 import os, runpy, subprocess, sys
-from jingwei.learning import Learner
+from jingwei.training.learner import Learner
 event, nth, *sys.argv = sys.argv[1:]
 step, calls = Learner.step, []
 def interrupted(*args):

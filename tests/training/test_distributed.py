@@ -111,12 +111,12 @@ def test_a_shared_validation_finds_exactly_what_one_process_finds(cut, both, tmp
         f"""
 import json, torch
 from pathlib import Path
-from jingwei import datasets, experiments, learning
-from jingwei.checkpoints import load_checkpoint
-from jingwei.distributed import team
-from jingwei.recipes import recipe_from_dict
+from jingwei.training import datasets, experiments, learner as learning
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.training.distributed import team
+from jingwei.training.recipes import recipe_from_dict
 from jingwei.workspace import Workspace
-from jingwei.learning import DataKind, Learner, Start
+from jingwei.training.learner import DataKind, Learner, Start
 checkpoint = load_checkpoint(Path({str(both[1] / "last.pt")!r}))
 data = experiments.read_training_data(Workspace(Path({str(cut)!r})))
 device = torch.device("cpu")
@@ -208,7 +208,7 @@ def test_a_synchronized_batch_norm_is_that_of_the_whole_batch(tmp_path):
     script.write_text(
         f"""
 import torch
-from jingwei.distributed import synchronize_batch_norm, team
+from jingwei.training.distributed import synchronize_batch_norm, team
 torch.manual_seed(0)
 whole = torch.randn(6, 3, 5, 7) * 4 + 9
 with team(torch.device("cpu")) as crew:

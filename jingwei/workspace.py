@@ -16,6 +16,7 @@ DIR/sample/image_3.gpkg                        points of the final map for peopl
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -205,7 +206,7 @@ class Workspace:
 def label_of(image: Path) -> Path | None:
     """`image_1_label.png` (or another raster type) beside `image_1.png`, or None."""
     candidates = [image.with_name(f"{image.stem}_label{suffix}") for suffix in SCENE_TYPES]
-    return next((p for p in candidates if p.exists()), None)
+    return next((p for p in candidates if os.path.exists(p)), None)  # Path.exists raises for a name that is too long
 
 
 def read_score(path: Path) -> float:

@@ -10,6 +10,7 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.evaluation.scenes import score_file
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
+from jingwei.report.names import shown
 from jingwei.report.pyramid import Layer, finest_level
 from jingwei.report.worst import largest_errors, least_agreement
 from jingwei.system.scheduling import Cluster, Here, Task
@@ -25,27 +26,39 @@ def experiments(workspace: Workspace) -> list[dict]:
         rows = _log(path)
         if rows:
             recipe = path.with_name("recipe.json")
-            settings = json.loads(recipe.read_text(encoding="utf-8")) if recipe.exists() else {}
-            network = [settings[key] for key in ("model", "backbone") if settings.get(key)]
-            exp, name = path.parent.name, path.parent.parent.name
+            settings = _recipe(recipe) if recipe.exists() else {}
+            network = [str(settings[key]) for key in ("model", "backbone") if settings.get(key)]
+            exp, name = shown(path.parent.name), shown(path.parent.parent.name)
             found.append({"recipe": name, "exp": exp, "network": " ".join(network), "rows": rows})
     return found
 
 
+def _recipe(path: Path) -> dict:
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(path, f"is not JSON ({error})", "delete it, or train again") from error
+    return settings if isinstance(settings, dict) else {}
+
+
 def _log(path: Path) -> list[dict]:
     """The epochs of a `log.csv` with what is drawn of them; None where a value is missing."""
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
-            return [
-                {"epoch": int(row["epoch"])}
-                | {k: float(v) if v else None for k, v in row.items() if k in CURVES or k.startswith("iou ")}
-                for row in csv.DictReader(file)
-            ]
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(path, f"is no log of a training ({error})", "delete it, or train again") from error
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [_epoch(row) for row in csv.DictReader(file)]
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        raise InputError(path, f"is not the log of a training ({error})", "delete it, or train again") from error
 
 
-def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> dict:
+def _epoch(row: dict) -> dict:
+    if None in row:
+        raise ValueError("a line has more cells than the head")
+    values = {k: float(v) if v else None for k, v in row.items() if k in CURVES or k.startswith("iou ")}
+    # A loss that is not a number is left out of the curves: JSON has no word for it.
+    return {"epoch": int(row["epoch"])} | {k: v if v is None or math.isfinite(v) else None for k, v in values.items()}
+
+
+def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> list[dict]:
     """The scores of every stage (each model, vote, filled) over all scenes with a label and maps; empty without any."""
     tasks = []
     for scene in scenes:
@@ -61,7 +74,12 @@ def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, sche
             stages[last] = stages.pop(last)
     for task, matrix in scheduler.run(tasks):
         stages[task.arguments[0].stem].merge(matrix)
-    return {name: scores(matrix, legend) for name, matrix in stages.items()}
+    return [{"name": shown(name)} | _by_id(scores(matrix, legend)) for name, matrix in stages.items()]
+
+
+def _by_id(content: dict) -> dict:
+    """Scores with the classes as a list: names that people gave are not to be keys in a browser's objects."""
+    return content | {"classes": list(content["classes"].values())}
 
 
 def changed_by_filling(workspace: Workspace, scene: Scene, legend: Legend) -> list[list[int]] | None:
@@ -84,7 +102,7 @@ def scene_facts(
         height, width, crs, transform = *picture.shape, picture.crs, picture.transform
         ground = ground_of(picture, gsd)
     facts = {
-        "name": scene.name, "height": height, "width": width, "place": None, "hectares": None, "metres": None,
+        "name": shown(scene.name), "height": height, "width": width, "place": None, "hectares": None, "metres": None,
         "layers": {name: _layer_facts(layer) for name, layer in layers.items()},
         "stage": None, "areas": None, "changed": changed_by_filling(workspace, scene, legend), "worst": [],
     }  # fmt: skip
@@ -99,7 +117,7 @@ def scene_facts(
             facts["metres"] = across
     if "map" in layers:
         counts = layers["map"].counts
-        facts["stage"] = workspace.final_map(scene).stem
+        facts["stage"] = shown(workspace.final_map(scene).stem)
         facts["areas"] = {"classes": list(counts[: len(legend)]), "nodata": counts[NODATA]}
     if "map" in layers and "truth" in layers:
         facts["worst"] = largest_errors(layers["map"], layers["truth"])

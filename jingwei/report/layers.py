@@ -11,7 +11,9 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, check_same_size, open_labels
 from jingwei.raster.tiles import TILE as STRIP
-from jingwei.report.pyramid import ABOUT, LABELS, PERCENT, PICTURE, TILE, Layer, read_layer, write_layer
+from jingwei.report.folder import remove_layer
+from jingwei.report.names import folder_name, shown
+from jingwei.report.pyramid import LABELS, PERCENT, PICTURE, TILE, Layer, kept_layer, write_layer
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.workspace import Scene, Workspace, stamp
@@ -46,7 +48,7 @@ def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) 
             inputs = [path, scene.image] if name == "truth" else [path]
             values = {"values": [c.mask_value for c in legend.classes]} if name == "truth" and legend.has_values else {}
             mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None, **values)
-            sources.append(Source(name, kind, path, scene, folder / scene.name / f"{name}-{mark}"))
+            sources.append(Source(name, kind, path, scene, folder / folder_name(scene.name) / f"{name}-{mark}"))
     return sources
 
 
@@ -55,8 +57,10 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
 
     Raises InputError for a map whose size is not the scene's, and for ids that the legend doesn't know.
     """
-    if (source.folder / ABOUT).exists():
-        return read_layer(source.folder), False
+    kept = kept_layer(source.folder)
+    if kept:
+        return kept, False
+    remove_layer(source.folder)
     with _opened(source, legend) as pixels, source.scene.open_image() as scene:
         check_same_size(pixels, scene)
         if source.kind == PICTURE:
@@ -65,9 +69,9 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
             parts = _labels(pixels, scene if source.name == "truth" else None, legend)
         else:
             parts = _percent(pixels)
-        title = f"{source.folder.parent.name} {source.name}"
+        title = f"{shown(source.scene.name)} {source.name}"
         with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
-            layer = write_layer(source.folder, _told(ahead(parts), bar), *scene.shape, source.kind, workers)
+            layer = write_layer(source.folder, _counted(ahead(parts), bar), *scene.shape, source.kind, workers)
     return layer, True
 
 
@@ -77,7 +81,7 @@ def _opened(source: Source, legend: Legend) -> Raster:
     return source.scene.open_labels(legend) if source.name == "truth" else open_labels(source.path)
 
 
-def _told(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
+def _counted(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
     for part in parts:
         yield part
         bar.update(part.shape[0] * part.shape[1])

@@ -9,11 +9,10 @@ opened from disk may run a script beside it, but may neither fetch a file nor lo
 import base64
 import json
 import os
-import shutil
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +23,13 @@ from numba import njit
 
 from jingwei.errors import OutputError
 from jingwei.legend import NODATA
+from jingwei.report.folder import ABOUT, remove_layer
 from jingwei.system.atomic import FULL, room_at
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be
 PICTURE, LABELS, PERCENT = "picture", "labels", "percent"  # the kinds of layers
 PAPER = (241, 243, 245)  # what lies outside the flight, RGB: the page's own colour behind the scene
 JPEG_QUALITY = 82
-ABOUT = "layer.json"
 
 
 @dataclass(frozen=True)
@@ -97,6 +96,16 @@ def write_layer(
         }  # fmt: skip
         (place / ABOUT).write_text(json.dumps(about), encoding="ascii")
     return read_layer(folder)
+
+
+def kept_layer(folder: Path) -> Layer | None:
+    """The finished layer of a folder; None where there is none, or one whose description is broken."""
+    if not (folder / ABOUT).exists():
+        return None
+    try:
+        return read_layer(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
 
 
 def read_layer(folder: Path) -> Layer:
@@ -253,7 +262,7 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder`, renamed to it when the block ends well and deleted when it doesn't."""
     part = part_of(folder)
     try:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_layer(part)  # of a run that was stopped
         part.mkdir(parents=True)
         yield part
         os.replace(part, folder)
@@ -261,7 +270,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
         remedy = room_at(folder) if error.errno in FULL else "check the folder and its permissions, or write elsewhere"
         raise OutputError(folder, f"can't be written ({error.strerror or error})", remedy) from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        with suppress(OSError):
+            remove_layer(part)
 
 
 def part_of(folder: Path) -> Path:

@@ -15,7 +15,7 @@ const numbers = {
   },
 
   writeScores() {
-    const stages = Object.entries(REPORT.stages);
+    const stages = REPORT.stages.map((stage) => [stage.name, stage]);
     for (const id of ["scores", "confusion", "per-class"]) byId(id).hidden = !stages.length;
     if (!stages.length) return;
     const { classes, background } = REPORT.legend;
@@ -23,7 +23,7 @@ const numbers = {
     if (background !== null) columns.push([`mIoU ${word("background")}`, (s) => s.miou_with_background]);
     columns.push(["FWIoU", (s) => s.fwiou], ["F1", (s) => s.mean_f1], ["κ", (s) => s.kappa], [word("accuracy"), (s) => s.accuracy]);
     const means = columns.length;
-    for (const { id, name } of classes) columns.push([className(id), (s) => s.classes[name].iou, id]);
+    for (const { id } of classes) columns.push([className(id), (s) => s.classes[id].iou, id]);
     const best = columns.map(([, value]) => Math.max(...stages.map(([, s]) => value(s) ?? -1)));
     const head = row(word("stage"), ...columns.map(([name, , id]) => (id === undefined ? name : [swatch(id), ` ${name}`])));
     const body = stages.map(([name, s]) => element("tr", {}, element("th", { scope: "row", text: stageName(name) }),
@@ -40,7 +40,7 @@ const numbers = {
 
   /** The confusion matrix and the scores by class of the chosen stage. */
   writeStage() {
-    const scores = REPORT.stages[byId("stage").value], { classes } = REPORT.legend;
+    const scores = REPORT.stages.find(({ name }) => name === byId("stage").value), { classes } = REPORT.legend;
     const missed = scores.confusion.some((counts) => counts[classes.length] > 0);
     const columns = classes.map(({ id }) => [swatch(id), ` ${className(id)}`]).concat(missed ? [word("missed")] : []);
     const body = classes.map(({ id }) => {
@@ -57,8 +57,8 @@ const numbers = {
     });
     byId("confusion-table").replaceChildren(table(row("", ...columns), body, "matrix"));
     const head = textRow(word("class"), "IoU", "F1", word("precision"), word("recall"), word("pixels"));
-    byId("class-table").replaceChildren(table(head, classes.map(({ id, name }) => {
-      const s = scores.classes[name];
+    byId("class-table").replaceChildren(table(head, classes.map(({ id }) => {
+      const s = scores.classes[id];
       return element("tr", {}, element("th", { scope: "row" }, swatch(id), ` ${className(id)}`),
         bar(s.iou, REPORT.legend.classes[id].color), ...[s.f1, s.precision, s.recall].map((v) => element("td", { text: number(v, 3) })),
         element("td", { text: number(s.pixels) }));

@@ -70,12 +70,12 @@ const WORDS = {
   },
 };
 // Names of the classes of the legends that come with Jingwei; other names are shown as they are.
-const CLASS_NAMES_ZH = {
+const CLASS_NAMES_ZH = new Map(Object.entries({
   "background": "背景", "cured tobacco": "烤烟", "corn": "玉米", "barley-rice": "薏仁米", "building": "建筑",
   "other": "其他", "grass": "草地", "shrub/tree": "灌木/乔木", "water": "水体", "road": "道路",
   "impervious": "不透水面", "vehicle": "车辆", "bare soil": "裸土", "built-up": "建成区", "industrial": "工业区",
   "grassland": "草地", "bare land": "裸地",
-};
+}));
 
 let language = "en";
 
@@ -88,12 +88,12 @@ function word(key) {
 function className(id) {
   const found = REPORT.legend.classes[id];
   if (!found) return word("noClass");
-  return (language === "zh" && CLASS_NAMES_ZH[found.name]) || found.name;
+  return (language === "zh" && CLASS_NAMES_ZH.get(found.name)) || found.name;
 }
 
 /** The name of a stage: `vote` and `filled` are words, models keep their names. */
 function stageName(name) {
-  return word("stages")[name] || name;
+  return Object.hasOwn(word("stages"), name) ? word("stages")[name] : name; // a model may be named `constructor`
 }
 
 function number(value, digits = 0) {

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "road"))
 from test_imports import FLOORS
 
 PICTURE = Path(__file__).with_name("floors.svg")
-WIDTH, EDGE, GAP = 960, 60, 6  # px: of the house, to the left of its rooms, between rooms
+WIDTH, EDGE, GAP = 620, 60, 6  # px: of the house, to the left of its rooms, between rooms
 ROOM, LETTER = 28, 7.6  # px: height of a room, width of a letter
 SHADES = ("#DCE6EE", "#D5E8DC", "#F2E8CC", "#F4DCC8", "#EBD3D3", "#E1D6EA", "#D8D8D8")
 
@@ -28,9 +28,8 @@ def draw() -> str:
     for number, rooms in reversed(list(enumerate(FLOORS))):
         rows = _rows(sorted(rooms))
         height = len(rows) * (ROOM + GAP) + GAP
-        parts.append(
-            f'<rect x="{EDGE - 10}" y="{y}" width="{WIDTH - EDGE}" height="{height}" fill="{SHADES[number]}"/>'
-        )
+        shade = SHADES[number % len(SHADES)]
+        parts.append(f'<rect x="{EDGE - 10}" y="{y}" width="{WIDTH - EDGE}" height="{height}" fill="{shade}"/>')
         parts.append(_text(EDGE - 24, y + height / 2 + 5, str(number), "#445566"))
         for row, names in enumerate(rows):
             x, top = EDGE, y + GAP + row * (ROOM + GAP)

@@ -1,4 +1,4 @@
-"""The README's commands, replayed in its order on a tiny county: what it promises is what happens."""
+"""The commands of the README and of the pages that continue it, run on a tiny county: they do what they promise."""
 
 import re
 import runpy
@@ -18,7 +18,8 @@ from jingwei.raster.crop_files import read_crop
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+# Replayed one after another, in one folder.
+PAGES = ("README.md", "docs/pipeline.md", "docs/gf2_gf3.md", "Unet_resnet34/README.md")
 SMALL_TRAINING = (
     "--scratch --backbone resnet18 --output_stride 16 --crop_size 64 --batch_size 2 --epochs 1 --steps_per_epoch 2 "
     "--workers 0 --device cpu"
@@ -55,7 +56,9 @@ def shell_commands(text: str) -> list[str]:
     return [" ".join(shlex.split(line, comments=True)) for line in lines if shlex.split(line, comments=True)]
 
 
-COMMANDS = shell_commands(README)
+BY_PAGE = {page: shell_commands((ROOT / page).read_text(encoding="utf-8")) for page in PAGES}
+COMMANDS = BY_PAGE["README.md"]
+REPLAYED = [command for commands in BY_PAGE.values() for command in commands]  # in order, repeated ones too
 
 
 def kind_of(command: str) -> str:
@@ -76,13 +79,13 @@ def small_arguments(command: str, data: Path) -> tuple[str, list[str]]:
 
 @pytest.fixture(scope="module")
 def replayed(county, tmp_path_factory) -> dict:
-    """The project folder after all commands, and what each of them printed: {"data": folder, command: text}."""
+    """The project folder after all commands, and how each of them ended: {"data": folder, command: status}."""
     torch.set_num_threads(1)
     data = tmp_path_factory.mktemp("readme") / "data"
     shutil.copytree(county, data)
     (data.parent / "configs").symlink_to(ROOT / "configs")
     outputs: dict = {"data": data}
-    for command in COMMANDS:
+    for command in REPLAYED:
         if command.startswith("python "):
             script, arguments = small_arguments(command, data)
             with pytest.MonkeyPatch.context() as patch:
@@ -91,16 +94,16 @@ def replayed(county, tmp_path_factory) -> dict:
                 patch.chdir(data.parent)  # system B's paths start here: data/, configs/, saved/
                 try:
                     runpy.run_path(str(ROOT / script), run_name="__main__")
+                    status = 0
                 except SystemExit as stopped:
-                    outputs[command] = stopped.code or 0
-                else:
-                    outputs[command] = 0
+                    status = stopped.code or 0
+                outputs[command] = outputs.get(command) or status
     return outputs
 
 
-def test_every_command_of_the_readme_is_one_that_is_tested_here():
-    assert COMMANDS
-    for command in COMMANDS:
+def test_every_command_is_one_that_is_tested_here():
+    assert all(BY_PAGE.values())
+    for command in REPLAYED:
         program, *arguments = command.split()
         assert program in ("python", "make"), f"{command}: neither replayed nor looked up"
         if program == "python":
@@ -108,19 +111,36 @@ def test_every_command_of_the_readme_is_one_that_is_tested_here():
             assert (ROOT / arguments[0]).is_file()
 
 
-def test_the_readme_shows_every_stage():
-    shown = {kind_of(command) for command in COMMANDS if command.startswith("python ")}
-    assert shown >= set(SMALL) - {"Unet_resnet34/predict.py"}
+def test_the_pages_show_every_stage():
+    assert {kind_of(command) for command in REPLAYED if command.startswith("python ")} >= set(SMALL)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("make ")])
-def test_make_has_every_target_that_the_readme_names(command):
+def test_the_readme_has_the_commands_of_the_contests_readme_to_the_letter():
+    assert {
+        "python generate_train_data.py",
+        "python generate_test_data.py",
+        "python train.py --train --exp bn_lr7e-3 --epochs 20 --base_lr 0.007",
+        "python train_focalloss.py --train --exp bn_lr7e-3 --epochs 20 --base_lr 0.007",
+        "python train_swa.py --train --exp bn_lr7e-3 --epochs 30 --base_lr 0.007",
+        "python train_multiscale.py --train --exp bn_lr7e-3 --epochs 30 --base_lr 0.007",
+        "python predict.py",
+        "python vote.py",
+        "python fill_hole.py",
+    } <= set(COMMANDS)
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) <= 1200
+
+
+@pytest.mark.parametrize("command", [c for c in dict.fromkeys(REPLAYED) if c.startswith("make ")])
+def test_make_has_every_target_that_the_pages_name(command):
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in command.split()[1:]:
         assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE)
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if command.startswith("python ")])
+@pytest.mark.parametrize("command", [c for c in dict.fromkeys(REPLAYED) if c.startswith("python ")])
 def test_the_command_ends_well(replayed, command):
     assert replayed[command] == 0
 

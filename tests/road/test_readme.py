@@ -19,7 +19,7 @@ from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 # Replayed one after another, in one folder.
-PAGES = ("README.md", "docs/pipeline.md", "docs/gf2_gf3.md", "Unet_resnet34/README.md")
+PAGES = ("README.md", "Unet_resnet34/README.md", "docs/pipeline.md", "docs/gf2_gf3.md")
 SMALL_TRAINING = (
     "--scratch --backbone resnet18 --output_stride 16 --crop_size 64 --batch_size 2 --epochs 1 --steps_per_epoch 2 "
     "--workers 0 --device cpu"

@@ -1,6 +1,7 @@
 """The errors a user can cause. The command line prints each as one line and exits with status 2.
 
-Every message has the same three parts: the file (or flag), what is wrong with it, and what to do about it.
+Every message has the same three parts: the file (or argument), what is wrong with it, and what to do about it.
+`Backticks` mark arguments of this library's functions, and nothing else: the command line shows them as its flags.
 Any other exception is a bug of ours and keeps its traceback.
 """
 
@@ -24,7 +25,7 @@ class OutputError(JingweiError):
 
 
 class SettingError(JingweiError):
-    """A flag, a recipe field or a legend file with a value that makes no sense."""
+    """An argument, a recipe field or a legend file with a value that makes no sense."""
 
 
 class CheckpointError(JingweiError):

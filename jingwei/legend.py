@@ -98,7 +98,7 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not classes:
         raise SettingError(
-            where, "has no list `classes`", 'write {"name": ..., "background": 0, "classes": [...]}, ' + EXAMPLE
+            where, 'has no list "classes"', 'write {"name": ..., "background": 0, "classes": [...]}, ' + EXAMPLE
         )
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
@@ -127,11 +127,11 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     values = [land_class.mask_value for land_class in parsed]
     for value in sorted({v for v in values if values.count(v) > 1}):
         same = " and ".join(repr(c.name) for c in parsed if c.mask_value == value)
-        problems.append(f"in masks {value} would stand for {same}: give each a `value` of its own")
+        problems.append(f'in masks {value} would stand for {same}: give each a "value" of its own')
     colors = [land_class.color for land_class in parsed]
     for color in [] if kept else sorted({c for c in colors if colors.count(c) > 1}):
         same = " and ".join(repr(c.name) for c in parsed if c.color == color)
-        problems.append(f"{same} have one colour, {hex_of(color)}: give each a `color` of its own")
+        problems.append(f'{same} have one colour, {hex_of(color)}: give each a "color" of its own')
     background = content.get("background", 0)
     if background is not None and (type(background) is not int or background not in range(len(classes))):
         problems.append(f"background {json.dumps(background)} is no class id: write null where no class is one")

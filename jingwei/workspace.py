@@ -106,7 +106,7 @@ class Workspace:
             if path.stem in by_name:
                 problem = f"another {path.stem} is in {by_name[path.stem].parent.name}"
                 raise InputError(
-                    path, problem, "keep each round in a --data_dir of its own, or name scenes with --scene"
+                    path, problem, "keep each round in a `data_dir` of its own, or name scenes with `scene`"
                 )
             by_name[path.stem] = path
         return list(by_name.values())
@@ -116,7 +116,7 @@ class Workspace:
         return InputError(
             self.root,
             f"no {word} scenes found as {self.root / expected}",
-            "unpack the contest's folders there, move it with --data_dir, or name files with --scene",
+            "unpack the contest's folders there, move it with `data_dir`, or name files with `scene`",
         )
 
     @property

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from jingwei.cli.dry_run import free_bytes, own_memory, spell_bytes
-from jingwei.cli.parser import Parser, command, cores, spell_seconds
+from jingwei.cli.parser import Parser, as_flags, command, cores, spell_seconds
 from jingwei.legend import find_legend
 from jingwei.planning import estimates
 from jingwei.planning.estimates import Size
@@ -45,7 +45,7 @@ def doctor_command() -> None:
     for title, findings in (("problems", grave), ("warnings", slight)):
         if findings:
             print(f"\n{title}")
-            print("\n".join(f"  {finding}" for finding in findings))
+            print("\n".join(f"  {as_flags(str(finding))}" for finding in findings))
     if grave:
         print(f"\nverdict: NOT READY: {_count(len(grave), 'problem')} to mend first")
         sys.exit(1)

@@ -114,8 +114,8 @@ class _Weighing:
         self.given = getattr(args, "weights", None)
         self._learned: dict[tuple[str, ...], list[int]] = {}
         if self.given and AUTO in self.given and len(self.given) > 1:
-            problem = f"`{AUTO}` stands beside other weights"
-            raise SettingError("--weights", problem, f"give a number per map, or `{AUTO}` alone")
+            problem = f"{AUTO} stands beside other weights"
+            raise SettingError("--weights", problem, f"give a number per map, or {AUTO} alone")
 
     def __call__(self, maps: list[Path]) -> list[float] | None:
         if self.given != [AUTO]:

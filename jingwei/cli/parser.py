@@ -38,7 +38,7 @@ def command(work: Callable[..., str | None]) -> Callable[..., None]:
             if following:
                 say(f"done in {spell_seconds(time.perf_counter() - begun)}; next: {following}")
         except JingweiError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {as_flags(str(error))}", file=sys.stderr)
             sys.exit(2)
         except KeyboardInterrupt as stop:
             if os.environ.get("RANK", "0") == "0":
@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
         """argparse's; --quiet takes effect here."""
         parsed = super().parse_args(*args, **kwargs)
-        Progress.hidden = parsed.quiet
+        Progress.hidden, Progress.spell = parsed.quiet, as_flags
         return parsed
 
     def flag(self, name: str, help: str, **settings) -> None:
@@ -80,6 +80,11 @@ class Parser(argparse.ArgumentParser):
         meant = f"did you mean {', '.join(alike)}? " if alike else ""
         print(f"error: {message}: {meant}{self.prog} -h lists every flag", file=sys.stderr)
         sys.exit(2)
+
+
+def as_flags(text: str) -> str:
+    """A text of the library, in which `window` is an argument, as the command line says it: --window."""
+    return re.sub(r"`([a-z_]+)`", r"--\1", text)
 
 
 def say(text: str) -> None:

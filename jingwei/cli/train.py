@@ -6,7 +6,17 @@ from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
 from jingwei.cli.config import asks_for_config, train_from_config
-from jingwei.cli.parser import Parser, command, cores, experiment_name, going_on, not_negative, say, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    as_flags,
+    command,
+    cores,
+    experiment_name,
+    going_on,
+    not_negative,
+    say,
+    workspace_flags,
+)
 from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
@@ -71,7 +81,7 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
     """A flag for each field of the recipe, documented there. `pretrained` is spelled as its contrary, --scratch."""
     for field in fields(recipe):
         default = getattr(recipe, field.name)
-        text, choices = field.metadata["help"], field.metadata["choices"]
+        text, choices = as_flags(field.metadata["help"]), field.metadata["choices"]
         if field.name == "name":
             continue
         if field.name == "pretrained":

@@ -73,7 +73,7 @@ class TrainArgs:
     val: bool = _key("false here", False)
     legend: str | None = _key(
         "gf2, gf3 or a legend's JSON file; null: that of the type; of Folders, legend.json in data_dir, or beside "
-        "its `train`",
+        "its folder train",
         None,
     )
     sar: SarSettings | None = _key("radar: values (amplitude, intensity, db), lee, looks, low, high", None)
@@ -87,7 +87,7 @@ class TrainLoader:
 
 @dataclass(frozen=True)
 class ValArgs:
-    data_dir: str | None = _key("the same folder, or its `valid` beside `train`", None)
+    data_dir: str | None = _key("the same folder, or its folder valid beside train", None)
     batch_size: int = _key("taken, without effect: pictures of any size are scored one by one", 1)
     base_size: int | None = _key("taken, without effect: pictures are scored as they are", None)
     crop_size: int | None = _key("taken, without effect: pictures are scored whole", None)

@@ -59,11 +59,11 @@ class CutSettings:
     def check(self) -> "CutSettings":
         """The settings themselves, or a SettingError."""
         if self.crop_size < 32 or not 0 < self.stride <= self.crop_size:
-            problem = f"crop_size {self.crop_size} with stride {self.stride}"
-            raise SettingError("generate_train_data.py", problem, "take 32 px or more, and a stride up to that")
+            problem = f"{self.crop_size} with `stride` {self.stride}"
+            raise SettingError("`crop_size`", problem, "take 32 px or more, and a stride up to that")
         for name in ("val_fraction", "keep_background"):
             if not 0 <= getattr(self, name) <= 1:
-                raise SettingError(f"--{name}", f"is {getattr(self, name)}", "take a share between 0 and 1")
+                raise SettingError(f"`{name}`", f"is {getattr(self, name)}", "take a share between 0 and 1")
         return self
 
 
@@ -277,7 +277,7 @@ class _Cutter:
             listed = ", ".join(f"{i} ({self._unknown[i]:,d} px)" for i in np.flatnonzero(self._unknown))
             known = ", ".join(f"{c.id} {c.name}" for c in self.legend.classes)
             problem = f"has ids that legend {self.legend.name} does not know: {listed}"
-            raise InputError(self.scene.label, problem, f"known are {known}; name another legend with --legend")
+            raise InputError(self.scene.label, problem, f"known are {known}; name another legend with `legend`")
 
     def delete_written(self) -> None:
         """Removes the crops of a scene that turned out to be unusable."""

@@ -95,10 +95,10 @@ def open_sample(sample: Sample, sar: SarSettings | None) -> Raster | SarReader:
     """A sample's pixels, to be read. Raises InputError where it is radar and `sar` is None, or the other way round."""
     if sample.is_sar and sar is None:
         problem = f"sample {sample.id} is radar, four files, but optical scenes are wanted here"
-        raise InputError(sample.images[0], problem, "give radar settings (`sar`), or keep the two kinds apart")
+        raise InputError(sample.images[0], problem, 'give radar settings ("sar"), or keep the two kinds apart')
     if sar and not sample.is_sar:
         problem = f"sample {sample.id} is one file, but radar is wanted here: four, N_HH.tiff to N_VV.tiff"
-        raise InputError(sample.images[0], problem, "leave the radar settings (`sar`) out, or keep the two kinds apart")
+        raise InputError(sample.images[0], problem, 'leave the radar settings ("sar") out, or keep the two kinds apart')
     return SarReader(sample.images, sar) if sar else open_image(sample.images[0])
 
 

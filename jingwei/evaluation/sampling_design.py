@@ -120,9 +120,9 @@ def score_sample(
     """
     shapes, columns, crs = read_features(sample)
     if FIELD not in columns:
-        raise InputError(sample, f"has no field {FIELD!r}", "score the file that --sample drew")
+        raise InputError(sample, f"has no field {FIELD!r}", "score the file that `sample` drew")
     if (shapely.get_type_id(shapes) != 0).any():
-        raise InputError(sample, "has geometries that are no points", "score the file that --sample drew")
+        raise InputError(sample, "has geometries that are no points", "score the file that `sample` drew")
     truth = np.array([_class_of(value, legend, sample) for value in columns[FIELD]], np.int64)
     labelled = truth >= 0
     areas, _ = measure_areas(source, legend, gsd=gsd, strip_rows=strip_rows, progress=progress)

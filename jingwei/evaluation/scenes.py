@@ -37,7 +37,7 @@ def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None
                 matrix.update(truth, guess)
             except ValueError as error:
                 pair = f"{prediction.name} or {label.name} has {error}"
-                raise InputError(label, pair, f"name the right legend with --legend, not {legend.name}") from error
+                raise InputError(label, pair, f"name the right legend with `legend`, not {legend.name}") from error
     return matrix
 
 

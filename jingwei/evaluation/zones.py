@@ -53,7 +53,7 @@ def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zon
 def _names(path: Path, columns: dict[str, np.ndarray], field: str | None, count: int) -> list[str]:
     if field is not None and field not in columns:
         known = ", ".join(columns) or "none"
-        raise SettingError("--zone_name", f"{path} has no field {field!r}", f"take one of: {known}")
+        raise SettingError("`zone_name`", f"{path} has no field {field!r}", f"take one of: {known}")
     if field is None:
         texts = [name for name, values in columns.items() if values.dtype == object]
         field = next((name for name in columns if name.lower() == "name"), next(iter(texts), None))

@@ -79,7 +79,7 @@ def fill_map(
         _check_rules(legend, max_size, min_area, connectivity, protect)
     else:
         _check_frames(legend, frames)
-    _check_classes("--classes", classes or (), legend)
+    _check_classes("`classes`", classes or (), legend)
     outputs = [path for path in (target, submit_png, picture) if path is not None]
     if any(Path(path).resolve() == Path(source).resolve() for path in outputs):
         raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
@@ -124,31 +124,31 @@ def fill_map(
 
 def _check_rules(legend, max_size, min_area, connectivity, protect) -> None:
     if connectivity not in (4, 8):
-        raise SettingError("--connectivity", f"is {connectivity}", "take 4 or 8")
+        raise SettingError("`connectivity`", f"is {connectivity}", "take 4 or 8")
     areas = min_area.values() if isinstance(min_area, Mapping) else (min_area,)
-    for flag, values in (("--max_size", (max_size,)), ("--min_area", areas)):
+    for flag, values in (("`max_size`", (max_size,)), ("`min_area`", areas)):
         for value in values:
             if value < 0:
                 raise SettingError(flag, f"is {value}", "take 0 (leaves the step out) or a number of pixels")
-    _check_classes("--protect", protect, legend)
+    _check_classes("`protect`", protect, legend)
     if isinstance(min_area, Mapping):
-        _check_classes("--min_area", min_area, legend)
+        _check_classes("`min_area`", min_area, legend)
     if not any(areas) and legend.background is None:
-        remedy = "take a legend that names one, or give --min_area to remove small regions"
+        remedy = "take a legend that names one, or give `min_area` to remove small regions"
         raise SettingError(f"legend {legend.name}", "has no background class, so there are no holes", remedy)
     if not any(areas) and max_size == 0:
-        raise SettingError("--max_size", "is 0 and --min_area is 0", "give one of them, or there is nothing to do")
+        raise SettingError("`max_size`", "is 0 and `min_area` is 0", "give one of them, or there is nothing to do")
     if not any(areas) and legend.background in protect:
         problem = "keeps the background, so no hole can be filled"
-        raise SettingError("--protect", problem, "leave it out, or give --min_area to remove small regions")
+        raise SettingError("`protect`", problem, "leave it out, or give `min_area` to remove small regions")
 
 
 def _check_frames(legend: Legend, frames: Frames) -> None:
     if not frames.sizes or min(frames.sizes) < 3:
         problem = f"is {' '.join(map(str, frames.sizes)) or 'empty'}"
-        raise SettingError("--frame_sizes", problem, "take sizes of 3 px or more: a frame has an inside")
+        raise SettingError("`frame_sizes`", problem, "take sizes of 3 px or more: a frame has an inside")
     if frames.step < 1:
-        raise SettingError("--step", f"is {frames.step}", "take a distance of 1 px or more")
+        raise SettingError("`step`", f"is {frames.step}", "take a distance of 1 px or more")
     if legend.background is None:
         raise SettingError(f"legend {legend.name}", "has no background class to fill", "take a legend that names one")
 

@@ -86,7 +86,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CheckpointError where it is missing, broken, carries code, or is not one of ours."""
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        remedy = "give a last.pt or best.pt under model/ (system B: a .pth under saved/), or train from it by --weights"
+        remedy = "give a last.pt or best.pt under model/ (system B: a .pth under saved/), or train from it by `weights`"
         raise CheckpointError(path, "is no checkpoint of this library", remedy)
     try:
         return _from_content(content, path)

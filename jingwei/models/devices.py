@@ -16,7 +16,7 @@ def find_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise SettingError(f"--device {name}", f"not usable ({reason})", "take auto, cpu, cuda or cuda:0") from error
+        raise SettingError(f"`device` {name}", f"not usable ({reason})", "take auto, cpu, cuda or cuda:0") from error
     return device
 
 
@@ -31,7 +31,7 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
     Measured on an AVX-512 CPU with bf16: training is about twice as fast as in fp32. fp16 is for GPUs only.
     """
     if name == "fp16" and device.type == "cpu":
-        raise SettingError("--precision fp16", "CPUs have no fast fp16", "take auto, bf16 or fp32")
+        raise SettingError("`precision` fp16", "CPUs have no fast fp16", "take auto, bf16 or fp32")
     if name != "auto":
         return _TYPES[name]
     if device.type == "cuda":

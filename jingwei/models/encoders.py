@@ -27,7 +27,7 @@ def find_encoder(name: str) -> str:
     if timm.is_model(timm_name):
         return f"tu-{timm_name}"
     known = "resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, efficientnet-b0"
-    raise SettingError(f"--backbone {name}", "no such encoder", f"known are {known}, and every network of timm")
+    raise SettingError(f"`backbone` {name}", "no such encoder", f"known are {known}, and every network of timm")
 
 
 def encoder_settings(name: str) -> dict:
@@ -70,7 +70,7 @@ def prepare_encoder(encoder: nn.Module, name: str, bands: int) -> None:
 def unfit(name: str) -> SettingError:
     """The error for an encoder that nothing can be segmented with."""
     problem = "takes no pictures of any size, or has no maps of stride 4, 8, 16 and 32"
-    return SettingError(f"--backbone {name.removeprefix('tu-')}", problem, "take a ResNet, say")
+    return SettingError(f"`backbone` {name.removeprefix('tu-')}", problem, "take a ResNet, say")
 
 
 def explain(name: str, output_stride: int) -> SettingError | None:
@@ -82,6 +82,6 @@ def explain(name: str, output_stride: int) -> SettingError | None:
     try:
         smp.encoders.get_encoder(name, weights=None, output_stride=output_stride or 32)
     except Exception:
-        problem = f"can't be run at an output stride of {output_stride}, which this --model needs"
-        return SettingError(f"--backbone {name.removeprefix('tu-')}", problem, "take a ResNet, or another --model")
+        problem = f"can't be run at an output stride of {output_stride}, which this `model` needs"
+        return SettingError(f"`backbone` {name.removeprefix('tu-')}", problem, "take a ResNet, or another `model`")
     return None

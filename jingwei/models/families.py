@@ -154,7 +154,7 @@ def find_family(name: str) -> str:
     """The registry's name for a family by that name or an alias. SettingError for an unknown one."""
     name = ALIASES.get(name, name)
     if name not in MODELS:
-        raise SettingError(f"--model {name}", "no such network", f"known are {', '.join(MODELS)}")
+        raise SettingError(f"`model` {name}", "no such network", f"known are {', '.join(MODELS)}")
     return name
 
 
@@ -169,7 +169,7 @@ def find_backbone(name: str | None, family: str) -> str:
     if choice.backbones:
         if name not in choice.backbones:
             known = ", ".join(choice.backbones)
-            raise SettingError(f"--backbone {name}", f"{family} has no such encoder", f"known are {known}")
+            raise SettingError(f"`backbone` {name}", f"{family} has no such encoder", f"known are {known}")
         return name
     return find_encoder(name)
 
@@ -180,10 +180,10 @@ def find_output_stride(stride: int, family: str) -> int:
     if stride == 0:
         return choices[0] if choices else 0
     if not choices:
-        raise SettingError(f"--output_stride {stride}", f"{family} has none to choose", "leave it at 0")
+        raise SettingError(f"`output_stride` {stride}", f"{family} has none to choose", "leave it at 0")
     if stride not in choices:
         known = " or ".join(map(str, sorted(choices)))
         raise SettingError(
-            f"--output_stride {stride}", f"{family} can't have it", f"choose {known}, or 0 for {choices[0]}"
+            f"`output_stride` {stride}", f"{family} can't have it", f"choose {known}, or 0 for {choices[0]}"
         )
     return stride

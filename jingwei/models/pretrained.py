@@ -16,7 +16,7 @@ from jingwei.models.segmenter import Segmenter
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 8-bit RGB
 IMAGENET_STD = (58.395, 57.12, 57.375)
 MOST_SAID = 160  # characters of a library's own words in a message
-FROM_NOTHING = 'start from nothing with --scratch, in a config with "pretrained": false'
+FROM_NOTHING = 'start from random weights (`scratch`), in a config with "pretrained": false'
 _PREFIXES = ("module.", "network.encoder.", "encoder.", "backbone.", "model.")
 
 
@@ -28,16 +28,16 @@ def load_imagenet(model: Segmenter) -> None:
     spec = model.spec
     if not has_imagenet(spec.family):
         problem = f"{spec.family} has an encoder of its own, and there are no ImageNet weights for it"
-        raise SettingError(f"--model {spec.family}", problem, f"{FROM_NOTHING}, or give --weights FILE")
+        raise SettingError(f"`model` {spec.family}", problem, f"{FROM_NOTHING}, or give `weights` FILE")
     try:
         # At the usual stride: dilation changes no weight, and not every encoder can be asked for it.
         donor = smp.encoders.get_encoder(spec.backbone, in_channels=spec.bands, weights="imagenet")
     except Exception as error:  # the hubs raise what their network libraries raise
         reason = first_line(error)
         raise SettingError(
-            f"--backbone {spec.backbone}",
+            f"`backbone` {spec.backbone}",
             f"its ImageNet weights could not be fetched ({reason})",
-            f"connect once, give a local file with --weights FILE, or {FROM_NOTHING}",
+            f"connect once, give a local file with `weights` FILE, or {FROM_NOTHING}",
         ) from error
     _put(donor.state_dict(), model.network.encoder)
 
@@ -69,7 +69,7 @@ def load_weights(model: Segmenter, path: Path) -> int:
     fitting = _fitting(bare, encoder)
     if len(fitting) < len(encoder) // 2:
         problem = f"{len(fitting)} of the {len(encoder)} tensors of {model.spec.backbone} are in it"
-        raise CheckpointError(path, problem, "give weights of this backbone, or name theirs with --backbone")
+        raise CheckpointError(path, problem, "give weights of this backbone, or name theirs with `backbone`")
     _put({names[bare_name]: tensor for bare_name, tensor in fitting.items()}, network.encoder)
     taken = network.decoder.take_classifier(bare) if isinstance(network.decoder, Fcn8Decoder) else 0
     return len(fitting) + taken

@@ -243,7 +243,7 @@ def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[
         if strange.any():
             listed = ", ".join(f"{i} ({strange[i]:,d} px)" for i in np.flatnonzero(strange))
             problem = f"has ids that legend {legend.name} does not know: {listed}"
-            raise InputError(sample.label, problem, "name the right legend with --legend")
+            raise InputError(sample.label, problem, "name the right legend with `legend`")
         if not state.counts.any():
             findings.append(Finding(sample.label, "labels no valid pixel", "check it, or take the pair away"))
     elif entry.use in (TRAIN, VALID):
@@ -305,10 +305,10 @@ def _about_classes(checkup: Checkup, folder: Path) -> list[Finding]:
     missing = [name for name, count in zip(names, pixels, strict=True) if not count]
     if missing:
         problem = f"no pixel is labelled {', '.join(missing)}"
-        findings.append(Finding(folder, problem, "is it the right legend (--legend)?", grave=False))
+        findings.append(Finding(folder, problem, "is it the right legend (`legend`)?", grave=False))
     rare = [f"{n} ({c / pixels.sum():.3%})" for n, c in zip(names, pixels, strict=True) if 0 < c < RARE * pixels.sum()]
     if rare:
-        remedy = "draw it more often with --balance, weigh it with --class_weights balanced"
+        remedy = "draw it more often with `balance`, weigh it with `class_weights` balanced"
         findings.append(Finding(folder, f"rare: {', '.join(rare)}", remedy, grave=False))
     if np.count_nonzero(pixels) == 1:
         findings.append(Finding(folder, "all labels are of one class", "there is nothing to tell apart: check them"))

@@ -101,12 +101,12 @@ def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simp
     if target.suffix.lower() not in FORMATS:
         raise SettingError(target, "is no vector file that can be written", f"name it {' or '.join(FORMATS)}")
     if not classes:
-        raise SettingError("--classes", "names none", "name one at least")
+        raise SettingError("`classes`", "names none", "name one at least")
     unknown = sorted(set(classes) - set(range(len(legend))))
     if unknown:
         known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
-        raise SettingError("--classes", f"legend {legend.name} has no {unknown}", f"take some of: {known}")
+        raise SettingError("`classes`", f"legend {legend.name} has no {unknown}", f"take some of: {known}")
     if min_area < 0:
-        raise SettingError("--min_area", f"is {min_area}", "give a number of pixels from 0 up")
+        raise SettingError("`min_area`", f"is {min_area}", "give a number of pixels from 0 up")
     if not 0 <= simplify < float("inf"):
-        raise SettingError("--simplify", f"is {simplify:g}", "give the tolerance in pixels, from 0 up")
+        raise SettingError("`simplify`", f"is {simplify:g}", "give the tolerance in pixels, from 0 up")

@@ -65,9 +65,9 @@ class InferenceSettings:
     def check(self) -> "InferenceSettings":
         """The settings themselves, or a SettingError."""
         if self.mode not in MODES:
-            raise SettingError(f"--mode {self.mode}", "no such mode", f"known are {', '.join(MODES)}")
+            raise SettingError(f"`mode` {self.mode}", "no such mode", f"known are {', '.join(MODES)}")
         if self.tta not in TURNS:
-            raise SettingError(f"--tta {self.tta}", "no such augmentation", f"known are {', '.join(TURNS)}")
+            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TURNS)}")
         PredictSettings(self.window, self.overlap, self.tta, self.precision, self.engine).check()
         return self
 
@@ -156,7 +156,7 @@ def find_newest_checkpoint(folder: Path) -> Path:
     """The `best.pth` under a folder of training runs that was written last. InputError where there is none."""
     found = sorted(folder.rglob("best.pth"), key=lambda path: (path.stat().st_mtime_ns, path))
     if not found:
-        remedy = "train one first (train.py --config FILE), or name one with --checkpoint"
+        remedy = "train one first (train.py with `config`), or name one with `checkpoint`"
         raise InputError(folder, "no trained checkpoint (best.pth) there", remedy)
     return found[-1]
 
@@ -229,7 +229,7 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
         check_type(checkpoint, order.weights, sample.images[0], dtype)
     if order.settings.mode == "single" and shape[0] * shape[1] > SINGLE_MOST_PX:
         problem = f"{shape[1]} x {shape[0]} px are too many for one window"
-        raise InputError(sample.images[0], problem, "take --mode sliding")
+        raise InputError(sample.images[0], problem, "take `mode` sliding")
     settings = order.settings.of(shape)
     place = sample.folder.relative_to(order.source)
     return _Item(

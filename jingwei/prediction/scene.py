@@ -55,12 +55,12 @@ class PredictSettings:
     def check(self) -> "PredictSettings":
         """The settings themselves, or a SettingError."""
         if self.window < 32 or not 0 <= self.overlap < self.window:
-            problem = f"window {self.window} with overlap {self.overlap}"
-            raise SettingError("--window", problem, "take 32 px or more, and an overlap below that")
+            problem = f"{self.window} with `overlap` {self.overlap}"
+            raise SettingError("`window`", problem, "take 32 px or more, and an overlap below that")
         if self.tta not in TTA:
-            raise SettingError(f"--tta {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
+            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
         if self.engine not in (AUTO, *ENGINES):
-            raise SettingError(f"--engine {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
+            raise SettingError(f"`engine` {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
         return self
 
 

@@ -19,5 +19,5 @@ def checked_strips(labels: Raster, legend: Legend, rows: int) -> Iterator[np.nda
         if not known[strip].all():
             strange = ", ".join(map(str, np.unique(strip[~known[strip]])[:8]))
             problem = f"ids {strange} in rows {first} to {end}, but legend {legend.name} ends at {len(legend) - 1}"
-            raise InputError(labels.path, problem, "name the right legend with --legend")
+            raise InputError(labels.path, problem, "name the right legend with `legend`")
         yield strip

@@ -39,7 +39,7 @@ def ground_of(raster: Raster, gsd: float | None = None) -> Ground | None:
     """
     if gsd is not None:
         if not (gsd > 0 and math.isfinite(gsd)):
-            raise SettingError("--gsd", f"is {gsd:g}", "give the side of a pixel on the ground in metres, such as 0.1")
+            raise SettingError("`gsd`", f"is {gsd:g}", "give the side of a pixel on the ground in metres, such as 0.1")
         return Ground(gsd * gsd)
     crs, affine = raster.crs, raster.transform
     if not crs or not (crs.is_projected or crs.is_geographic):
@@ -50,7 +50,7 @@ def ground_of(raster: Raster, gsd: float | None = None) -> Ground | None:
         return Ground(square)
     named = re.search(r'(?:SPHEROID|ELLIPSOID)\["[^"]*",\s*([\d.eE+]+),\s*([\d.eE+]+)', crs.to_wkt())
     if not named:
-        raise InputError(raster.path, "has a CRS without an ellipsoid", "give --gsd, the side of a pixel in metres")
+        raise InputError(raster.path, "has a CRS without an ellipsoid", "give `gsd`, the side of a pixel in metres")
     radius, inverse = map(float, named.groups())
     flattening = 1 / inverse if inverse else 0.0
     eccentricity = flattening * (2 - flattening)  # squared

@@ -135,7 +135,7 @@ def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np
             part = np.where(valid, part, np.uint8(NODATA))
         if not known[part].all():
             problem = f"has ids {', '.join(map(str, np.unique(part[~known[part]])))} that the legend does not know"
-            raise InputError(labels.path, problem, f"name the right legend with --legend, not {legend.name}")
+            raise InputError(labels.path, problem, f"name the right legend with `legend`, not {legend.name}")
         yield part
 
 

@@ -1,5 +1,7 @@
 """Progress: bars with a rate and the time left, for people at a terminal. Logs get none, and --quiet hides all."""
 
+from collections.abc import Callable
+
 from tqdm import tqdm
 
 
@@ -7,6 +9,7 @@ class Progress(tqdm):
     """tqdm's bar, shown only where the output is a terminal. Called and closed as tqdm is; `write` prints above it."""
 
     hidden = False  # all bars of this process
+    spell: Callable[[str], str] = staticmethod(lambda text: text)  # what becomes of each text: see errors.py
 
     def __init__(self, *args, disable: bool = False, **kwargs):
         super().__init__(*args, disable=True if disable or Progress.hidden else None, **kwargs)
@@ -15,4 +18,4 @@ class Progress(tqdm):
     def write(cls, text: str, file=None, **kwargs) -> None:
         """tqdm's; what goes to no file of its own is good to know and no result, so hidden bars hide it too."""
         if file is not None or not cls.hidden:
-            super().write(text, file=file, **kwargs)
+            super().write(cls.spell(text), file=file, **kwargs)

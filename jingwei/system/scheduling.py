@@ -101,14 +101,14 @@ class Cluster:
                 yield task, result
         except KilledWorker as error:
             problem = f"its workers died again and again over {task.function.__name__}{task.arguments} ({error})"
-            raise SettingError(f"--cluster {self.name}", problem, "give them more memory, see their logs") from error
+            raise SettingError(f"`cluster` {self.name}", problem, "give them more memory, see their logs") from error
         except FutureCancelledError as error:
             problem = f"was lost ({error})"
-            raise SettingError(f"--cluster {self.name}", problem, "start it again; this goes on") from error
+            raise SettingError(f"`cluster` {self.name}", problem, "start it again; this goes on") from error
         except ModuleNotFoundError as error:
             problem = f"a worker lacks {error.name}"
             remedy = "install jingwei there, in the same version"
-            raise SettingError(f"--cluster {self.name}", problem, remedy) from error
+            raise SettingError(f"`cluster` {self.name}", problem, remedy) from error
         finally:
             self._client.cancel(list(running))
 
@@ -136,7 +136,7 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
     try:
         from distributed import Client
     except ImportError as error:
-        raise SettingError("--cluster", "needs dask", "pip install 'jingwei[cluster]'") from error
+        raise SettingError("`cluster`", "needs dask", "pip install 'jingwei[cluster]'") from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are told once
     if address == "local":
         with _local(workers, gpus) as made, Client(made) as client:
@@ -147,10 +147,10 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
         client = Client(address, timeout=PATIENCE)
     except (OSError, ValueError) as error:
         remedy = "give tcp://HOST:PORT of its scheduler"
-        raise SettingError(f"--cluster {address}", f"doesn't answer ({error})", remedy) from error
+        raise SettingError(f"`cluster` {address}", f"doesn't answer ({error})", remedy) from error
     with client:
         if not client.scheduler_info()["workers"]:
-            raise SettingError(f"--cluster {address}", "has no workers", "start some: dask worker ADDRESS")
+            raise SettingError(f"`cluster` {address}", "has no workers", "start some: dask worker ADDRESS")
         yield Cluster(client, address)
 
 

@@ -65,7 +65,7 @@ def read_training_data(workspace: Workspace) -> TrainingData:
         raise InputError(
             workspace.crops,
             "no crop is for training",
-            "take a smaller --val_fraction (val_fraction in a config), or label more",
+            "take a smaller `val_fraction` (val_fraction in a config), or label more",
         )
     legend = find_legend(str(workspace.train / "legend.json"))
     dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
@@ -89,7 +89,7 @@ def score_experiment(
     data = read_training_data(workspace)
     data.check_scorable(checkpoint, path)
     if not data.validation:
-        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger --val_fraction")
+        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger `val_fraction`")
     place = find_device(device)
     model = checkpoint.build().to(place, memory_format=torch.channels_last)
     trained = read_recipe(folder / "recipe.json").precision
@@ -108,7 +108,7 @@ def find_experiment(workspace: Workspace, recipe_name: str, exp: str) -> Path:
     if not (folder / "best.pt").exists():
         known = ", ".join(sorted(known_experiments(workspace))) or "none yet"
         problem = f"no experiment {recipe_name}/{exp} under {workspace.models}"
-        raise SettingError("--exp", problem, f"known are: {known}; --train makes one")
+        raise SettingError("`exp`", problem, f"known are: {known}; train one of that name first")
     return folder
 
 

@@ -347,11 +347,11 @@ class Learner:
         check_fits(checkpoint, path, self.kind.legend, len(self.kind.mean))
         if checkpoint.spec != self.model.spec:
             problem = f"is of another network ({checkpoint.spec.in_words()}; this is {self.model.spec.in_words()})"
-            remedy = "give its --model, --backbone and --output_stride; in a config its `arch`"
+            remedy = 'give its `model`, `backbone` and `output_stride`; in a config its "arch"'
             raise CheckpointError(path, problem, remedy)
         if checkpoint.recipe["optimizer"] != self.recipe.optimizer:
             problem = f"was trained with the optimizer {checkpoint.recipe['optimizer']}"
-            raise CheckpointError(path, problem, "give the same --optimizer, or start anew from it by --init_from")
+            raise CheckpointError(path, problem, "give the same `optimizer`, or start anew from it by `init_from`")
         self.model.load_state_dict(checkpoint.weights)
         self.kind = replace(self.kind, mean=checkpoint.mean, std=checkpoint.std)
         state = checkpoint.training

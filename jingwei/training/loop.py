@@ -114,10 +114,10 @@ def _own_device(name: str) -> torch.device:
     if device.type != "cuda" or not in_team():
         return device
     if device.index is not None:
-        raise SettingError(f"--device {name}", "is one GPU, but several processes were started", "take auto or cuda")
+        raise SettingError(f"`device` {name}", "is one GPU, but several processes were started", "take auto or cuda")
     if local_rank() >= gpu_count():
         problem = f"{local_size()} processes were started here, but there are {gpu_count()} GPUs"
-        raise SettingError("torchrun", problem, f"take --nproc_per_node {gpu_count()}, or --device cpu")
+        raise SettingError("torchrun", problem, f"take --nproc_per_node {gpu_count()}, or `device` cpu")
     return torch.device("cuda", local_rank())
 
 
@@ -219,16 +219,16 @@ class _Run:
             raise CheckpointError(path, "holds weights alone, no state to go on from", f"give a {self.last.name}")
         if "in_progress" not in state:
             problem = "was written by an earlier version, which kept less of a run"
-            raise CheckpointError(path, problem, "start anew from it: another --exp, with --weights and this file")
+            raise CheckpointError(path, problem, "start anew from it: another `exp`, with `weights` and this file")
         if not self.data.has_crops_of(checkpoint):
             if not chosen:
-                raise SettingError(path, OTHER_CROPS, "name another --exp, or go on with these crops by --resume")
+                raise SettingError(path, OTHER_CROPS, "name another `exp`, or go on with these crops by `resume`")
             self._say(f"{path} {OTHER_CROPS}")
         ours, theirs = self.recipe.to_dict(), Recipe().to_dict() | checkpoint.recipe  # older ones have fewer fields
         changed = [f"{key} {theirs[key]} -> {value}" for key, value in ours.items() if theirs[key] != value]
         if changed and not chosen:
             problem = f"holds an experiment with other settings ({', '.join(changed)})"
-            raise SettingError(self.folder, problem, "name another --exp, or go on with the new settings by --resume")
+            raise SettingError(self.folder, problem, "name another `exp`, or go on with the new settings by `resume`")
         self.learner.load(checkpoint, path)
         self.place = Place(state["epoch"], state["step"])
         self.epoch = _Epoch(**state["in_progress"])
@@ -255,7 +255,7 @@ class _Run:
         done = self.place.epoch
         if done < self.recipe.epochs or (self.recipe.average_cycles and not self._is_averaged()):
             return False
-        self._say(f"{self.last}: {done} epochs are trained already: more with --epochs and a larger number")
+        self._say(f"{self.last}: {done} epochs are trained already: more with `epochs` and a larger number")
         return True
 
     def _is_averaged(self) -> bool:
@@ -374,7 +374,7 @@ class _Run:
         problem = f"the {name} is {values[name]} in epoch {epoch + 1}, step {step + 1}, with the crops {crops}"
         if self.bad_steps > self.options.skip_bad_steps:
             kept = f"{self.last} is intact" if self.last.exists() else "nothing was saved yet"
-            remedy = f"lower --base_lr, look at these crops, or allow some with --skip_bad_steps; {kept}"
+            remedy = f"lower `base_lr`, look at these crops, or allow some with `skip_bad_steps`; {kept}"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy)
         self._say(f"{problem}: left out ({self.bad_steps} of {self.options.skip_bad_steps})")
 

@@ -163,7 +163,7 @@ def parse_loss(text: str) -> dict[str, tuple[float, Loss]]:
             if name not in LOSSES or name in terms:
                 problem = f"{name} is in it twice" if name in terms else f"{part!r} is no loss"
                 remedy = f"known are {', '.join(LOSSES)}; sums as in focal+0.5*lovasz; or {', '.join(LOSS_ALIASES)}"
-                raise SettingError(f"--loss {text}", problem, remedy)
+                raise SettingError(f"`loss` {text}", problem, remedy)
             terms[name] = (float(match[1] or 1), LOSSES[name])
     return terms
 
@@ -210,4 +210,4 @@ def _class_weights(text: str, class_pixels: Sequence[int]) -> Tensor | None:
     else:
         return torch.tensor(weights)
     remedy = f"take equal, balanced, or {len(class_pixels)} numbers from 0 up, with commas between"
-    raise SettingError(f"--class_weights {text}", problem, remedy)
+    raise SettingError(f"`class_weights` {text}", problem, remedy)

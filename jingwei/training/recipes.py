@@ -57,7 +57,7 @@ class Recipe:
     )
     focal_gamma: float = _field(2.0, "gamma of focal: how far easy pixels are played down")
     lovasz_per_image: bool = _field(False, "lovasz for each window by itself, not for the batch")
-    aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of --loss; 0: no such head")
+    aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of `loss`; 0: no such head")
     pretrained: bool = _field(True, "start from ImageNet weights")
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
     freeze_backbone: bool = _field(False, "train the decoder and the heads only, the encoder stays as it starts")
@@ -106,7 +106,7 @@ class Recipe:
         "loss (of the training), or off: the last epoch counts as the best, as it does without a validation",
         choices=(*SCORES, "loss", "off"),
     )
-    early_stop: int = _field(0, "stop after so many epochs without a better one, see --monitor; 0: never")
+    early_stop: int = _field(0, "stop after so many epochs without a better one, see `monitor`; 0: never")
     precision: str = _field("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
     seed: int = _field(0, "seed of weights, sampling and augmentation")
 
@@ -114,7 +114,7 @@ class Recipe:
         """The recipe itself, or one SettingError that names every field with an impossible value."""
         problems = [f"{name} {problem}" for name, problem in self.problems()]
         if problems:
-            raise SettingError(f"recipe {self.name}", "; ".join(problems), "see -h for what each flag takes")
+            raise SettingError(f"recipe {self.name}", "; ".join(problems), "see what each field takes: train.py -h")
         return self
 
     def problems(self) -> list[tuple[str, str]]:

@@ -40,10 +40,10 @@ class WindowDraws(Sampler):
     def __init__(self, crops: list[Crop], recipe: Recipe, steps: int, rank: int = 0, world: int = 1):
         if recipe.batch_size % world:
             problem = f"can't be shared out over {world} processes"
-            raise SettingError(f"--batch_size {recipe.batch_size}", problem, f"give a multiple of {world}")
+            raise SettingError(f"`batch_size` {recipe.batch_size}", problem, f"give a multiple of {world}")
         if recipe.batch_size == world > 1 and not recipe.sync_bn:
             problem = f"leaves each of {world} processes 1 window, but batch norm needs 2 or more"
-            raise SettingError(f"--batch_size {recipe.batch_size}", problem, "give a larger one, or --sync_bn")
+            raise SettingError(f"`batch_size` {recipe.batch_size}", problem, "give a larger one, or `sync_bn`")
         self.recipe, self.steps, self.rank, self.world = recipe, steps, rank, world
         self.class_pixels = np.array([crop.pixels for crop in crops], np.int64)  # (crops, classes)
         windows = (recipe.accumulate * windows_per_batch(recipe, self._size(step), world) for step in range(steps))

@@ -52,7 +52,7 @@ def tie_ranks(ties: str, legend: Legend) -> np.ndarray:
     if ties == "background":
         if legend.background is None:
             raise SettingError(
-                "--ties background", f"legend {legend.name} has no background", "name classes, or `first`"
+                "`ties` background", f"legend {legend.name} has no background", "name classes, or take first"
             )
         ranks[legend.background] = 0
     elif ties != "first":
@@ -66,9 +66,9 @@ def weight_counts(weights: list[float] | None, voters: int) -> np.ndarray:
     weights = weights or [1.0] * voters
     if len(weights) != voters:
         problem = f"{len(weights)} weights for {voters} maps"
-        raise SettingError("--weights", problem, "give one weight per map, in the order of --inputs")
+        raise SettingError("`weights`", problem, "give one weight per map, in the order of `inputs`")
     if not all(0 <= weight <= 1e6 for weight in weights) or max(weights) * WEIGHT_UNIT < 1:
-        raise SettingError("--weights", f"{weights}", "weights are 0 to 1,000,000, one at least a millionth")
+        raise SettingError("`weights`", f"{weights}", "weights are 0 to 1,000,000, one at least a millionth")
     return np.round(np.array(weights) * WEIGHT_UNIT).astype(np.int64)
 
 
@@ -158,12 +158,12 @@ def _read_planes(probabilities: Raster, window: Window) -> np.ndarray:
 def _open_probabilities(path: Path, legend: Legend) -> Raster:
     """The probabilities that a prediction kept: uint8, a band per class. InputError where it is something else."""
     opened = Raster(path)
-    remedy = "run predict.py --probabilities and give the files of probabilities/"
+    remedy = "run predict.py with `probabilities` and give the files of probabilities/"
     if opened.bands == 1 < len(legend):
         raise InputError(path, "has one band, as label maps have, not one per class", remedy)
     if opened.bands != len(legend):
         problem = f"has {opened.bands} bands, but legend {legend.name} has {len(legend)} classes"
-        raise InputError(path, problem, f"{remedy}, or name its legend with --legend")
+        raise InputError(path, problem, f"{remedy}, or name its legend with `legend`")
     if opened.dtype != np.uint8:
         raise InputError(path, f"holds {opened.dtype} values, not probabilities in 8 bits", remedy)
     return opened

@@ -88,9 +88,9 @@ def learn_weights(
     data = read_training_data(workspace)
     if legend.names != data.legend.names:
         problem = f"the vote's legend is {legend.name}, that of the crops is {data.legend.name}"
-        raise SettingError("--weights auto", problem, "leave --legend away, or give a number per map")
+        raise SettingError("`weights` auto", problem, "leave `legend` away, or give a number per map")
     if not data.validation:
-        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger --val_fraction")
+        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger `val_fraction`")
     samples = [validation_sample(folder, workspace.crops, data, device, workers) for folder in folders]
     score = scorer(samples, legend, tie_ranks(ties, legend), soft)
     weights = select(score, len(maps))
@@ -112,7 +112,7 @@ def experiment_folders(workspace: Workspace, maps: list[Path]) -> list[Path]:
         if path.stem not in folders:
             problem = f"{path.name} is the map of no experiment under {workspace.models}"
             remedy = f"known are: {', '.join(known) or 'none yet'}; give a number per map"
-            raise SettingError("--weights auto", problem, remedy)
+            raise SettingError("`weights` auto", problem, remedy)
     return [folders[path.stem] for path in maps]
 
 

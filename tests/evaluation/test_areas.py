@@ -102,7 +102,7 @@ def test_without_a_place_pixels_are_counted_unless_their_side_is_told(tmp_path, 
     assert areas_of(source)[0].hectares is None
     np.testing.assert_allclose(areas_of(source, gsd=0.1)[0].hectares * 1e6, areas_of(source)[0].pixels)
     for gsd in (0.0, -1.0, math.nan, math.inf):
-        with pytest.raises(SettingError, match="--gsd"):
+        with pytest.raises(SettingError, match="`gsd`"):
             areas_of(source, gsd=gsd)
 
 
@@ -225,7 +225,7 @@ def test_zones_get_their_names_from_a_field(tmp_path, field_map):
         "east": 5000, "west": 2500,
     }  # fmt: skip
     assert list(areas_of(source, zones=zones, zone_field="Ort")[1]) == ["east", "west"]
-    with pytest.raises(SettingError, match="--zone_name: .*no field 'district'.*Ort"):
+    with pytest.raises(SettingError, match="`zone_name`: .*no field 'district'.*Ort"):
         areas_of(source, zones=zones, zone_field="district")
 
 

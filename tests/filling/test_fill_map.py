@@ -109,19 +109,19 @@ def test_wrong_settings_get_one_line_and_leave_nothing(tmp_path, field_map):
     tiff(source, field_map)
     before = digest(source)
     for rules, text in (
-        (dict(connectivity=5), "--connectivity: is 5: "),
-        (dict(max_size=-1), "--max_size: is -1: "),
-        (dict(min_area=-1), "--min_area: is -1: "),
-        (dict(max_size=0), "--max_size: is 0 and --min_area is 0"),
-        (dict(classes={7}), "--classes: "),
-        (dict(protect={7}), "--protect: "),
-        (dict(protect={0}), "--protect: keeps the background"),
-        (dict(min_area={7: 3}), "--min_area: legend jingwei has no "),
-        (dict(min_area={1: 3, 2: -3}), "--min_area: is -3"),
-        (dict(frames=Frames(sizes=())), "--frame_sizes: is empty"),
-        (dict(frames=Frames(sizes=(9, 2))), "--frame_sizes: is 9 2: "),
-        (dict(frames=Frames(step=0)), "--step: is 0: "),
-        (dict(frames=Frames(), classes={7}), "--classes: "),
+        (dict(connectivity=5), "`connectivity`: is 5: "),
+        (dict(max_size=-1), "`max_size`: is -1: "),
+        (dict(min_area=-1), "`min_area`: is -1: "),
+        (dict(max_size=0), "`max_size`: is 0 and `min_area` is 0"),
+        (dict(classes={7}), "`classes`: "),
+        (dict(protect={7}), "`protect`: "),
+        (dict(protect={0}), "`protect`: keeps the background"),
+        (dict(min_area={7: 3}), "`min_area`: legend jingwei has no "),
+        (dict(min_area={1: 3, 2: -3}), "`min_area`: is -3"),
+        (dict(frames=Frames(sizes=())), "`frame_sizes`: is empty"),
+        (dict(frames=Frames(sizes=(9, 2))), "`frame_sizes`: is 9 2: "),
+        (dict(frames=Frames(step=0)), "`step`: is 0: "),
+        (dict(frames=Frames(), classes={7}), "`classes`: "),
     ):
         with pytest.raises(SettingError, match=text):
             fill_map(source, target, legend=JINGWEI, **rules)

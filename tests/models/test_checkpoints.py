@@ -143,7 +143,7 @@ def test_a_file_of_another_kind_is_refused_in_one_line(tmp_path, content):
 def test_a_foreign_content_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "best.pt")
     with pytest.raises(
-        CheckpointError, match="is no checkpoint of this library.*best.pt under model/.*saved/.*--weights"
+        CheckpointError, match="is no checkpoint of this library.*best.pt under model/.*saved/.*`weights`"
     ):
         load_checkpoint(tmp_path / "best.pt")
 

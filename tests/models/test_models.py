@@ -71,14 +71,14 @@ def test_encoders_with_ways_of_their_own_take_any_size_and_a_single_window(backb
 
 @pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "maxvit_nano_rw_256", "levit_128"])
 def test_an_encoder_that_nothing_can_be_segmented_with_is_the_users_mistake(backbone):
-    with pytest.raises(SettingError, match=f"--backbone {backbone}: takes no pictures of any size, or"):
+    with pytest.raises(SettingError, match=f"`backbone` {backbone}: takes no pictures of any size, or"):
         build("upernet", backbone)
 
 
 @pytest.mark.parametrize("backbone", ["edgenext_xx_small", "densenet121"])
 @pytest.mark.parametrize("family", ["deeplabv3", "deeplab", "pspnet"])
 def test_an_encoder_that_cannot_be_dilated_is_the_users_mistake(family, backbone):
-    with pytest.raises(SettingError, match=rf"--backbone {backbone}: can't be run at an output stride of (8|16)"):
+    with pytest.raises(SettingError, match=rf"`backbone` {backbone}: can't be run at an output stride of (8|16)"):
         build(family, backbone)
 
 
@@ -137,13 +137,13 @@ def test_frozen_batch_norm_keeps_the_encoders_statistics_and_lets_the_decoders_l
 
 
 def test_unknown_family_lists_the_known():
-    with pytest.raises(SettingError, match="--model unnet") as caught:
+    with pytest.raises(SettingError, match="`model` unnet") as caught:
         build("unnet")
     assert all(family in str(caught.value) for family in MODELS)
 
 
 def test_unknown_backbone_lists_known_ones():
-    with pytest.raises(SettingError, match="--backbone resnet5000.*resnet18.*timm"):
+    with pytest.raises(SettingError, match="`backbone` resnet5000.*resnet18.*timm"):
         build(backbone="resnet5000")
 
 
@@ -213,7 +213,7 @@ def test_weights_of_another_backbone_are_refused_and_the_network_stays_as_it_was
     torch.save(torchvision_weights(), tmp_path / "resnet18.pth")
     model = build(backbone="mobilenet_v3_large")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    with pytest.raises(CheckpointError, match=r"resnet18.pth: \d+ of the \d+ tensors.*--backbone"):
+    with pytest.raises(CheckpointError, match=r"resnet18.pth: \d+ of the \d+ tensors.*`backbone`"):
         load_weights(model, tmp_path / "resnet18.pth")
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
@@ -243,7 +243,7 @@ def test_offline_the_error_names_the_ways_out(monkeypatch, failure):
 
     monkeypatch.setattr(pretrained.smp.encoders, "get_encoder", unreachable)
     with pytest.raises(
-        SettingError, match='--backbone resnet18.*--weights FILE.*--scratch.*"pretrained": false'
+        SettingError, match='`backbone` resnet18.*`weights` FILE.*`scratch`.*"pretrained": false'
     ) as caught:
         load_imagenet(build())
     assert "\n" not in str(caught.value)

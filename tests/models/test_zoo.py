@@ -254,7 +254,7 @@ def test_without_a_backbone_it_is_the_usual_one(family):
 
 @pytest.mark.parametrize("family", [name for name in FAMILIES if MODELS[name].backbones])
 def test_a_backbone_of_another_kind_is_refused_with_the_known(family):
-    with pytest.raises(SettingError, match=f"--backbone mobilenet_v2: {family} has no such encoder") as caught:
+    with pytest.raises(SettingError, match=f"`backbone` mobilenet_v2: {family} has no such encoder") as caught:
         build_model(ModelSpec(family, "mobilenet_v2", 3, CLASSES), (0,) * 3, (1,) * 3)
     assert all(backbone in str(caught.value) for backbone in MODELS[family].backbones)
 
@@ -273,7 +273,7 @@ def test_output_strides(family):
                 assert model(pictures(1, 3, 33, 47)).shape == (1, CLASSES, 33, 47)
             assert model.spec.output_stride == stride
         else:
-            with pytest.raises(SettingError, match=f"--output_stride {stride}: {family} "):
+            with pytest.raises(SettingError, match=f"`output_stride` {stride}: {family} "):
                 build(family, output_stride=stride)
     assert build(family).spec.output_stride == (choices[0] if choices else 0)
 
@@ -493,7 +493,7 @@ def test_doubling_starts_as_bilinear_interpolation():
 def test_families_with_encoders_of_their_own_have_no_imagenet_weights():
     assert [name for name in FAMILIES if not has_imagenet(name)] == ["unet", "enet"]
     for family in ("unet", "enet"):
-        with pytest.raises(SettingError, match=f"--model {family}.*--scratch.*--weights"):
+        with pytest.raises(SettingError, match=f"`model` {family}.*`scratch`.*`weights`"):
             load_imagenet(build(family))
 
 

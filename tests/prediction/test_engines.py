@@ -240,7 +240,7 @@ def test_int8_is_made_from_windows_and_gives_the_labels(bright, capfd):
 def test_int8_made_from_other_windows_is_refused(bright):
     need("openvino-int8")
     dark = [np.full((3, 64, 64), 3, np.uint8)]
-    with pytest.raises(SettingError, match=r"--engine openvino-int8: only [\d.]+% .* less than 99%: take --engine"):
+    with pytest.raises(SettingError, match=r"`engine` openvino-int8: only [\d.]+% .* less than 99%: take `engine`"):
         choose_engine("openvino-int8", bright, CPU, torch.float32, fields, 1, calibration=dark, say=lambda line: None)
 
 
@@ -256,8 +256,8 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(monkeypatch, 
             with pytest.raises(SettingError) as refused:
                 make_engine(name, bright, CPU, torch.float32, [noise(3, 64, 64)])
         assert str(refused.value) == (
-            f"--engine {name}: needs the package {package}, which is not installed: "
-            'run pip install -e ".[cpu]", or take --engine torch'
+            f"`engine` {name}: needs the package {package}, which is not installed: "
+            "run pip install -e '.[cpu]', or take `engine` torch"
         )
 
 
@@ -266,7 +266,7 @@ def test_torch_compile_without_a_compiler_is_refused_at_once(monkeypatch, bright
         raise RuntimeError("no g++")
 
     monkeypatch.setattr(torch, "compile", lambda function, **how: nothing_there)
-    with pytest.raises(SettingError, match=r"--engine torch-compiled: .*RuntimeError.*: install a C\+\+ compiler"):
+    with pytest.raises(SettingError, match=r"`engine` torch-compiled: .*RuntimeError.*: install a C\+\+ compiler"):
         make_engine("torch-compiled", bright, CPU, torch.float32)
 
 
@@ -279,18 +279,18 @@ def test_a_network_that_an_engine_can_not_take_is_refused(monkeypatch, name):
             return torch.linalg.eigvals(pixels).real.unsqueeze(3) + pixels.mean()
 
     monkeypatch.setattr(Checkpoint, "build", lambda self: Odd())
-    with pytest.raises(SettingError, match=f"--engine {name}: can't run attention_unet over .* take --engine torch"):
+    with pytest.raises(SettingError, match=f"`engine` {name}: can't run attention_unet over .* take `engine` torch"):
         make_engine(name, make_checkpoint(), CPU, torch.float32)(noise(1, 3, 64, 64))
 
 
 def test_unknown_names_and_other_devices_are_refused():
     checkpoint = make_checkpoint()
     with pytest.raises(
-        SettingError, match="--engine tensorrt: no such engine: known are auto, torch, torch-compiled, "
+        SettingError, match="`engine` tensorrt: no such engine: known are auto, torch, torch-compiled, "
     ):
         make_engine("tensorrt", checkpoint, CPU, torch.float32)
     for name in ("openvino", "onnx", "openvino-int8"):
-        with pytest.raises(SettingError, match=f"--engine {name}: runs on CPUs, not on cuda: take --engine torch"):
+        with pytest.raises(SettingError, match=f"`engine` {name}: runs on CPUs, not on cuda: take `engine` torch"):
             make_engine(name, checkpoint, torch.device("cuda"), torch.float32)
 
 
@@ -330,7 +330,7 @@ def racers(monkeypatch, bright) -> Callable[..., None]:
         monkeypatch.setitem(ENGINES, name, Racer)
 
     def away(*args):
-        raise SettingError("--engine it", "is away", "take another")
+        raise SettingError("`engine` it", "is away", "take another")
 
     for name in ("openvino", "torch-compiled", "onnx"):
         monkeypatch.setitem(
@@ -361,7 +361,7 @@ def test_auto_takes_the_fastest_and_tells_what_it_measured(racers, bright):
         "engine openvino bf16", "engine torch-compiled is left out", "engine onnx bf16", "engine torch bf16",
     ]  # fmt: skip
     assert lines[0].endswith("% of the labels of torch fp32, 2.00 windows/s of 64 x 64 px")
-    assert lines[1] == "engine torch-compiled is left out: --engine it: is away: take another"
+    assert lines[1] == "engine torch-compiled is left out: `engine` it: is away: take another"
 
 
 def test_auto_refuses_an_engine_that_swaps_classes_and_takes_the_next(racers, bright):

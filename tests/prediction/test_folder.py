@@ -452,7 +452,7 @@ def test_mistakes_get_one_line_and_status_2(tmp_path, optical, radar, call, monk
         (["labelled", "labelled", "--checkpoint", weights], "labelled/1_gt.png: .*not written by inference.py"),
         (["in", "out", "--mode", "whole"], "--mode.*whole.*sliding"),
         (["in", "out", "--mode", "single", "--window", "64"], "--mode single: means nothing to --window"),
-        (["in", "out", "--checkpoint", weights, "--window", "16"], "--window: window 16"),
+        (["in", "out", "--checkpoint", weights, "--window", "16"], "--window: 16 with --overlap"),
         (["in", "out", "--checkpoint", weights, "--tta", "scales"], "--tta.*scales.*flips"),
         (["in", "out", "--checkpoint", weights, "--device", "gpu"], "--device gpu: not usable"),
         (["in", "out", "--check", weights], "--check"),

@@ -607,7 +607,7 @@ def test_a_scene_of_other_bands_is_refused(tmp_path, weights, bands):
 )
 def test_settings_that_make_no_sense_are_refused(tmp_path, weights, changes):
     scene = write_scene(tmp_path / "scene.tif", draw(70, 70))
-    with pytest.raises(SettingError, match=f"--{next(iter(changes))}|--window"):
+    with pytest.raises(SettingError, match=f"`{next(iter(changes))}`|`window`"):
         predict_here(*weights, scene, tmp_path / "map.tif", replace(PLAIN, **changes))
     assert not (tmp_path / "map.tif").exists()
 

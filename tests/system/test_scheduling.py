@@ -79,7 +79,7 @@ def test_work_whose_worker_dies_is_done_again(cluster, tmp_path):
 
 
 def test_work_that_kills_every_worker_is_given_up(cluster):
-    with pytest.raises(SettingError, match="--cluster local: its workers died again and again over die_always"):
+    with pytest.raises(SettingError, match="`cluster` local: its workers died again and again over die_always"):
         list(cluster.run([Task(die_always, ())]))
     assert [result for _, result in cluster.run([Task(double, (4,))])] == [8]
 
@@ -119,7 +119,7 @@ def test_the_work_stays_here_without_an_address():
 def test_nobody_there_is_told(address, monkeypatch):
     pytest.importorskip("distributed")
     monkeypatch.setattr("jingwei.system.scheduling.PATIENCE", 1)
-    with pytest.raises(SettingError, match=f"--cluster {address}: doesn't answer"):
+    with pytest.raises(SettingError, match=f"`cluster` {address}: doesn't answer"):
         with open_cluster(address):
             pass
 

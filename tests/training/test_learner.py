@@ -302,7 +302,7 @@ def test_more_bad_steps_than_may_be_skipped_end_the_run_even_over_a_resume(proje
     folder = project.experiment(recipe.name, "bad")
     assert load_checkpoint(folder / "last.pt").training["bad_steps"] == 1
     before = kept_files(folder)
-    with pytest.raises(TrainingError, match="epoch 1, step 4, .*--skip_bad_steps") as caught:
+    with pytest.raises(TrainingError, match="epoch 1, step 4, .*`skip_bad_steps`") as caught:
         loop.train(project, recipe, "bad", options)
     assert "nothing was saved" not in str(caught.value)  # two steps were
     assert kept_files(folder) == before

@@ -190,7 +190,7 @@ def test_other_settings_under_the_same_name_are_refused_and_nothing_is_lost(proj
         replace(SMALL, model="deeplabv3"),
     ):
         changed = [key for key, value in other.to_dict().items() if SMALL.to_dict()[key] != value]
-        with pytest.raises(SettingError, match="other settings.*--exp.*--resume") as caught:
+        with pytest.raises(SettingError, match="other settings.*`exp`.*`resume`") as caught:
             loop.train(project, other, "whole", HERE)
         assert all(f"{key} {SMALL.to_dict()[key]} -> {other.to_dict()[key]}" in str(caught.value) for key in changed)
         assert kept_files(folder) == before
@@ -212,7 +212,7 @@ def test_other_crops_under_the_same_name_are_refused_and_nothing_is_lost(project
     recut(project, county, val_fraction=0.4)
     longer, resumed = replace(SMALL, epochs=5), replace(HERE, resume=folder / "last.pt")
     for recipe in (SMALL, longer):
-        with pytest.raises(SettingError, match=r"last.pt: was trained on other crops.*--exp.*--resume"):
+        with pytest.raises(SettingError, match=r"last.pt: was trained on other crops.*`exp`.*`resume`"):
             loop.train(project, recipe, "whole", HERE)
     assert kept_files(folder) == before
     capfd.readouterr()
@@ -445,7 +445,7 @@ def test_a_diverging_loss_ends_the_run_and_last_pt_stays(project):
     folder = loop.train(project, replace(SMALL, epochs=1), "wild", HERE)
     before = kept_files(folder)
     wild = replace(SMALL, base_lr=1e20, warmup=0.0)
-    with pytest.raises(TrainingError, match="the (loss|grad_norm) is (nan|inf) in epoch 2, step .*--base_lr"):
+    with pytest.raises(TrainingError, match="the (loss|grad_norm) is (nan|inf) in epoch 2, step .*`base_lr`"):
         loop.train(project, wild, "wild", replace(HERE, resume=folder / "last.pt"))
     after = kept_files(folder)
     assert all(after[name] == before[name] for name in ("last.pt", "best.pt", "log.csv"))
@@ -460,7 +460,7 @@ def test_without_validation_the_last_epoch_is_the_best(county, tmp_path):
     assert same(dict(best.weights), dict(last.weights))
     assert best.score == -1
     assert all("miou" not in row for row in rows_of(folder))
-    with pytest.raises(InputError, match="no crop is for validation.*--val_fraction"):
+    with pytest.raises(InputError, match="no crop is for validation.*`val_fraction`"):
         score_experiment(workspace, SMALL.name, "blind", "cpu", 0)
 
 
@@ -480,7 +480,7 @@ def test_offline_nothing_is_left_behind(project, monkeypatch):
         raise OSError("no network")
 
     monkeypatch.setattr("jingwei.models.pretrained.smp.encoders.get_encoder", unreachable)
-    with pytest.raises(SettingError, match="--weights FILE.*--scratch"):
+    with pytest.raises(SettingError, match="`weights` FILE.*`scratch`"):
         loop.train(project, replace(SMALL, pretrained=True), "online", HERE)
     assert not project.experiment(SMALL.name, "online").exists()
 
@@ -488,12 +488,12 @@ def test_offline_nothing_is_left_behind(project, monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"loss": "nonsense"}, "--loss nonsense.*known are cross_entropy, focal, lovasz"),
-        ({"schedule": "nonsense"}, "--schedule nonsense.*known are poly, cosine"),
-        ({"model": "nonsense"}, "--model nonsense.*known are deeplabv3, attention_unet"),
-        ({"backbone": "nonsense"}, "--backbone nonsense.*known are resnet18"),
+        ({"loss": "nonsense"}, "`loss` nonsense.*known are cross_entropy, focal, lovasz"),
+        ({"schedule": "nonsense"}, "`schedule` nonsense.*known are poly, cosine"),
+        ({"model": "nonsense"}, "`model` nonsense.*known are deeplabv3, attention_unet"),
+        ({"backbone": "nonsense"}, "`backbone` nonsense.*known are resnet18"),
         ({"crop_sizes": (16,), "epochs": 0}, "epochs is 0.*crop_size is 16"),
-        ({"precision": "fp16"}, "--precision fp16.*CPU"),
+        ({"precision": "fp16"}, "`precision` fp16.*CPU"),
     ],
     ids=str,
 )
@@ -505,7 +505,7 @@ def test_settings_that_make_no_sense_are_refused_before_anything_is_written(proj
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_not_there_is_refused(project):
-    with pytest.raises(SettingError, match="--device cuda: not usable"):
+    with pytest.raises(SettingError, match="`device` cuda: not usable"):
         loop.train(project, SMALL, "x", replace(HERE, device="cuda"))
 
 

@@ -491,11 +491,11 @@ def test_class_weights_that_cannot_be_are_refused(text, problem, loss):
     with pytest.raises(SettingError) as raised:
         build_loss(replace(CROSS_ENTROPY, loss=loss, class_weights=text), [4, 3, 2, 1])
     message = str(raised.value)
-    assert message.startswith(f"--class_weights {text}: ")
+    assert message.startswith(f"`class_weights` {text}: ")
     assert problem in message
     assert message.endswith(": take equal, balanced, or 4 numbers from 0 up, with commas between")
 
 
 def test_a_loss_that_cannot_be_built_is_refused_as_when_parsed():
-    with pytest.raises(SettingError, match=r"--loss focal\+jaccard: 'jaccard' is no loss: known are"):
+    with pytest.raises(SettingError, match=r"`loss` focal\+jaccard: 'jaccard' is no loss: known are"):
         build_loss(replace(CROSS_ENTROPY, loss="focal+jaccard"), [1, 1])

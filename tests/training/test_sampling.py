@@ -117,9 +117,9 @@ def test_an_epoch_can_start_at_any_step_and_every_step_can_be_looked_up(recipe, 
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused():
-    with pytest.raises(SettingError, match=r"--batch_size 4: can't be shared out over 3 processes: give a multiple"):
+    with pytest.raises(SettingError, match=r"`batch_size` 4: can't be shared out over 3 processes: give a multiple"):
         WindowDraws(TEN, RECIPE, 1, 0, 3)
-    with pytest.raises(SettingError, match=r"--batch_size 4: leaves each of 4 processes 1 window.*--sync_bn"):
+    with pytest.raises(SettingError, match=r"`batch_size` 4: leaves each of 4 processes 1 window.*`sync_bn`"):
         WindowDraws(TEN, RECIPE, 1, 0, 4)
     assert WindowDraws(TEN, replace(RECIPE, sync_bn=True), 1, 0, 4)
 

@@ -129,7 +129,7 @@ def test_weights_are_whole_millionths():
 @pytest.mark.parametrize("weights", [[1.0], [1.0] * 4, [1, -1, 1], [0, 0, 0], [1, 2, 1e7], [1, float("nan"), 1],
                                      [float("nan"), 1, 1], [1, 1, float("inf")], [1e-9, 0, 0]])  # fmt: skip
 def test_weights_that_make_no_sense_are_refused(weights):
-    with pytest.raises(SettingError, match="--weights"):
+    with pytest.raises(SettingError, match="`weights`"):
         weight_counts(weights, 3)
 
 
@@ -435,8 +435,8 @@ def test_soft_and_hard_votes_are_not_taken_for_each_other(tmp_path):
 @pytest.mark.parametrize(
     ("bands", "dtype", "message"),
     [
-        (1, "uint8", "b.tif: has one band, as label maps have.*run predict.py --probabilities"),
-        (4, "uint8", "b.tif: has 4 bands, but legend jingwei has 5 classes.*predict.py --probabilities.*--legend"),
+        (1, "uint8", "b.tif: has one band, as label maps have.*run predict.py with `probabilities`"),
+        (4, "uint8", "b.tif: has 4 bands, but legend jingwei has 5 classes.*predict.py with `probabilities`.*`legend`"),
         (6, "uint8", "b.tif: has 6 bands, but legend jingwei has 5"),
         (5, "float32", "b.tif: holds float32 values"),
     ],

@@ -85,7 +85,7 @@ class ExportedEngine(Engine):
     def _build(self, checkpoint: Checkpoint, precision: torch.dtype, calibration: Iterable[np.ndarray]) -> None:
         if self.device.type != "cpu":
             problem = f"runs on CPUs, not on {self.device}"
-            raise SettingError(f"--engine {self.name}", problem, "take --engine torch, or --device cpu")
+            raise SettingError(f"`engine` {self.name}", problem, "take `engine` torch, or `device` cpu")
         self._checkpoint = checkpoint
         self._ready: dict[tuple[int, int], Callable[[np.ndarray], np.ndarray]] = {}
         self._convert(WithSoftmax(checkpoint.build()).eval(), checkpoint.spec.bands, precision, calibration)
@@ -141,9 +141,9 @@ def buildable(name: str, checkpoint: Checkpoint) -> Iterator[None]:
         raise
     except ImportError as error:
         problem = f"needs the package {error.name or 'that it is named after'}, which is not installed"
-        remedy = 'run pip install -e ".[cpu]", or take --engine torch'
-        raise SettingError(f"--engine {name}", problem, remedy) from error
+        remedy = "run pip install -e '.[cpu]', or take `engine` torch"
+        raise SettingError(f"`engine` {name}", problem, remedy) from error
     except Exception as error:  # each library raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         problem = f"can't run {checkpoint.spec.family} over {checkpoint.spec.backbone} ({reason})"
-        raise SettingError(f"--engine {name}", problem, "take --engine torch") from error
+        raise SettingError(f"`engine` {name}", problem, "take `engine` torch") from error

@@ -192,5 +192,5 @@ def _checked(engine: Engine, measure: _Measure) -> Choice:
     if not measure(engine):
         share, least = measure.agreement[engine.label], LEAST_AGREEMENT[engine.name]
         problem = f"only {share:.2%} of its labels are those of torch fp32, less than {least:.0%}"
-        raise SettingError(f"--engine {engine.name}", problem, "take --engine openvino, or auto")
+        raise SettingError(f"`engine` {engine.name}", problem, "take `engine` openvino, or auto")
     return Choice(engine, measure.agreement, measure.rates)

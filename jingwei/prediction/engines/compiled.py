@@ -48,5 +48,5 @@ def _check_compiler(device: torch.device) -> None:
     except Exception as error:
         problem = f"torch.compile does not work here ({type(error).__name__})"
         raise SettingError(
-            "--engine torch-compiled", problem, "install a C++ compiler, or take --engine torch"
+            "`engine` torch-compiled", problem, "install a C++ compiler, or take `engine` torch"
         ) from error

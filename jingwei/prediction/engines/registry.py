@@ -39,5 +39,5 @@ def make_engine(
     an engine that is not installed, that doesn't run on the device, or that can't run the network.
     """
     if name not in ENGINES:
-        raise SettingError(f"--engine {name}", "no such engine", f"known are auto, {', '.join(ENGINES)}")
+        raise SettingError(f"`engine` {name}", "no such engine", f"known are auto, {', '.join(ENGINES)}")
     return ENGINES[name](checkpoint, device, precision, calibration)

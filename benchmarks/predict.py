@@ -24,7 +24,6 @@ import rasterio
 import torch
 from measure import ROOT, run, side_by_side
 
-from jingwei.cli.parser import cores
 from jingwei.grid import Window, even_starts
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -36,6 +35,7 @@ from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.scene import Job, PredictSettings, predict_scene
 from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import open_image, open_labels
+from jingwei.system.machine import cores
 
 FOLDER = ROOT / "data" / "benchmark"
 

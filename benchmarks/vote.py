@@ -19,12 +19,12 @@ import numpy as np
 from fill import map_strips
 from measure import ROOT, run, side_by_side
 
-from jingwei.cli.parser import cores
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
+from jingwei.system.machine import cores
 from jingwei.system.prefetch import ahead
 from jingwei.voting.vote import VoteFiles, read_maps, read_probabilities, vote
 

@@ -12,11 +12,11 @@ from jingwei.cli.parser import (
     going_on,
     say,
     tell_legend,
-    tell_missing,
     workspace_flags,
 )
 from jingwei.errors import InputError
 from jingwei.legend import find_legend, own_legend
+from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Scene, Workspace, label_of
 
@@ -25,6 +25,7 @@ from jingwei.workspace import Scene, Workspace, label_of
 def generate_train_data_command() -> str | None:
     """Step 1: cuts training scenes."""
     from jingwei.crops.cut import CutSettings, cut_train
+    from jingwei.crops.table import notes_on_classes
 
     defaults = CutSettings()
     parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
@@ -53,14 +54,17 @@ def generate_train_data_command() -> str | None:
     legend = find_legend(source)
     tell_legend(legend, source)
     if args.dry_run:
-        return dry_run.tell(dry_run.crop_steps(scenes, settings, legend, args.workers), workspace.root)
-    dry_run.require_room_for_crops(workspace.root, [scene.image for scene in scenes], args.keep_background)
+        from jingwei.planning.rehearsal import crop_steps
+
+        return dry_run.tell(crop_steps(scenes, settings, legend, args.workers), workspace.root)
+    require_room_for_crops(workspace.root, [scene.image for scene in scenes], args.keep_background)
     with chosen_cluster(args) as cluster:
         crops = cut_train(workspace, scenes, settings, legend, args.workers, cluster)
     sides = {split: [crop for crop in crops if crop.split == split] for split in ("train", "validation")}
     for split, part in sides.items():
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
-    tell_missing(crops, legend)
+    for line in notes_on_classes(crops, legend):
+        print(line)
     say(f"written: {workspace.crops}, split_*.png beside it")
     return going_on(args, "train.py", "--train", "--exp", "first")
 
@@ -79,8 +83,10 @@ def generate_test_data_command() -> str | None:
     workspace = Workspace(Path(args.data_dir))
     scenes = test_scenes(args, workspace)
     if args.dry_run:
-        return dry_run.tell(dry_run.tiling_steps(scenes, args.workers), workspace.root)
-    dry_run.require_room_for_tiled(workspace.root, [(scene.image, workspace.tiled(scene)) for scene in scenes])
+        from jingwei.planning.rehearsal import tiling_steps
+
+        return dry_run.tell(tiling_steps(scenes, args.workers), workspace.root)
+    require_room_for_tiled(workspace.root, [(scene.image, workspace.tiled(scene)) for scene in scenes])
     tasks = [Task(tile_scene, (scene.image, workspace.tiled(scene), args.workers)) for scene in scenes]
     with chosen_cluster(args) as cluster:
         for task, fresh in cluster.run(tasks):

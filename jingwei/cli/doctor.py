@@ -1,23 +1,13 @@
 """Before all steps: what is in a data folder, and what it will take."""
 
-import os
-import re
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
-
-from jingwei.cli.dry_run import free_bytes, own_memory, spell_bytes
-from jingwei.cli.parser import Parser, as_flags, command, cores, spell_seconds
+from jingwei.cli.parser import Parser, as_flags, command, spell_seconds
 from jingwei.legend import find_legend
-from jingwei.planning import estimates
-from jingwei.planning.estimates import Size
+from jingwei.planning.room import spell_bytes
+from jingwei.system.machine import available_memory, free_bytes
 
-WINDOW, OVERLAP, CROP = 1024, 256, 1024  # as predict.py and generate_train_data.py take them by default
-TIMED_SIDE = 256  # px of the window that a network is timed on
-LOOKS_PER_STEP = 3  # a training step goes forward once, and backward, which takes twice as long
-MAP_PX_PER_BYTE = 20  # of a label map, deflated
 MAX_LINES = 30  # scenes that are listed one by one
 
 
@@ -79,61 +69,24 @@ def _tell_classes(checkup) -> None:
 
 def _tell_costs(checkup, args) -> None:
     """Memory, disk and hours, from the sizes and from what this machine has just been measured at."""
-    sizes = [Size(s.height, s.width, s.bands, np.dtype(s.dtype).itemsize) for s in checkup.scenes]
-    classes, own = len(checkup.legend), own_memory()
-    cut = own + max(estimates.cut_memory(size, CROP, cores()) for size in sizes)
-    predict = own + max(estimates.predict_memory(size, WINDOW, OVERLAP, classes) for size in sizes)
-    crops = sum(_lossless(scene, size) for scene, size in zip(checkup.scenes, sizes, strict=True))
-    maps = sum(size.px for size in sizes) // MAP_PX_PER_BYTE
+    from jingwei.planning.outlook import Hours, Outlook
+
+    outlook = Outlook.of(checkup)
     print("what it will take, on this machine")
+    cut, predict = outlook.cut_memory, outlook.predict_memory
     needs = f"cutting {spell_bytes(cut)}, predicting {spell_bytes(predict)} and the network's own"
-    print(f"  memory  {needs}; {_beside(max(cut, predict), _available_memory(), 'available')}")
-    needs = f"crops and tiled scenes some {spell_bytes(crops)}, maps some {spell_bytes(maps)} each"
-    print(f"  disk    {needs}; {_beside(crops + maps, free_bytes(Path(args.folder)), 'free')}")
+    print(f"  memory  {needs}{_beside(max(cut, predict), available_memory(), 'available')}")
+    needs = f"crops and tiled scenes some {spell_bytes(outlook.copies)}, maps some {spell_bytes(outlook.maps)} each"
+    print(f"  disk    {needs}{_beside(outlook.copies + outlook.maps, free_bytes(Path(args.folder)), 'free')}")
     print(f"  time    cutting about {spell_seconds(checkup.seconds)}, which reading all just took")
     if args.quick:
         return
-    rate = _px_per_second(args, checkup.scenes[0].bands, classes)
-    labelled = sum(int(s.counts.sum()) for s in checkup.scenes if s.counts is not None and s.use in ("train", ""))
-    windows = (WINDOW / (WINDOW - OVERLAP)) ** 2 * sum(s.valid for s in checkup.scenes if s.use in ("test", ""))
-    training = spell_seconds(LOOKS_PER_STEP * args.epochs * labelled / rate)
-    print(f"          training {args.epochs} epochs about {training}, predicting {spell_seconds(windows / rate)}, by "
-          f"{args.model} ({rate / 1e6:.2f} Mpx/s forward) and plain torch; other engines predict faster")  # fmt: skip
+    hours = Hours.of(checkup, args.model, getattr(args, "backbone", ""), args.epochs)
+    training, predicting = spell_seconds(hours.training), spell_seconds(hours.predicting)
+    print(f"          training {args.epochs} epochs about {training}, predicting {predicting}, by {args.model} "
+          f"({hours.px_per_second / 1e6:.2f} Mpx/s forward) and plain torch; other engines predict faster")  # fmt: skip
 
 
-def _lossless(scene, size: Size) -> int:
-    """Bytes that a scene's pixels take when they are stored as they are; a lossy file's are more than it has."""
-    lossy = scene.path.suffix.lower() in (".jpg", ".jpeg", ".jp2")
-    return size.px * size.px_bytes // 2 if lossy else scene.stored
-
-
-def _beside(needed: float, there: float, what: str) -> str:
-    return f"{spell_bytes(there)} are {what}{': TOO LITTLE' * (needed > there)}"
-
-
-def _available_memory() -> int:
-    try:
-        return 1024 * int(re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())[1])
-    except (OSError, TypeError):  # no Linux: all that the machine has
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _px_per_second(args, bands: int, classes: int) -> float:
-    """Pixels that a network of random weights sees per second, forward, on the device that is there."""
-    import torch
-
-    from jingwei.models.devices import autocast, find_device, find_precision
-    from jingwei.models.segmenter import build_model
-    from jingwei.models.spec import ModelSpec
-
-    device = find_device("auto")
-    spec = ModelSpec(args.model, getattr(args, "backbone", ""), bands, classes)
-    model = build_model(spec, (0.0,) * bands, (1.0,) * bands).eval().to(device, memory_format=torch.channels_last)
-    pixels = torch.rand(1, bands, TIMED_SIDE, TIMED_SIDE, device=device).to(memory_format=torch.channels_last)
-    seconds = []
-    with torch.inference_mode(), autocast(device, find_precision("auto", device)):
-        for _ in range(4):
-            begun = time.perf_counter()
-            float(model(pixels).float().mean())  # waits for a GPU too
-            seconds.append(time.perf_counter() - begun)
-    return TIMED_SIDE**2 / min(seconds[1:])
+def _beside(needed: float, there: float | None, what: str) -> str:
+    """What there is of it, where that is known, and whether it is enough."""
+    return f"; {spell_bytes(there)} are {what}{': TOO LITTLE' * (needed > there)}" if there else ""

@@ -26,6 +26,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend, find_legend
+from jingwei.planning.room import require_room_for_maps
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Scene, Workspace
 
@@ -61,7 +62,9 @@ def vote_command() -> str | None:
     if args.dry_run:
         named = [list(map(Path, args.inputs))] if "inputs" in args else None
         groups = named or [_voters(workspace, scene, args.soft) for scene in workspace.cut_scenes()]
-        steps = [dry_run.vote_step(maps, legend, args.soft, args.ties, args.workers) for maps in groups]
+        from jingwei.planning.rehearsal import vote_step
+
+        steps = [vote_step(maps, legend, args.soft, args.ties, args.workers) for maps in groups]
         return dry_run.tell(steps, Path(args.output) if named else workspace.root)
     weigh = _Weighing(args, workspace, legend)
 
@@ -75,7 +78,7 @@ def vote_command() -> str | None:
     tasks = []
     for maps, files in votes:
         how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(maps)}
-        dry_run.require_room_for_maps(maps[0], [path for path in files if path])
+        require_room_for_maps(maps[0], [path for path in files if path])
         tasks.append(Task(partial(vote, **how), (maps, files, legend)))
     with chosen_cluster(args) as cluster:
         for task, fresh in cluster.run(tasks):
@@ -155,10 +158,12 @@ def fill_hole_command() -> str | None:
         named = [Path(args.input)] if "input" in args else None
         sources = named or [workspace.vote_or_best(scene) for scene in workspace.cut_scenes()]
         place = Path(args.output) if named else workspace.root
-        return dry_run.tell([dry_run.fill_step(source, rules, submits=not named) for source in sources], place)
+        from jingwei.planning.rehearsal import fill_step
+
+        return dry_run.tell([fill_step(source, rules, submits=not named) for source in sources], place)
     if "input" in args:
         target = Path(args.output)
-        dry_run.require_room_for_maps(Path(args.input), [target])
+        require_room_for_maps(Path(args.input), [target])
         picture = target.with_name(f"{target.stem}_vis.png")
         _print_changes(fill_map(Path(args.input), target, picture=picture, **rules), legend)
         say(f"written: {target}, {picture}")
@@ -167,7 +172,7 @@ def fill_hole_command() -> str | None:
     for scene in workspace.cut_scenes():
         source = workspace.vote_or_best(scene)
         target, png, picture = workspace.filled(scene), workspace.submission(scene), workspace.fill_picture(scene)
-        dry_run.require_room_for_maps(source, [target, png])
+        require_room_for_maps(source, [target, png])
         tasks.append(Task(partial(fill_map, submit_png=png, picture=picture, **rules), (source, target)))
     with chosen_cluster(args) as cluster:
         for task, changed in cluster.run(tasks):
@@ -223,7 +228,9 @@ def evaluate_command() -> None:
         return _evaluate_folders(args, legend)
     if args.dry_run:
         pairs = [(Path(args.prediction), Path(args.label))] if "prediction" in args else _labelled_maps(workspace)
-        return dry_run.tell([dry_run.score_step(*pair, legend) for pair in pairs], None)
+        from jingwei.planning.rehearsal import score_step
+
+        return dry_run.tell([score_step(*pair, legend) for pair in pairs], None)
     if "prediction" in args:
         matrix = score_pair(Path(args.prediction), Path(args.label), legend)
         refuse_unlabelled(matrix, Path(args.label))

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jingwei.crops.table import TRAIN, VALIDATION, Crop, unlabelled
 from jingwei.errors import JingweiError
 from jingwei.legend import Legend, find_legend, own_legend
+from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
@@ -162,12 +162,6 @@ def write_cogs(args: argparse.Namespace, maps: Iterable[tuple[Path, Path | None]
         say(f"written: {target}")
 
 
-def cores() -> int:
-    """The cores that this process may use; those of a machine are shared by the processes of torchrun."""
-    all_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, all_cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
-
-
 def positive(text: str) -> int:
     """A whole number from 1 up."""
     value = int(text)
@@ -189,19 +183,6 @@ def experiment_name(text: str) -> str:
     if not re.fullmatch(r"[^/\\\s]+", text) or text.strip(".") == "":
         raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
     return text
-
-
-def tell_missing(crops: Iterable[Crop], legend: Legend, validated: bool = True) -> None:
-    """A line that names the classes that training can't learn, and one for those that no validation can judge."""
-    crops = list(crops)
-    missing = unlabelled(crops, legend.names, TRAIN)
-    if missing:
-        print(f"no training pixel of: {', '.join(missing)}")
-    unjudged = unlabelled(crops, legend.names, VALIDATION)
-    if validated and len(unjudged) == len(legend):
-        print("no validation: no pixel is left for it")
-    elif validated and set(unjudged) - set(missing):
-        print(f"no validation pixel of: {', '.join(unjudged)}")
 
 
 def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:

@@ -16,8 +16,6 @@ from jingwei.cli.parser import (
     workspace_flags,
 )
 from jingwei.errors import SettingError
-from jingwei.legend import Legend
-from jingwei.planning import estimates
 from jingwei.workspace import Scene, Workspace
 
 LANGUAGES = ("auto", "en", "zh")
@@ -45,7 +43,9 @@ def report_command() -> str | None:
     scenes = _chosen_scenes(args, workspace)
     folder = Path(args.output) if "output" in args else workspace.root / "report"
     if args.dry_run:
-        return dry_run.tell(_steps(workspace, scenes, legend, folder, args.workers), folder)
+        from jingwei.planning.rehearsal import report_steps
+
+        return dry_run.tell(report_steps(workspace, scenes, legend, folder, args.workers), folder)
     with chosen_cluster(args) as cluster:
         how = {"language": args.language, "gsd": getattr(args, "gsd", None), "workers": args.workers}
         report = write_report(workspace, scenes, legend, folder, scheduler=cluster, **how)
@@ -67,21 +67,3 @@ def _chosen_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene
         if name not in known:
             raise SettingError("--scene", f"no cut scene is named {name}", f"take some of: {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(args.scene)]
-
-
-def _steps(workspace: Workspace, scenes: list[Scene], legend: Legend, folder: Path, workers: int) -> list[dry_run.Step]:
-    """The layers to be made, each as a step; pictures and maps differ in what a pixel takes."""
-    from jingwei.report.layers import layers_of, make_layer
-
-    def step(source) -> dry_run.Step:
-        def work(samples: list[Path], place: Path) -> None:
-            image, path = samples[0], samples[-1]
-            scene = Scene(image, path if source.name == "truth" else None)
-            make_layer(source._replace(path=path, scene=scene, folder=place / source.name), legend, workers)
-
-        inputs = list(dict.fromkeys([source.scene.image, source.path]))
-        memory = estimates.report_memory(dry_run.size_of(source.path), workers)
-        rows = 2 * estimates.TILE
-        return dry_run.Step(source.path, "tiles to zoom in", lambda: dry_run.rehearsed(inputs, rows, work, memory))
-
-    return [step(source) for scene in scenes for source in layers_of(workspace, scene, legend, folder / "tiles")]

@@ -108,6 +108,20 @@ def crops_stamp(path: Path, legend: Legend) -> str:
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
+def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = True) -> list[str]:
+    """A line that names the classes that training can't learn, and one for those that no validation can judge."""
+    crops, lines = list(crops), []
+    missing = unlabelled(crops, legend.names, TRAIN)
+    if missing:
+        lines.append(f"no training pixel of: {', '.join(missing)}")
+    unjudged = unlabelled(crops, legend.names, VALIDATION)
+    if validated and len(unjudged) == len(legend):
+        lines.append("no validation: no pixel is left for it")
+    elif validated and set(unjudged) - set(missing):
+        lines.append(f"no validation pixel of: {', '.join(unjudged)}")
+    return lines
+
+
 def _parse(row: dict[str, str]) -> Crop:
     return Crop(
         name=row["name"],

@@ -220,7 +220,7 @@ BAD_FLAGS = [
     ("train.py QUICK", "--resume nowhere.pt", "nowhere.pt: no such file"),
     ("train.py", "--exp nothing", "no experiment cross_entropy/nothing.*cross_entropy/first, cross_entropy/second"),
     ("train.py QUICK", "--exp ../up", "--exp"),
-    ("generate_train_data.py", "--crop_size 0", "crop_size 0"),
+    ("generate_train_data.py", "--crop_size 0", "--crop_size: 0 with --stride 0"),
     ("generate_train_data.py", "--crop_size 64 --stride 65", "stride 65"),
     ("generate_train_data.py", "--stride 0", "stride 0"),
     ("generate_train_data.py", "--val_fraction 2", "--val_fraction.*is 2"),
@@ -902,8 +902,8 @@ def test_a_dry_run_says_when_the_disk_is_too_small(call, data, no_room):
 
 def test_a_dry_run_makes_the_same_mistakes(call, data):
     before = contents(data)
-    for script, message in (("generate_train_data.py --crop_size 0", "crop_size 0"),
-                            ("predict.py --window 8", "window 8"),
+    for script, message in (("generate_train_data.py --crop_size 0", "--crop_size: 0 with --stride 0"),
+                            ("predict.py --window 8", "--window: 8 with --overlap"),
                             ("predict.py --scene nowhere.tif", "nowhere.tif: no such file"),
                             ("vote.py --inputs a.tif --output b.tif", "a.tif: no such file"),
                             ("fill_hole.py --input a.tif --output b.tif", "a.tif: no such file"),

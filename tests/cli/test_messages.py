@@ -1,6 +1,7 @@
 """Errors speak of arguments; the command line shows them as its flags."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from jingwei.training.recipes import Recipe
 
 PACKAGE = Path(__file__).resolve().parents[2] / "jingwei"
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "cli")
-OTHERS = ("--nproc_per_node", "--")  # torchrun's flag, matplotlib's line style
+OTHERS = ("--standalone", "--nproc_per_node", "--nproc_per_node=", "--")  # torchrun's flags, matplotlib's line style
 
 
 def texts(path: Path) -> list[str]:
@@ -25,6 +26,7 @@ def texts(path: Path) -> list[str]:
     ]
 
 
+@functools.cache
 def flags_of_the_command_line() -> set[str]:
     """The names of all flags: those that files of cli/ name, and the fields of recipes."""
     found = {field for field in Recipe.__dataclass_fields__}

@@ -18,19 +18,19 @@ from config_files import TINY, changed
 from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jingwei.cli import config as command_line
+from jingwei.configs import run
 from jingwei.configs.config import config_from_dict
 from jingwei.crops.prepare import prepare_training
 from jingwei.crops.table import TRAIN, VALIDATION, read_crops
 from jingwei.errors import SettingError
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.legend import GF2, GF3, NODATA
-from jingwei.models import devices
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.raster.crop_files import read_crop, read_label_crop, write_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.preview import painted
 from jingwei.system.atomic import only_run
+from jingwei.training import launch
 from jingwei.training.datasets import TrainingWindows
 from jingwei.training.learner import Learner
 from jingwei.training.loop import RunOptions
@@ -152,7 +152,7 @@ def test_what_comes_after_a_training_can_be_pasted(place, capfd):
 def test_what_is_predicted_first_is_what_was_not_trained_on(tmp_path, folders, expected):
     for folder in folders:
         (tmp_path / folder).mkdir(parents=True)
-    assert command_line._to_predict(tmp_path) == tmp_path / expected
+    assert run.samples_to_predict(tmp_path) == tmp_path / expected
 
 
 def test_momentum_and_both_learning_rates_are_logged(whole):
@@ -174,7 +174,7 @@ def test_a_run_names_its_legend_and_the_classes_that_have_no_training_pixel(plac
 
 
 def test_a_run_again_has_a_folder_of_its_own_and_finds_its_data_prepared(place, monkeypatch):
-    monkeypatch.setattr(command_line, "time", SimpleNamespace(strftime=lambda how: "now"))
+    monkeypatch.setattr(run, "time", SimpleNamespace(strftime=lambda how: "now"))
     assert train_py("--config=tiny.json", "--epochs", "1", "--steps_per_epoch", "1") == 0
     crops = only_folder(place / "saved" / "data") / "train" / "crops.csv"
     before = crops.stat().st_mtime_ns
@@ -268,7 +268,7 @@ def test_a_run_of_other_crops_goes_on_by_r_and_says_so(whole, tmp_path, monkeypa
     [
         (["-r", "nowhere/last.pth"], ["nowhere/last.pth: no such file"]),
         (["-r", "samples"], ["samples: is a folder, and no file: name a checkpoint in it, such as last.pth"]),
-        (["-r", "tiny.json"], ["no config.json lies beside it", "-c"]),
+        (["-r", "tiny.json"], ["no config.json lies beside it", "--config"]),
         (["-r", "tiny.json", "-c", "tiny.json"], ["tiny.json: is no checkpoint file: give one that train.py"]),
         (["-c", "none.json"], ["none.json: no such file"]),
         (["-c", "bad.json"], ["bad.json: 2 problems: ", "arch.type", "trainer.epochs is 0"]),
@@ -391,8 +391,8 @@ def test_without_validation_all_pictures_are_trained_on(place):
     ],
 )
 def test_the_device_is_the_one_asked_for_or_what_there_is(monkeypatch, capsys, chosen, wanted, there, device, said):
-    monkeypatch.setattr(devices, "gpu_count", lambda: there)
-    assert command_line._device(chosen, wanted) == device
+    monkeypatch.setattr(launch, "gpu_count", lambda: there)
+    assert launch.choose_device(chosen, wanted, sys.argv) == device
     assert capsys.readouterr().out == said
 
 
@@ -402,25 +402,25 @@ def test_the_device_is_the_one_asked_for_or_what_there_is(monkeypatch, capsys, c
 )
 def test_more_gpus_get_a_process_each(monkeypatch, chosen, wanted, visible, expected):
     started = []
-    monkeypatch.setattr(devices, "gpu_count", lambda: 3)
-    monkeypatch.setattr(command_line.os, "execv", lambda program, arguments: started.append(arguments))
+    monkeypatch.setattr(launch, "gpu_count", lambda: 3)
+    monkeypatch.setattr(launch.os, "execv", lambda program, arguments: started.append(arguments))
     monkeypatch.setattr(sys, "argv", ["train.py", "-c", "x.json"])
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
-    command_line._device(chosen, wanted)
+    launch.choose_device(chosen, wanted, sys.argv)
     ((*_, module, standalone, count, script, flag, config),) = started
     assert (module, standalone) == ("torch.distributed.run", "--standalone")
     assert count == f"--nproc_per_node={len(expected.split(','))}"
     assert (script, flag, config) == ("train.py", "-c", "x.json")
-    assert command_line.os.environ["CUDA_VISIBLE_DEVICES"] == expected
+    assert launch.os.environ["CUDA_VISIBLE_DEVICES"] == expected
     monkeypatch.setenv("WORLD_SIZE", "2")  # in one of those processes
-    assert command_line._device(chosen, wanted) == "auto"
+    assert launch.choose_device(chosen, wanted, sys.argv) == "auto"
     assert len(started) == 1
 
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
-    monkeypatch.setattr(devices, "gpu_count", lambda: 2)
-    with pytest.raises(SettingError, match="-d 0,2: there are 2 GPUs here: number them from 0"):
-        command_line._device("0,2", 1)
+    monkeypatch.setattr(launch, "gpu_count", lambda: 2)
+    with pytest.raises(SettingError, match="`device` 0,2: there are 2 GPUs here: number them from 0"):
+        launch.choose_device("0,2", 1, sys.argv)
 
 
 # ---- windows ----

@@ -11,16 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jingwei.cli import dry_run
+from jingwei.cli.parser import spell_seconds
 from jingwei.crops.cut import CutSettings, cut_train, tile_scene
 from jingwei.errors import InputError, OutputError
 from jingwei.filling.fill_map import fill_map
 from jingwei.grid import Window, even_starts, windows
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.planning import estimates, excerpts
+from jingwei.planning import estimates, excerpts, rehearsal, room
 from jingwei.planning.estimates import GDAL_HOLDS, PREVIEW, Size
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
+from jingwei.system import machine
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Scene, Workspace
 
@@ -129,12 +131,12 @@ def test_time_of_windows_by_hand():
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"),
                                                (5400, "1.5 h"), (36000, "10.0 h")])  # fmt: skip
 def test_time_is_spelled(seconds, text):
-    assert dry_run.spell_seconds(seconds) == text
+    assert spell_seconds(seconds) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 kB"), (900, "0.9 kB"), (2.5e6, "2.5 MB"), (123e9, "123 GB")])
 def test_sizes_are_spelled(count, text):
-    assert dry_run.spell_bytes(count) == text
+    assert room.spell_bytes(count) == text
 
 
 # ---- samples ----
@@ -225,12 +227,12 @@ def test_disk_of_a_cut_is_within_a_factor_of_two(giant, monkeypatch, kind):
     monkeypatch.setattr(excerpts, "SAMPLE_PX", 300_000)
     scene = Scene(giant / f"image_1.{kind}", giant / "image_1_label.png")
     settings = CutSettings(128, 128)
-    (step,) = dry_run.crop_steps([scene], settings, JINGWEI, workers=1)
+    (step,) = rehearsal.crop_steps([scene], settings, JINGWEI, workers=1)
     estimate = step.measure()
     cut_train(Workspace(giant / "out"), [scene], settings, JINGWEI, 1)
     assert 0.5 < estimate.disk / bytes_in(giant / "out") < 2
     assert estimate.seconds > 0
-    (step,) = dry_run.tiling_steps([scene], workers=1)
+    (step,) = rehearsal.tiling_steps([scene], workers=1)
     tile_scene(scene.image, giant / "tiled" / "x.tif", 1)
     assert 0.5 < step.measure().disk / bytes_in(giant / "tiled") < 2
 
@@ -238,20 +240,20 @@ def test_disk_of_a_cut_is_within_a_factor_of_two(giant, monkeypatch, kind):
 def test_disk_of_maps_is_within_a_factor_of_two(giant, monkeypatch):
     monkeypatch.setattr(excerpts, "SAMPLE_PX", 300_000)
     maps = [giant / "map.tif"] * 3
-    estimate = dry_run.vote_step(maps, JINGWEI, False, "first", 1).measure()
+    estimate = rehearsal.vote_step(maps, JINGWEI, False, "first", 1).measure()
     vote(maps, VoteFiles(*(giant / "voted" / f"{n}.tif" for n in range(3)), giant / "voted" / "v.png"), JINGWEI)
     assert 0.5 < estimate.disk / bytes_in(giant / "voted") < 2
     rules = {"legend": JINGWEI, "min_area": {}}
-    estimate = dry_run.fill_step(giant / "map.tif", rules, submits=True).measure()
+    estimate = rehearsal.fill_step(giant / "map.tif", rules, submits=True).measure()
     fill_map(giant / "map.tif", giant / "filled" / "f.tif", submit_png=giant / "filled" / "f.png", **rules)
     assert 0.5 < estimate.disk / bytes_in(giant / "filled") < 2
-    assert dry_run.score_step(giant / "map.tif", giant / "image_1_label.png", JINGWEI).measure().disk == 0
+    assert rehearsal.score_step(giant / "map.tif", giant / "image_1_label.png", JINGWEI).measure().disk == 0
 
 
 def test_a_sample_without_labels_leaves_time_and_disk_open(giant, capsys):
     write_png(giant / "image_1_label.png", np.full((1500, 1300), NODATA, np.uint8))
     scene = Scene(giant / "image_1.tif", giant / "image_1_label.png")
-    dry_run.tell(dry_run.crop_steps([scene], CutSettings(128, 128), JINGWEI, workers=1), giant)
+    dry_run.tell(rehearsal.crop_steps([scene], CutSettings(128, 128), JINGWEI, workers=1), giant)
     out = capsys.readouterr().out
     assert "not measured" in out
     assert "no labelled pixel" in out
@@ -264,9 +266,9 @@ def test_a_sample_without_labels_leaves_time_and_disk_open(giant, capsys):
 GROWTH = """
 import sys
 from pathlib import Path
-from jingwei.cli.dry_run import own_memory
 from jingwei.crops.cut import CutSettings, cut_train, tile_scene
 from jingwei.filling.fill_map import fill_map
+from jingwei.system.machine import own_memory
 from jingwei.legend import JINGWEI
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Scene, Workspace
@@ -328,16 +330,16 @@ def free(monkeypatch):
     usage = namedtuple("usage", "total used free")
 
     def only(count: int) -> None:
-        monkeypatch.setattr(dry_run.shutil, "disk_usage", lambda path: usage(count, 0, count))
+        monkeypatch.setattr(machine.shutil, "disk_usage", lambda path: usage(count, 0, count))
 
     return only
 
 
 def test_room_is_refused_with_the_figures_only_below_the_bound(free, tmp_path):
     free(1_000_000)
-    dry_run.require_room(tmp_path / "not" / "there", 1_000_000)
+    room.require_room(tmp_path / "not" / "there", 1_000_000)
     with pytest.raises(OutputError, match="there: 2 GB are needed at the very least, and 1 MB are free: free some"):
-        dry_run.require_room(tmp_path / "not" / "there", 2_000_000_000)
+        room.require_room(tmp_path / "not" / "there", 2_000_000_000)
 
 
 def test_a_copy_is_refused_by_the_size_of_its_source_and_only_where_it_is_missing(free, tmp_path):
@@ -346,28 +348,28 @@ def test_a_copy_is_refused_by_the_size_of_its_source_and_only_where_it_is_missin
     least = estimates.copy_at_least(image.stat().st_size, 500 * 600 * 3)
     assert 500 * 600 * 3 / 10 < least < image.stat().st_size / 4
     free(least)
-    dry_run.require_room_for_tiled(tmp_path, [(image, copy)])
-    dry_run.require_room_for_crops(tmp_path, [image] * 4, 0.25)
+    room.require_room_for_tiled(tmp_path, [(image, copy)])
+    room.require_room_for_crops(tmp_path, [image] * 4, 0.25)
     free(least - 4)
     with pytest.raises(OutputError):
-        dry_run.require_room_for_tiled(tmp_path, [(image, copy)])
+        room.require_room_for_tiled(tmp_path, [(image, copy)])
     with pytest.raises(OutputError):
-        dry_run.require_room_for_crops(tmp_path, [image] * 4, 0.25)
-    dry_run.require_room_for_crops(tmp_path, [image] * 4, 0.0)
+        room.require_room_for_crops(tmp_path, [image] * 4, 0.25)
+    room.require_room_for_crops(tmp_path, [image] * 4, 0.0)
     copy.touch()
-    dry_run.require_room_for_tiled(tmp_path, [(image, copy)])
+    room.require_room_for_tiled(tmp_path, [(image, copy)])
 
 
 def test_maps_are_refused_by_their_index_and_only_where_they_are_missing(free, giant):
     outputs = [giant / "a.tif", giant / "b.png"]
     least = 6 * 6 * 4 + 1500 * 1300 // 1032
     free(least)
-    dry_run.require_room_for_maps(giant / "image_1.tif", outputs)
+    room.require_room_for_maps(giant / "image_1.tif", outputs)
     free(least - 1)
     with pytest.raises(OutputError):
-        dry_run.require_room_for_maps(giant / "image_1.tif", outputs)
+        room.require_room_for_maps(giant / "image_1.tif", outputs)
     outputs[1].touch()
-    dry_run.require_room_for_maps(giant / "image_1.tif", outputs)
+    room.require_room_for_maps(giant / "image_1.tif", outputs)
 
 
 def test_no_job_that_fits_is_refused(free, giant):
@@ -379,6 +381,6 @@ def test_no_job_that_fits_is_refused(free, giant):
     cut_train(Workspace(giant / "out"), [scene], settings, JINGWEI, 1)
     tile_scene(scene.image, giant / "tiled" / "flat.tif", 1)
     free(bytes_in(giant / "out"))
-    dry_run.require_room_for_crops(giant, [scene.image], settings.keep_background)
+    room.require_room_for_crops(giant, [scene.image], settings.keep_background)
     free(bytes_in(giant / "tiled"))
-    dry_run.require_room_for_tiled(giant, [(scene.image, giant / "copy.tif")])
+    room.require_room_for_tiled(giant, [(scene.image, giant / "copy.tif")])

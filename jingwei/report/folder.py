@@ -38,16 +38,16 @@ def refuse_foreign(folder: Path, files: dict[str, bytes | None]) -> None:
     if not os.path.lexists(folder):
         return
     if not folder.is_dir() or (any(folder.iterdir()) and not (files_named_by(folder) or _any_layer(folder))):
-        raise OutputError(folder, "is not a report, and not an empty folder", "name another folder with --output")
+        raise OutputError(folder, "is not a report, and not an empty folder", "name another folder with `output`")
     for name in (TILES, VIEWER):
         if (folder / name).is_symlink():
             problem = "is a link, and reports are not written through links"
-            raise OutputError(folder / name, problem, "name the folder itself with --output")
+            raise OutputError(folder / name, problem, "name the folder itself with `output`")
     ours = files_named_by(folder)
     for name, content in files.items():
         place = folder / name
         if os.path.lexists(place) and not (name in ours and _could_be(place, name)) and not _same(place, content):
-            raise OutputError(place, "is not a file of a report", "move it away, or name another folder with --output")
+            raise OutputError(place, "is not a file of a report", "move it away, or name another folder with `output`")
 
 
 def sweep(folder: Path, layers: set[Path], stale: Iterable[str]) -> None:

@@ -267,7 +267,7 @@ def test_a_run_of_other_crops_goes_on_by_r_and_says_so(whole, tmp_path, monkeypa
     ("arguments", "parts"),
     [
         (["-r", "nowhere/last.pth"], ["nowhere/last.pth: no such file"]),
-        (["-r", "samples"], ["samples: is a folder, and no file: name a checkpoint in it, such as last.pth"]),
+        (["-r", "samples"], ["samples: is a folder, not a file: name a checkpoint in it, such as last.pth"]),
         (["-r", "tiny.json"], ["no config.json lies beside it", "--config"]),
         (["-r", "tiny.json", "-c", "tiny.json"], ["tiny.json: is no checkpoint file: give one that train.py"]),
         (["-c", "none.json"], ["none.json: no such file"]),

@@ -10,7 +10,7 @@ BROWSERS := chromium chromium-browser google-chrome google-chrome-stable chrome 
 SMALL := --train --scratch --backbone resnet18 --crop_size 256 --batch_size 8 --min_scale 0.8 --max_scale 1.25 \
          --optimizer adamw --base_lr 0.002 --weight_decay 0.01
 
-.PHONY: setup demo demo-gf test browser test-slow lint bench clean
+.PHONY: setup demo demo-gf test browser test-slow lint bench docs clean
 
 setup: .venv/ready
 
@@ -64,6 +64,14 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# The documentation as a site, site/index.html. Any warning is an error (mkdocs.yml).
+docs: .venv/docs-ready
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
+.venv/docs-ready: .venv/ready
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[docs]'
+	touch .venv/docs-ready
+
 bench: setup
 	$(BIN)/python benchmarks/cut.py
 	$(BIN)/python benchmarks/predict.py
@@ -73,4 +81,4 @@ bench: setup
 	$(BIN)/python benchmarks/report.py
 
 clean:
-	rm -rf .venv data/sample data/gf_sample data/benchmark data/models
+	rm -rf .venv site data/sample data/gf_sample data/benchmark data/models

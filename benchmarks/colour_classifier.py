@@ -18,9 +18,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 from jingwei.errors import InputError, JingweiError
 from jingwei.evaluation.metrics import ConfusionMatrix, table
 from jingwei.grid import strips
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import JINGWEI, NODATA, Legend
 from jingwei.raster.reading import check_same_size, open_image, open_labels
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 STRIP_ROWS = 256
 TRAIN_PIXELS = 200_000

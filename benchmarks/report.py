@@ -17,11 +17,12 @@ import numpy as np
 from measure import ROOT, run, side_by_side
 
 from jingwei.grid import Window, strips
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.reading import open_image, open_labels
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 READ = """
 import sys

@@ -24,10 +24,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs 
 from tqdm import tqdm
 
 from jingwei.errors import JingweiError, OutputError, SettingError
+from jingwei.inputs.scenes import SCENE_TYPES
 from jingwei.raster.png import PngWriter
 from jingwei.synthetic import county
 from jingwei.system.atomic import whole_or_nothing
-from jingwei.workspace import SCENE_TYPES
 
 DEFAULT_DIR = Path("data/sample")
 TRAIN, TEST, TRUTH = "jingwei_round1_train_20190619", "jingwei_round1_test_a_20190619", "truth"

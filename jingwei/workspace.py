@@ -14,59 +14,14 @@ DIR/polygons/image_3.gpkg                      the final map (filled, else vote,
 DIR/sample/image_3.gpkg                        points of the final map for people to label
 """
 
-import hashlib
-import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jingwei import __version__
 from jingwei.errors import InputError
-from jingwei.legend import Legend
-from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
-
-SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
-STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
-SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
-
-
-@dataclass(frozen=True)
-class Scene:
-    """A scene's picture, its label where there is one, and the name that its outputs carry."""
-
-    image: Path
-    label: Path | None = None
-
-    @property
-    def name(self) -> str:
-        """`image_3` for `.../image_3.png`."""
-        return self.image.stem
-
-    @property
-    def number(self) -> str:
-        """`3` for `image_3`; other names stay whole, after an underscore."""
-        match = re.fullmatch(r"image_(\w+)", self.name)
-        return match[1] if match else f"_{self.name}"
-
-    @property
-    def sources(self) -> tuple[Path, ...]:
-        """The files that it is read from."""
-        return (self.image, self.label) if self.label else (self.image,)
-
-    @property
-    def reading(self) -> dict:
-        """The settings that change what is read from them."""
-        return {}
-
-    def open_image(self) -> Raster:
-        """Its pixels, to be read."""
-        return open_image(self.image)
-
-    def open_labels(self, legend: Legend) -> Raster:
-        """Its labels, to be read: class ids, of the values that the legend's classes have."""
-        return open_labels(self.label, legend)
+from jingwei.inputs.scenes import SCENE_TYPES, Scene, label_of, natural_order
+from jingwei.raster.stamps import read_score
 
 
 @dataclass(frozen=True)
@@ -203,48 +158,5 @@ class Workspace:
         return scenes
 
 
-def label_of(image: Path) -> Path | None:
-    """`image_1_label.png` (or another raster type) beside `image_1.png`, or None."""
-    candidates = [image.with_name(f"{image.stem}_label{suffix}") for suffix in SCENE_TYPES]
-    return next((p for p in candidates if os.path.exists(p)), None)  # Path.exists raises for a name that is too long
-
-
-def read_score(path: Path) -> float:
-    """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
-    return float(read_tags(path).get(SCORE, -1))
-
-
-def up_to_date(path: Path, mark: str) -> bool:
-    """Whether an output is there and was made from the same inputs with the same settings."""
-    try:
-        return path.exists() and read_tags(path).get(STAMP) == mark
-    except InputError:  # somebody else broke it: it is made again
-        return False
-
-
-def stamp(*inputs: Path, **settings) -> str:
-    """A hash of input files (name, size, time of change), settings and this library's version.
-
-    Outputs that carry it need no second making.
-    """
-    identity = [_identity(Path(path)) for path in inputs]
-    text = json.dumps([__version__, identity, settings], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 def _best_first(maps: Iterable[Path]) -> list[Path]:
     return sorted(sorted(maps), key=lambda path: -read_score(path))
-
-
-def _identity(path: Path) -> tuple:
-    """What tells a file from an earlier state of it; of a file behind GDAL's /vsi, its name alone: it has no date."""
-    if str(path).startswith("/vsi"):
-        return (str(path),)
-    if not path.exists():
-        raise InputError(path, "no such file", "check the path")
-    return path.name, path.stat().st_size, path.stat().st_mtime_ns
-
-
-def natural_order(name: str) -> list:
-    """What to sort names by, so that 10 comes after 9."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -15,16 +15,18 @@ from jingwei.cli.parser import (
     workspace_flags,
 )
 from jingwei.errors import InputError
+from jingwei.inputs.scenes import Scene, label_of
 from jingwei.legend import find_legend, own_legend
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
-from jingwei.workspace import Scene, Workspace, label_of
+from jingwei.workspace import Workspace
 
 
 @command
 def generate_train_data_command() -> str | None:
     """Step 1: cuts training scenes."""
-    from jingwei.crops.cut import CutSettings, cut_train
+    from jingwei.crops.cut import cut_train
+    from jingwei.crops.settings import CutSettings
     from jingwei.crops.table import notes_on_classes
 
     defaults = CutSettings()
@@ -72,7 +74,7 @@ def generate_train_data_command() -> str | None:
 @command
 def generate_test_data_command() -> str | None:
     """Step 1: makes test scenes readable at any window."""
-    from jingwei.crops.cut import tile_scene
+    from jingwei.crops.tile import tile_scene
 
     parser = Parser("Copies scenes into tiled GeoTIFFs, of which any window can be read at once.")
     workspace_flags(parser)

@@ -25,10 +25,11 @@ from jingwei.cli.parser import (
     write_cogs,
 )
 from jingwei.errors import InputError, SettingError
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend, find_legend
 from jingwei.planning.room import require_room_for_maps
 from jingwei.system.scheduling import Task
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 AUTO = "auto"
 

@@ -16,7 +16,8 @@ from jingwei.cli.parser import (
     workspace_flags,
 )
 from jingwei.errors import SettingError
-from jingwei.workspace import Scene, Workspace
+from jingwei.inputs.scenes import Scene
+from jingwei.workspace import Workspace
 
 LANGUAGES = ("auto", "en", "zh")
 

@@ -20,7 +20,8 @@ from jingwei.configs.sections import (
     Trainer,
     TrainLoader,
 )
-from jingwei.crops.prepare import SPLITS, TRAIN_FOLDERS, FolderData
+from jingwei.crops.prepare import SPLITS, FolderData
+from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.training.recipes import MOST_CROP, SCORES, Recipe, in_words, is_of

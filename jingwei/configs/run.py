@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jingwei.configs.config import Config
-from jingwei.crops.prepare import VALID_FOLDERS, picture_sides, prepare_training
+from jingwei.crops.prepare import picture_sides, prepare_training
 from jingwei.crops.table import notes_on_classes
 from jingwei.errors import CheckpointError, SettingError
-from jingwei.inputs.samples import IMAGE_FOLDERS
+from jingwei.inputs.samples import IMAGE_FOLDERS, VALID_FOLDERS
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.system.atomic import only_run

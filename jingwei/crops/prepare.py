@@ -1,4 +1,4 @@
-"""Data sets in folders, made into what training reads; single samples, made into what prediction reads.
+"""Data sets in folders, made into what training reads.
 
 `prepare_training` leaves what `generate_train_data.py` does, through the same cutter: crops, `crops.csv`, the legend;
 and `source.json`, which says how radar values became decibels (`{}` for optical files, which are taken as they are).
@@ -11,28 +11,36 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
 from jingwei.crops.field_split import Fields, choose_fields
-from jingwei.crops.table import TRAIN, VALIDATION, choose_blocks
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.split import choose_blocks
+from jingwei.crops.table import TRAIN, VALIDATION
 from jingwei.errors import InputError, SettingError
-from jingwei.grid import Window, strips
-from jingwei.inputs.masks import Mask, refuse_0_255
-from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, Sample, find_samples, folders_named
-from jingwei.inputs.sar import SarReader, SarSettings, Tails
+from jingwei.grid import strips
+from jingwei.inputs.masks import refuse_0_255
+from jingwei.inputs.sample_scene import SampleScene
+from jingwei.inputs.samples import (
+    IMAGE_FOLDERS,
+    LABEL_FOLDERS,
+    NO_SAMPLES,
+    TRAIN_FOLDERS,
+    VALID_FOLDERS,
+    find_samples,
+    folders_named,
+)
+from jingwei.inputs.sar import SarSettings, Tails
 from jingwei.legend import Legend
-from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_image, open_labels
+from jingwei.raster.reading import check_same_place, check_same_size
+from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE
-from jingwei.raster.writing import TiledWriter
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Task, Threads
-from jingwei.workspace import STAMP, Workspace, stamp, up_to_date
+from jingwei.workspace import Workspace
 
 SPLITS = ("folders", "blocks", "fields")
-TRAIN_FOLDERS, VALID_FOLDERS = ("train",), ("valid", "val", "validation")
-NO_SAMPLES = ("no samples there", "put N.tif, or N_HH.tiff to N_VV.tiff, and masks N_gt.png there")
 TAIL_PERCENT = 1  # of the pixels, at either end, whose decibels are clipped
-SMALL_PX = 4_000_000  # a scene of so many pixels can be read whole, whatever its file's layout
 BAND_BYTES = 1 << 28  # pixels in memory of all scenes that are cut at a time, a crop's rows of each
 
 
@@ -58,79 +66,6 @@ class FolderData:
         if self.sar:
             self.sar.check()
         return self
-
-
-@dataclass(frozen=True)
-class SampleScene:
-    """A sample with its mask, as the cutter reads scenes."""
-
-    name: str
-    sample: Sample
-    label: Path
-    legend: Legend
-    sar: SarSettings | None
-    side: str | None = None  # of the split, where the folders or its fields say so
-    as_ids: bool = False  # the mask is one of ours: ids as they are
-
-    @property
-    def image(self) -> Path:
-        return self.sample.images[0]
-
-    @property
-    def sources(self) -> tuple[Path, ...]:
-        return (*self.sample.images, self.label)
-
-    @property
-    def reading(self) -> dict:
-        return {"sar": asdict(self.sar)} if self.sar else {}
-
-    def open_image(self) -> Raster | SarReader:
-        return open_sample(self.sample, self.sar)
-
-    def open_labels(self, legend: Legend) -> Raster | Mask:
-        return open_labels(self.label) if self.as_ids else Mask(self.label, legend)
-
-
-def open_sample(sample: Sample, sar: SarSettings | None) -> Raster | SarReader:
-    """A sample's pixels, to be read. Raises InputError where it is radar and `sar` is None, or the other way round."""
-    if sample.is_sar and sar is None:
-        problem = f"sample {sample.id} is radar, four files, but optical scenes are wanted here"
-        raise InputError(sample.images[0], problem, 'give radar settings ("sar"), or keep the two kinds apart')
-    if sar and not sample.is_sar:
-        problem = f"sample {sample.id} is one file, but radar is wanted here: four, N_HH.tiff to N_VV.tiff"
-        raise InputError(sample.images[0], problem, 'leave the radar settings ("sar") out, or keep the two kinds apart')
-    return SarReader(sample.images, sar) if sar else open_image(sample.images[0])
-
-
-def prepare_scene(sample: Sample, sar: SarSettings | None, target: Path, workers: int) -> Path:
-    """A raster of the sample that any window can be read from: its own file, or `target`, a tiled GeoTIFF.
-
-    Optical files are taken as they are where they are tiled or small. Radar becomes 4 float32 bands of decibels, as
-    `sar` says, with a mask of validity. A target that is up to date is kept. Raises InputError for a sample of the
-    other kind, one that is broken and, where it is not taken as it is, one without a valid pixel.
-    """
-    with open_sample(sample, sar) as image:
-        if not sample.is_sar:
-            if image.tiled or image.height * image.width <= SMALL_PX:
-                return sample.images[0]
-        else:
-            mark = stamp(*sample.images, **asdict(sar), stage="sar")
-            if not up_to_date(target, mark):
-                _write_sar(image, target, workers, mark)
-            return target
-    tile_scene(sample.images[0], target, workers)
-    return target
-
-
-def _write_sar(image: SarReader, target: Path, workers: int, mark: str) -> None:
-    kind = {"bands": image.bands, "dtype": image.dtype.name, "mask": True}
-    any_valid = False
-    with TiledWriter(target, *image.shape, like=image, workers=workers, tags={STAMP: mark}, **kind) as writer:
-        for first, decibels, valid in image.strips():
-            any_valid |= bool(valid.any())
-            writer.write(Window(first, 0, *valid.shape), decibels, valid)
-        if not any_valid:
-            raise InputError(image.path, "has no valid pixel: HH is 0 everywhere", "check the file")
 
 
 def picture_sides(data: FolderData) -> list[int]:

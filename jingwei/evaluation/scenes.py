@@ -13,12 +13,14 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.grid import Window, strips
 from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.samples import LABEL_ENDS
+from jingwei.inputs.scenes import SCENE_TYPES, natural_order
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, check_same_size, open_image, open_labels
+from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.system.prefetch import ahead
 from jingwei.system.scheduling import Cluster, Here, Task
-from jingwei.workspace import SCENE_TYPES, STAMP, Workspace, natural_order
+from jingwei.workspace import Workspace
 
 LARGE_PX = 1 << 24  # label maps from this size on are read as maps, not as pictures
 

@@ -17,13 +17,15 @@ from pathlib import Path
 
 from jingwei.errors import InputError
 from jingwei.inputs.sar import CHANNELS
+from jingwei.inputs.scenes import SCENE_TYPES, natural_order
 from jingwei.raster.reading import Raster
-from jingwei.workspace import SCENE_TYPES, natural_order
 
+TRAIN_FOLDERS, VALID_FOLDERS = ("train",), ("valid", "val", "validation")
 IMAGE_FOLDERS = ("img", "images")
 LABEL_FOLDERS = ("lbl", "labels", "masks")
 # Pictures that are not read, and would be missed without a word: GDAL lacks a driver, or isn't sure to have it.
 OTHER_TYPES = (".webp", ".heic", ".heif", ".avif", ".jfif", ".j2k", ".ppm", ".pgm", ".tga", ".psd", ".dng", ".ecw")
+NO_SAMPLES = ("no samples there", "put N.tif, or N_HH.tiff to N_VV.tiff, and masks N_gt.png there")
 LABEL_ENDS = ("_gt", "_label", "_label_train")  # of the names of masks
 
 

@@ -10,18 +10,29 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.crops.prepare import NO_SAMPLES, TRAIN_FOLDERS, VALID_FOLDERS, open_sample
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.inputs.masks import Mask, refuse_0_255
-from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_ENDS, LABEL_FOLDERS, Sample, find_samples, folders_named
+from jingwei.inputs.sample_scene import open_sample
+from jingwei.inputs.samples import (
+    IMAGE_FOLDERS,
+    LABEL_ENDS,
+    LABEL_FOLDERS,
+    NO_SAMPLES,
+    TRAIN_FOLDERS,
+    VALID_FOLDERS,
+    Sample,
+    find_samples,
+    folders_named,
+)
 from jingwei.inputs.sar import SarSettings
+from jingwei.inputs.scenes import SCENE_TYPES
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
 from jingwei.raster.histogram import histogram
 from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_labels
 from jingwei.raster.tiles import TILE
 from jingwei.system.progress import Progress
-from jingwei.workspace import SCENE_TYPES, Workspace
+from jingwei.workspace import Workspace
 
 CONTEST, FOLDERS = "scenes image_N of *train* and *test*", "samples in folders"
 TRAIN, VALID, TEST = "train", "valid", "test"  # what a scene is for; "" where the folder doesn't say

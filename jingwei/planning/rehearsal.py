@@ -13,11 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.tile import tile_scene
 from jingwei.errors import JingweiError
 from jingwei.evaluation.scenes import score_file
 from jingwei.filling.fill_map import fill_map
 from jingwei.grid import Window
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.planning import estimates
 from jingwei.planning.excerpts import copy_parts, count_windows, take_sample
@@ -25,7 +28,7 @@ from jingwei.planning.room import size_of
 from jingwei.report.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
 from jingwei.voting.vote import VoteFiles, vote
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 
 class Cost(NamedTuple):

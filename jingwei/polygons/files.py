@@ -17,8 +17,8 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError, OutputError, SettingError
+from jingwei.raster.stamps import STAMP
 from jingwei.system.atomic import room_at, whole_or_nothing
-from jingwei.workspace import STAMP
 
 # Files are written beside their place, under another ending; the contests' scenes have no place on earth.
 warnings.filterwarnings("ignore", message=".*(conform to the GPKG|non conformant file extension).*")

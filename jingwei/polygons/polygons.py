@@ -14,9 +14,9 @@ from jingwei.polygons.polygonize import Outlines
 from jingwei.raster.checked import checked_strips
 from jingwei.raster.pixel_area import HECTARE, ground_of
 from jingwei.raster.reading import open_labels
+from jingwei.raster.stamps import STAMP, stamp
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
-from jingwei.workspace import STAMP, stamp
 
 
 class Polygons(NamedTuple):

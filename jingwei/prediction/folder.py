@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.crops.prepare import prepare_scene
 from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.samples import Sample, find_samples
@@ -31,14 +30,15 @@ from jingwei.prediction.engines.choosing import CALIBRATION, SIDE, choose_engine
 from jingwei.prediction.engines.choosing import Sample as Seen
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import STEP, TTA
+from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.prediction.scene import Job, PredictSettings, predict_scene
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
+from jingwei.raster.stamps import STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
-from jingwei.workspace import STAMP, stamp, up_to_date
 
 MODES = ("sliding", "single", "multi_scale")
 TURNS = ("none", "flips", "d4")

@@ -33,13 +33,13 @@ from jingwei.prediction.engines.choosing import (
 from jingwei.prediction.engines.registry import ENGINES, make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
 from jingwei.raster.reading import Raster, open_image
+from jingwei.raster.stamps import SCORE, STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task
-from jingwei.workspace import SCORE, STAMP, stamp, up_to_date
 
 
 @dataclass(frozen=True)

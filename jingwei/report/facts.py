@@ -8,13 +8,14 @@ from pathlib import Path
 from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.evaluation.scenes import score_file
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
 from jingwei.report.names import shown
 from jingwei.report.pyramid import Layer, finest_level
 from jingwei.report.worst import largest_errors, least_agreement
 from jingwei.system.scheduling import Cluster, Here, Task
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 CURVES = ("loss", "val_loss", "miou", "miou_with_background")  # of log.csv, besides the IoU per class
 

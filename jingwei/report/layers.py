@@ -8,15 +8,17 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE as STRIP
 from jingwei.report.folder import remove_layer
 from jingwei.report.names import folder_name, shown
 from jingwei.report.pyramid import LABELS, PERCENT, PICTURE, TILE, Layer, kept_layer, write_layer
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
-from jingwei.workspace import Scene, Workspace, stamp
+from jingwei.workspace import Workspace
 
 SAMPLES = 8  # windows along each side that a scene's brightness is judged by
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jingwei.errors import InputError
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.report.facts import experiments, scene_facts, stage_scores
 from jingwei.report.folder import DATA, PAGE, TILES, VIEWER, files_named_by, refuse_foreign, sweep
@@ -15,7 +16,7 @@ from jingwei.report.pyramid import TILE
 from jingwei.report.worst import SIDE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.scheduling import Cluster, Here, Task
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 LANGUAGES = ("auto", "en", "zh")
 

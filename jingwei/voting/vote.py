@@ -14,12 +14,12 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.stamps import STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.voting.counting import count_soft_votes, count_votes
-from jingwei.workspace import STAMP, stamp, up_to_date
 
 WEIGHT_UNIT = 1_000_000  # weights are counted in whole millionths
 BLOCK_BYTES = 32 << 20  # probabilities that are read at a time

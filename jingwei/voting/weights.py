@@ -26,6 +26,7 @@ from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.models.devices import autocast, find_device, find_precision
+from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.progress import Progress
 from jingwei.training.datasets import validation_loader
@@ -33,7 +34,7 @@ from jingwei.training.experiments import TrainingData, known_experiments, read_t
 from jingwei.training.learner import to_device
 from jingwei.voting.counting import count_soft_votes, count_votes
 from jingwei.voting.vote import tie_ranks
-from jingwei.workspace import Workspace, stamp
+from jingwei.workspace import Workspace
 
 PIXELS = 2_000_000  # of all validation crops together, at most (but one of each crop at least)
 ROUNDS = 20

@@ -1,4 +1,4 @@
-"""Data sets in folders become crops, single samples rasters to predict from: optical, radar, split in every way."""
+"""Data sets in folders become crops: optical, radar, split in every way."""
 
 import json
 import os
@@ -10,70 +10,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from sample_folders import blocky, painted, write_optical, write_sar, write_tiff
 from scipy import ndimage
 
 from jingwei.crops import prepare
 from jingwei.crops.field_split import GAP
-from jingwei.crops.prepare import FolderData, prepare_scene, prepare_training
+from jingwei.crops.prepare import FolderData, prepare_training
 from jingwei.crops.table import TRAIN, VALIDATION, label_path, read_crops
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.grid import Window
-from jingwei.inputs.samples import Sample, find_samples
-from jingwei.inputs.sar import CHANNELS, SarReader, SarSettings
+from jingwei.inputs.samples import find_samples
+from jingwei.inputs.sar import SarReader, SarSettings
 from jingwei.legend import GF2, GF3, NODATA, find_legend, legend_from_dict
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
-from jingwei.raster.reading import Raster, open_image
+from jingwei.raster.reading import Raster
 from jingwei.system import atomic
 from jingwei.system.atomic import only_run
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 FLEVOLAND = Path(os.environ.get("JINGWEI_REAL_DATA", "/nonexistent")) / "flevoland"
-
-
-def write_tiff(path: Path, pixels_CHW: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    bands, height, width = pixels_CHW.shape
-    kind = {"height": height, "width": width, "count": bands, "dtype": pixels_CHW.dtype}
-    with rasterio.open(path, "w", driver="GTiff", photometric="minisblack", **kind) as file:
-        file.write(pixels_CHW)
-        if bands == 4:
-            file.colorinterp = [rasterio.enums.ColorInterp.undefined] * 4
-
-
-def blocky(shape, classes: int, seed: int, side=12) -> np.ndarray:
-    """Labels of square fields."""
-    rows, cols = (-(-length // side) for length in shape)
-    fields = np.random.default_rng(seed).integers(0, classes, (rows, cols), dtype=np.uint8)
-    return fields.repeat(side, 0).repeat(side, 1)[: shape[0], : shape[1]]
-
-
-def painted(labels: np.ndarray, legend) -> np.ndarray:
-    colors = np.zeros((256, 3), np.uint8)
-    colors[: len(legend)] = [c.color for c in legend.classes]
-    return colors[labels]
-
-
-def write_optical(
-    folder: Path, labels: dict[str, np.ndarray], bands=3, dtype="uint8", images="img", masks="lbl"
-) -> None:
-    """Samples by name, with masks in GF2's colours; the first band tells the class."""
-    for number, (name, its) in enumerate(labels.items()):
-        pixels = np.random.default_rng(number).integers(0, 9, (bands, *its.shape))
-        pixels[0] += 20 * its
-        write_tiff(folder / images / f"{name}.tif", pixels.astype(dtype))
-        write_png(folder / masks / f"{name}_gt.png", painted(its, GF2))
-
-
-def write_sar(folder: Path, labels: dict[str, np.ndarray]) -> None:
-    """Radar samples by name, amplitudes by class under speckle; unlabelled pixels have no data."""
-    for number, (name, its) in enumerate(labels.items()):
-        speckle = np.random.default_rng(number).gamma(4, 0.25, (4, *its.shape))
-        amplitude = np.sqrt(speckle) * (100 + 300 * its.astype(np.float64))
-        amplitude[:, its == NODATA] = 0
-        for channel, plane in zip(CHANNELS, amplitude, strict=True):
-            write_tiff(folder / "img" / f"{name}_{channel}.tiff", plane[None].astype(np.uint16))
-        write_png(folder / "lbl" / f"{name}_gt.png", painted(its, GF3))
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -475,59 +431,6 @@ def test_optical_samples_are_no_radar(two_sides, tmp_path):
 )
 def test_settings_that_make_no_sense_are_refused(wrong, two_sides, tmp_path):
     assert refused(replace(FolderData(two_sides, GF2), **wrong), tmp_path)
-
-
-# --- single samples --------------------------------------------------------------------------------------------------
-
-
-def test_an_optical_sample_that_can_be_read_by_windows_is_taken_as_it_is(tmp_path, monkeypatch):
-    write_tiff(tmp_path / "1.tif", np.ones((3, 40, 50), np.uint8))
-    sample = Sample("1", (tmp_path / "1.tif",))
-    assert prepare_scene(sample, None, tmp_path / "target.tif", 1) == tmp_path / "1.tif"
-    monkeypatch.setattr(prepare, "SMALL_PX", 100)
-    target = prepare_scene(sample, None, tmp_path / "target.tif", 1)
-    assert target == tmp_path / "target.tif"
-    with Raster(target) as image:
-        assert image.tiled or image.width <= 256
-        assert (image.read(Window(0, 0, 40, 50))[0] == 1).all()
-    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
-    kind = {"height": 512, "width": 512, "count": 1, "dtype": "uint8"}
-    with rasterio.open(tmp_path / "2.tif", "w", driver="GTiff", **kind, **tiles) as file:
-        file.write(np.ones((1, 512, 512), np.uint8))
-    assert prepare_scene(Sample("2", (tmp_path / "2.tif",)), None, tmp_path / "other.tif", 1) == tmp_path / "2.tif"
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (511, 37), (513, 260)])
-def test_a_radar_sample_becomes_a_raster_of_what_the_reader_gives(shape, tmp_path):
-    labels = blocky(shape, 6, 0)
-    labels[shape[0] // 2 :, : shape[1] // 3] = NODATA
-    write_sar(tmp_path, {"1": labels})
-    ((sample,), _) = find_samples(tmp_path / "img")
-    sar = SarSettings(lee=5, low=(40,) * 4, high=(60,) * 4)
-    target = prepare_scene(sample, sar, tmp_path / "target.tif", 2)
-    with SarReader(sample.images, sar) as reader, open_image(target) as image:
-        decibels, valid = reader.read_rows(0, reader.height)
-        pixels, known = image.read(Window(0, 0, *shape))
-        assert (image.bands, image.dtype) == (4, np.float32)
-    np.testing.assert_array_equal(known, valid)
-    np.testing.assert_array_equal(pixels, decibels)
-    before = target.stat().st_mtime_ns
-    prepare_scene(sample, sar, target, 1)
-    assert target.stat().st_mtime_ns == before
-    prepare_scene(sample, replace(sar, lee=0), target, 1)
-    assert target.stat().st_mtime_ns > before
-
-
-def test_a_radar_sample_without_echo_and_one_of_the_other_kind_are_refused(tmp_path):
-    write_sar(tmp_path, {"1": np.full((30, 40), NODATA, np.uint8)})
-    ((sample,), _) = find_samples(tmp_path / "img")
-    with pytest.raises(InputError, match="1_HH.tiff: has no valid pixel"):
-        prepare_scene(sample, SarSettings(), tmp_path / "target.tif", 1)
-    with pytest.raises(InputError, match="sample 1 is radar, four files"):
-        prepare_scene(sample, None, tmp_path / "target.tif", 1)
-    with pytest.raises(InputError, match="sample 1 is one file, but radar is wanted"):
-        prepare_scene(replace(sample, images=sample.images[:1]), SarSettings(), tmp_path / "target.tif", 1)
-    assert not (tmp_path / "target.tif").exists()
 
 
 # --- real data -------------------------------------------------------------------------------------------------------

@@ -12,27 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rasterio.transform import Affine
 
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
-from jingwei.crops.table import (
-    SPLIT_GAP,
-    TRAIN,
-    VALIDATION,
-    Crop,
-    choose_validation,
-    keeps_background,
-    read_crops,
-    scene_blocks,
-    statistics,
-    unlabelled,
-    write_crops,
-)
+from jingwei.crops.cut import cut_train
+from jingwei.crops.cutter import keeps_background
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.split import SPLIT_GAP, choose_validation, scene_blocks
+from jingwei.crops.table import TRAIN, VALIDATION, Crop, read_crops, statistics, unlabelled, write_crops
+from jingwei.crops.tile import tile_scene
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Blocks, Window, windows
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster, open_image
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 SETTINGS = CutSettings(crop_size=64, stride=64, val_fraction=0.25, keep_background=1)

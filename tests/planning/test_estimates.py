@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from jingwei.cli import dry_run
 from jingwei.cli.parser import spell_seconds
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.tile import tile_scene
 from jingwei.errors import InputError, OutputError
 from jingwei.filling.fill_map import fill_map
 from jingwei.grid import Window, even_starts, windows
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.planning import estimates, excerpts, rehearsal, room
 from jingwei.planning.estimates import GDAL_HOLDS, PREVIEW, Size
@@ -24,7 +27,7 @@ from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
 from jingwei.system import machine
 from jingwei.voting.vote import VoteFiles, vote
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 SCENE = Size(47161, 50141, bands=3)
 
@@ -266,12 +269,15 @@ def test_a_sample_without_labels_leaves_time_and_disk_open(giant, capsys):
 GROWTH = """
 import sys
 from pathlib import Path
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.tile import tile_scene
 from jingwei.filling.fill_map import fill_map
 from jingwei.system.machine import own_memory
 from jingwei.legend import JINGWEI
 from jingwei.voting.vote import VoteFiles, vote
-from jingwei.workspace import Scene, Workspace
+from jingwei.inputs.scenes import Scene
+from jingwei.workspace import Workspace
 
 def work(inputs, out):
     image, label, labels = inputs / "image_1.png", inputs / "image_1_label.png", inputs / "map.tif"

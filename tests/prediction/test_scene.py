@@ -22,9 +22,9 @@ from jingwei.models.spec import ModelSpec
 from jingwei.prediction import blending
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.scene import Job, PredictSettings, assemble, predict_bands, predict_scene, prepare, runs_of
+from jingwei.raster.stamps import read_score
 from jingwei.raster.writing import write_submission
 from jingwei.system.scheduling import Here, open_cluster
-from jingwei.workspace import read_score
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

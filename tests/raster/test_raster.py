@@ -757,12 +757,15 @@ from pathlib import Path
 import numpy as np
 from jingwei.raster.writing import TiledWriter, write_submission
 from jingwei.crops.table import Crop, write_crops
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.tile import tile_scene
 from jingwei.errors import JingweiError
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI
 from jingwei.raster.png import write_png
-from jingwei.workspace import Scene, Workspace
+from jingwei.inputs.scenes import Scene
+from jingwei.workspace import Workspace
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 root, outcome = Path(sys.argv[1]), {}

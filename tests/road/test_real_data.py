@@ -14,11 +14,14 @@ import pytest
 from scipy import ndimage
 
 from jingwei.configs.config import read_config
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
 from jingwei.crops.prepare import prepare_training
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import TRAIN, VALIDATION, label_path, read_crops
+from jingwei.crops.tile import tile_scene
 from jingwei.evaluation.scenes import score_file
 from jingwei.grid import Window
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, find_legend
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.prediction.scene import Job, PredictSettings, predict_scene
@@ -26,7 +29,7 @@ from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.training.loop import Keeping, RunOptions, run, train
 from jingwei.training.recipes import FOCAL_LOVASZ
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(os.environ.get("JINGWEI_REAL_DATA", "/nonexistent"))

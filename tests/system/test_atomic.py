@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from jingwei.crops.cut import CutSettings, cut_train, tile_scene
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.tile import tile_scene
 from jingwei.errors import OutputError
 from jingwei.legend import JINGWEI
 from jingwei.system.atomic import only_run, whole_or_nothing

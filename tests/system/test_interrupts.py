@@ -16,7 +16,8 @@ import pytest
 import torch
 from outcomes import rows_of, same
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import load_checkpoint

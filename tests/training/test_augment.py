@@ -15,7 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import TRAIN, Crop, label_path
 from jingwei.errors import InputError
 from jingwei.grid import Window

@@ -13,7 +13,8 @@ import pytest
 import torch
 from torch import nn
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.training import distributed

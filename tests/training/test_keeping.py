@@ -12,7 +12,8 @@ from config_files import TINY
 from outcomes import rows_of
 
 from jingwei.configs.config import config_from_dict
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import VALIDATION, read_crops, write_crops
 from jingwei.errors import SettingError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores

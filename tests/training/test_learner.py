@@ -21,7 +21,8 @@ from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import TRAIN, read_crops
 from jingwei.errors import TrainingError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores

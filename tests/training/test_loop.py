@@ -17,10 +17,12 @@ import torch
 from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import read_crops
 from jingwei.errors import CheckpointError, InputError, SettingError, TrainingError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import GF3, JINGWEI, NODATA, Legend
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.models.pretrained import load_weights
@@ -34,7 +36,7 @@ from jingwei.training.learner import Learner, Validation
 from jingwei.training.log import Journal, read_log
 from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_recipe
-from jingwei.workspace import Scene, Workspace
+from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -3,7 +3,8 @@
 import pytest
 
 from jingwei.errors import InputError
-from jingwei.workspace import Scene, Workspace, natural_order
+from jingwei.inputs.scenes import Scene, natural_order
+from jingwei.workspace import Workspace
 
 
 def scene(root, folder: str, number: int):

@@ -16,13 +16,15 @@ from scipy.stats import entropy as entropy_of
 
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import GF3, JINGWEI, NODATA, LandClass, Legend
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import open_labels
+from jingwei.raster.stamps import SCORE
 from jingwei.raster.writing import TiledWriter, without_nodata
 from jingwei.voting.counting import CHUNK, REMEMBERED, count_soft_votes, count_votes
 from jingwei.voting.vote import WEIGHT_UNIT, VoteFiles, tie_ranks, vote, weight_counts
-from jingwei.workspace import SCORE, Scene, Workspace
+from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 IDS = st.sampled_from([0, 1, 2, 3, 4, NODATA])

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from jingwei.crops.cut import CutSettings, cut_train
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import VALIDATION, read_crops
 from jingwei.errors import CheckpointError, InputError, SettingError
 from jingwei.evaluation.metrics import ConfusionMatrix

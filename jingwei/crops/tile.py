@@ -1,0 +1,43 @@
+"""Copies scenes into tiled GeoTIFFs, of which any window can be read at once: what prediction reads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from jingwei.errors import InputError
+from jingwei.grid import Window, strips
+from jingwei.raster.reading import Raster, open_image
+from jingwei.raster.stamps import STAMP, stamp, up_to_date
+from jingwei.raster.tiles import TILE
+from jingwei.raster.writing import TiledWriter
+from jingwei.system.prefetch import ahead
+from jingwei.system.progress import Progress
+
+
+def tile_scene(source: Path, target: Path, workers: int) -> bool:
+    """Copies a scene into a tiled GeoTIFF with a validity mask and overviews. False where that was done before."""
+    mark = stamp(source, stage="tile")
+    if up_to_date(target, mark):
+        return False
+    with open_image(source) as image:
+        writer = TiledWriter(
+            target, image.height, image.width, like=image, bands=image.bands, dtype=image.dtype.name,
+            mask=True, overviews=True, workers=workers, tags={STAMP: mark},
+        )  # fmt: skip
+        total = image.height * image.width
+        bar = Progress(total=total, unit="px", unit_scale=True, desc=f"tile {image.path.stem}")
+        any_valid = False
+        with bar, writer:
+            for first, pixels, valid in ahead(_rows(image)):
+                any_valid |= bool(valid.any())
+                writer.write(Window(first, 0, len(valid), image.width), pixels, valid)
+                bar.update(valid.size)
+            if not any_valid:
+                raise InputError(source, "has no valid pixel: all are transparent or nodata", "check its alpha")
+    return True
+
+
+def _rows(image: Raster) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    for first, end in strips(image.height, TILE):
+        yield first, *image.read_rows(first, end)

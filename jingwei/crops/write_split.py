@@ -1,0 +1,104 @@
+"""Writes the split: every crop's labels as its side sees them, `crops.csv`, and pictures of where the sides lie."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from jingwei.crops.scene_cut import PREVIEW_SIDE, SceneCut, record_of, whole_label
+from jingwei.crops.settings import CutSettings
+from jingwei.crops.split import choose_validation, masked_parts, scene_blocks
+from jingwei.crops.table import VALIDATION, Crop, label_path, with_labels, write_crops
+from jingwei.errors import InputError
+from jingwei.grid import Blocks
+from jingwei.inputs.scenes import Scene
+from jingwei.legend import NODATA, Legend
+from jingwei.raster.crop_files import read_crop, read_label_crop
+from jingwei.raster.png import write_png
+from jingwei.system.atomic import whole_or_nothing
+from jingwei.workspace import Workspace
+
+
+def share_out(
+    workspace: Workspace,
+    scenes: list[Scene],
+    cuts: dict[str, SceneCut],
+    settings: CutSettings,
+    legend: Legend,
+    sides: dict[str, str] | None,
+) -> list[Crop]:
+    """Splits the crops of all scenes into training and validation, and leaves what training reads."""
+    if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
+        kinds = "; ".join(f"{name}: {cut.bands} bands of {cut.dtype}" for name, cut in cuts.items())
+        raise InputError(workspace.train, f"the scenes differ in kind ({kinds})", "cut them into folders of their own")
+    blocks = {name: scene_blocks(cut.height, cut.width, settings.crop_size) for name, cut in cuts.items()}
+    crops = [crop for cut in cuts.values() for crop in cut.crops]
+    if not crops:
+        names = ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if scenes[8:] else "")
+        raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
+    if sides:
+        validation = {(name, n) for name in cuts if sides[name] == VALIDATION for n in range(len(blocks[name]))}
+    else:
+        validation = choose_validation(crops, blocks, settings.val_fraction)
+    for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
+        _delete_strays(folder, crops)
+    crops = _split(workspace, crops, blocks, validation)
+    _delete_strays(workspace.train / "label", crops)
+    with whole_or_nothing(workspace.train / "legend.json") as part:
+        part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+    for scene in [] if sides else scenes:
+        _draw_split(workspace, scene, blocks[scene.name], validation)
+    write_crops(workspace.crops, crops)
+    return crops
+
+
+def _split(
+    workspace: Workspace, crops: list[Crop], blocks: dict[str, Blocks], validation: set[tuple[str, int]]
+) -> list[Crop]:
+    """Gives every crop its side, and writes its labels, NODATA where a pixel belongs to the other side."""
+    result = []
+    for crop in crops:
+        if (crop.scene, blocks[crop.scene].of(crop.window)) in validation:
+            crop = replace(crop, split=VALIDATION)
+        whole, target = whole_label(workspace, crop.name), label_path(workspace.train, crop)
+        parts = masked_parts(crop, blocks[crop.scene], validation)
+        if parts:
+            labels = read_label_crop(whole)
+            for part in parts:
+                labels[part.slices] = NODATA
+            crop = with_labels(crop, labels)
+        if not crop.valid:
+            continue
+        if parts:
+            write_png(target, labels)
+        else:
+            with whole_or_nothing(target) as part:
+                shutil.copyfile(whole, part)
+        result.append(crop)
+    return result
+
+
+def _delete_strays(folder: Path, crops: list[Crop]) -> None:
+    """Deletes the crop files in a folder, left by earlier cuts, that are of none of these crops."""
+    stems = {Path(crop.name).stem for crop in crops}
+    for path in folder.iterdir():
+        if re.fullmatch(r".+_\d{6}_\d{6}", path.stem) and path.stem not in stems:
+            path.unlink()
+
+
+def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: set[tuple[str, int]]) -> None:
+    """Writes `train/split_<scene>.png`: the scene with its validation blocks in orange."""
+    preview = read_crop(record_of(workspace, scene).with_suffix(".png"))
+    step = -(-max(blocks.height, blocks.width) // PREVIEW_SIDE)
+    for number in range(len(blocks)):
+        if (scene.name, number) in validation:
+            window = blocks.window(number)
+            corners = [(window.col // step, window.row // step), (window.col_end // step, window.row_end // step)]
+            rows, cols = (slice(corners[0][k], corners[1][k]) for k in (1, 0))
+            preview[rows, cols] = preview[rows, cols] // 2 + np.array((127, 70, 0), np.uint8)
+            cv2.rectangle(preview, corners[0], corners[1], (255, 140, 0), 2)
+    write_png(workspace.train / f"split_{scene.name}.png", preview)

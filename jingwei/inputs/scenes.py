@@ -1,0 +1,59 @@
+"""Scenes of the numbered steps: a picture, and its label beside it."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from jingwei.legend import Legend
+from jingwei.raster.reading import Raster, open_image, open_labels
+
+SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene's picture, its label where there is one, and the name that its outputs carry."""
+
+    image: Path
+    label: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """`image_3` for `.../image_3.png`."""
+        return self.image.stem
+
+    @property
+    def number(self) -> str:
+        """`3` for `image_3`; other names stay whole, after an underscore."""
+        match = re.fullmatch(r"image_(\w+)", self.name)
+        return match[1] if match else f"_{self.name}"
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The files that it is read from."""
+        return (self.image, self.label) if self.label else (self.image,)
+
+    @property
+    def reading(self) -> dict:
+        """The settings that change what is read from them."""
+        return {}
+
+    def open_image(self) -> Raster:
+        """Its pixels, to be read."""
+        return open_image(self.image)
+
+    def open_labels(self, legend: Legend) -> Raster:
+        """Its labels, to be read: class ids, of the values that the legend's classes have."""
+        return open_labels(self.label, legend)
+
+
+def label_of(image: Path) -> Path | None:
+    """`image_1_label.png` (or another raster type) beside `image_1.png`, or None."""
+    candidates = [image.with_name(f"{image.stem}_label{suffix}") for suffix in SCENE_TYPES]
+    return next((p for p in candidates if os.path.exists(p)), None)  # Path.exists raises for a name that is too long
+
+
+def natural_order(name: str) -> list:
+    """What to sort names by, so that 10 comes after 9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

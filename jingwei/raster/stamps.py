@@ -1,0 +1,44 @@
+"""Stamps: whether an output was made from the same inputs, with the same settings and version, and is kept."""
+
+import hashlib
+import json
+from pathlib import Path
+
+from jingwei import __version__
+from jingwei.errors import InputError
+from jingwei.raster.reading import read_tags
+
+STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
+SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
+
+
+def read_score(path: Path) -> float:
+    """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
+    return float(read_tags(path).get(SCORE, -1))
+
+
+def up_to_date(path: Path, mark: str) -> bool:
+    """Whether an output is there and was made from the same inputs with the same settings."""
+    try:
+        return path.exists() and read_tags(path).get(STAMP) == mark
+    except InputError:  # somebody else broke it: it is made again
+        return False
+
+
+def stamp(*inputs: Path, **settings) -> str:
+    """A hash of input files (name, size, time of change), settings and this library's version.
+
+    Outputs that carry it need no second making.
+    """
+    identity = [_identity(Path(path)) for path in inputs]
+    text = json.dumps([__version__, identity, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _identity(path: Path) -> tuple:
+    """What tells a file from an earlier state of it; of a file behind GDAL's /vsi, its name alone: it has no date."""
+    if str(path).startswith("/vsi"):
+        return (str(path),)
+    if not path.exists():
+        raise InputError(path, "no such file", "check the path")
+    return path.name, path.stat().st_size, path.stat().st_mtime_ns

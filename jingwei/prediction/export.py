@@ -53,11 +53,11 @@ class ExportSettings:
         """The settings themselves, or a SettingError."""
         if self.tile % PAD_TO or not 2 * PAD_TO <= self.tile <= MOST_TILE:
             remedy = f"take a multiple of {PAD_TO} from {2 * PAD_TO} to {MOST_TILE}"
-            raise SettingError("tile", f"is {self.tile} px", remedy)
+            raise SettingError("`tile`", f"is {self.tile} px", remedy)
         if not 0 <= self.overlap <= 90:
-            raise SettingError("overlap", f"is {self.overlap} percent", "take 0 to 90")
+            raise SettingError("`overlap`", f"is {self.overlap} percent", "take 0 to 90")
         if self.resolution is not None and not 0 < self.resolution < 1e7:
-            raise SettingError("resolution", f"is {self.resolution:g} cm", "give the side of a pixel in centimetres")
+            raise SettingError("`resolution`", f"is {self.resolution:g} cm", "give the side of a pixel in centimetres")
         return self
 
 
@@ -86,7 +86,7 @@ def export_onnx(
         raise OutputError(target, "does not end in .onnx", "name it so: programs tell ONNX files by their ending")
     windows = [_fitted(window, settings.tile, checkpoint.mean) for window in calibration] if settings.int8 else []
     if settings.int8 and not windows:
-        raise SettingError("int8", "needs windows to find the ranges of numbers with", "give crops or a scene")
+        raise SettingError("`int8`", "needs windows to find the ranges of numbers with", "give crops or a scene")
     with buildable("onnx", checkpoint):
         import onnx
 

@@ -73,7 +73,12 @@ def _of_experiments(workspace: Workspace, experiments: Sequence[str]) -> dict[st
 
 def crops_to_calibrate(workspace: Workspace, engine: str) -> tuple[Path, ...]:
     """The training crops, for an engine that is made with them."""
-    return tuple(sorted((workspace.train / "data").glob("*"))) if engine == "openvino-int8" else ()
+    return training_crops(workspace) if engine == "openvino-int8" else ()
+
+
+def training_crops(workspace: Workspace) -> tuple[Path, ...]:
+    """The pictures of the training crops, in the order of their names."""
+    return tuple(sorted((workspace.train / "data").glob("*")))
 
 
 def tiled_copy(scene: Scene, copy: Path, workers: int) -> Path:

@@ -28,14 +28,15 @@ def export_command() -> str | None:
     from jingwei.errors import SettingError
     from jingwei.models.checkpoints import load_checkpoint
     from jingwei.prediction.engines.choosing import calibration_windows
-    from jingwei.prediction.orders import trained_networks, training_crops
+    from jingwei.prediction.orders import map_name, trained_networks, training_crops
 
     workspace = Workspace(Path(args.data_dir))
     if "checkpoint" in args:  # of any classes: it need not fit the crops in DIR
         path = Path(args.checkpoint)
         name, checkpoint = map_name(path), load_checkpoint(path)
     else:
-        name, _, checkpoint = trained_networks(workspace, [args.exp] if "exp" in args else [], [])[0]
+        best = trained_networks(workspace, [args.exp] if "exp" in args else [], [])[0]
+        name, checkpoint = best.name, best.checkpoint
     target = Path(args.output) if "output" in args else workspace.root / "export" / f"{name}.onnx"
     settings = ExportSettings(
         args.tile, args.overlap, getattr(args, "resolution", None), args.int8, getattr(args, "licence", None)

@@ -37,7 +37,7 @@ def report_command() -> str | None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    from jingwei.report.report import write_report
+    from jingwei.reporting.report import write_report
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)

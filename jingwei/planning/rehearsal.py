@@ -25,7 +25,7 @@ from jingwei.legend import Legend
 from jingwei.planning import estimates
 from jingwei.planning.excerpts import copy_parts, count_windows, take_sample
 from jingwei.planning.room import size_of
-from jingwei.report.layers import layers_of, make_layer
+from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace

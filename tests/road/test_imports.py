@@ -19,7 +19,7 @@ FLOORS = [
     {"crops", "evaluation"},
     {"training"},
     {"prediction", "configs"},
-    {"voting", "report", "planning"},
+    {"voting", "reporting", "planning"},
     {"cli"},
 ]
 
@@ -100,7 +100,7 @@ def test_the_graph_sees_the_imports():
     ("voting.vote", ["torch", "matplotlib"]),
     ("filling.fill_map", ["torch", "matplotlib"]),
     ("evaluation.scenes", ["torch", "matplotlib"]),
-    ("report.report", ["torch", "matplotlib"]),
+    ("reporting.report", ["torch", "matplotlib"]),
     ("polygons.polygons", ["torch", "matplotlib"]),
     ("training.recipes", ["torch", "numpy", "rasterio", "cv2"]),
     ("grid", ["torch", "numpy", "rasterio", "cv2"]),

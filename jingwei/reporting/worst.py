@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from jingwei.legend import NODATA
-from jingwei.report.pyramid import Layer, finest_level
+from jingwei.reporting.pyramid import Layer, finest_level
 
 SIDE = 4096  # px of the level that places are looked for on: the finest that is no larger
 PLACES = 20

@@ -23,7 +23,7 @@ from numba import njit
 
 from jingwei.errors import OutputError
 from jingwei.legend import NODATA
-from jingwei.report.folder import ABOUT, remove_layer
+from jingwei.reporting.folder import ABOUT, remove_layer
 from jingwei.system.atomic import FULL, room_at
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be

@@ -11,9 +11,9 @@ from jingwei.evaluation.scenes import score_file
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
-from jingwei.report.names import shown
-from jingwei.report.pyramid import Layer, finest_level
-from jingwei.report.worst import largest_errors, least_agreement
+from jingwei.reporting.names import shown
+from jingwei.reporting.pyramid import Layer, finest_level
+from jingwei.reporting.worst import largest_errors, least_agreement
 from jingwei.system.scheduling import Cluster, Here, Task
 from jingwei.workspace import Workspace
 

@@ -13,10 +13,10 @@ from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
 from jingwei.raster.writing import TiledWriter
-from jingwei.report import report as report_module
-from jingwei.report.layers import make_layer
-from jingwei.report.names import folder_name, shown
-from jingwei.report.report import write_report
+from jingwei.reporting import report as report_module
+from jingwei.reporting.layers import make_layer
+from jingwei.reporting.names import folder_name, shown
+from jingwei.reporting.report import write_report
 from jingwei.workspace import Workspace
 
 SIDE = 60

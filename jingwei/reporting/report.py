@@ -8,12 +8,12 @@ from typing import NamedTuple
 from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
-from jingwei.report.facts import experiments, scene_facts, stage_scores
-from jingwei.report.folder import DATA, PAGE, TILES, VIEWER, files_named_by, refuse_foreign, sweep
-from jingwei.report.layers import layers_of, make_layer
-from jingwei.report.names import shown
-from jingwei.report.pyramid import TILE
-from jingwei.report.worst import SIDE
+from jingwei.reporting.facts import experiments, scene_facts, stage_scores
+from jingwei.reporting.folder import DATA, PAGE, TILES, VIEWER, files_named_by, refuse_foreign, sweep
+from jingwei.reporting.layers import layers_of, make_layer
+from jingwei.reporting.names import shown
+from jingwei.reporting.pyramid import TILE
+from jingwei.reporting.worst import SIDE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.scheduling import Cluster, Here, Task
 from jingwei.workspace import Workspace

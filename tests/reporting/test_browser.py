@@ -11,7 +11,7 @@ from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
 from jingwei.raster.writing import TiledWriter
-from jingwei.report.report import write_report
+from jingwei.reporting.report import write_report
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 

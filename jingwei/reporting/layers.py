@@ -13,9 +13,9 @@ from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, check_same_size, open_labels
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE as STRIP
-from jingwei.report.folder import remove_layer
-from jingwei.report.names import folder_name, shown
-from jingwei.report.pyramid import LABELS, PERCENT, PICTURE, TILE, Layer, kept_layer, write_layer
+from jingwei.reporting.folder import remove_layer
+from jingwei.reporting.names import folder_name, shown
+from jingwei.reporting.pyramid import LABELS, PERCENT, PICTURE, TILE, Layer, kept_layer, write_layer
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace

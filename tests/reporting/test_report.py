@@ -20,11 +20,11 @@ from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import open_labels
 from jingwei.raster.writing import TiledWriter
-from jingwei.report import pyramid, worst
-from jingwei.report.layers import make_layer
-from jingwei.report.pyramid import LABELS, PERCENT, PICTURE, TILE, finest_level, write_layer
-from jingwei.report.report import write_report
-from jingwei.report.worst import largest_errors, least_agreement
+from jingwei.reporting import pyramid, worst
+from jingwei.reporting.layers import make_layer
+from jingwei.reporting.pyramid import LABELS, PERCENT, PICTURE, TILE, finest_level, write_layer
+from jingwei.reporting.report import write_report
+from jingwei.reporting.worst import largest_errors, least_agreement
 from jingwei.workspace import Workspace
 
 # ---- pyramids ----
@@ -413,7 +413,7 @@ def test_a_stopped_run_leaves_the_report_that_was_there(project, monkeypatch):
         made.append(source.name)
         return make_layer(source, legend, workers)
 
-    monkeypatch.setattr("jingwei.report.report.make_layer", killed)
+    monkeypatch.setattr("jingwei.reporting.report.make_layer", killed)
     with pytest.raises(KeyboardInterrupt):
         report_of(project)
     assert "map" in made

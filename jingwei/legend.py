@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jingwei.errors import SettingError
+from jingwei.system.own_files import read_json
 
 KEYS, CLASS_KEYS = ("name", "background", "classes"), ("id", "name", "color", "value")  # of a legend file
 EXAMPLE = "see the example of a legend in docs/formats.md"
@@ -162,11 +163,7 @@ def find_legend(name_or_path: str) -> Legend:
         raise SettingError(
             name_or_path, "no such legend", f"take {', '.join(LEGENDS)} or the path of a legend JSON file"
         )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin files with a mark
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SettingError(path, f"is no JSON ({error})", EXAMPLE) from error
-    return legend_from_dict(content, where=path)
+    return legend_from_dict(read_json(path, remedy=EXAMPLE, error=SettingError), where=path)
 
 
 def own_legend(folder: Path) -> str | None:

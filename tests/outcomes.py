@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from jingwei.training.log import read_log
+from jingwei.training.log_file import read_log
 
 
 def same(one, two) -> bool:

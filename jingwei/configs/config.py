@@ -13,6 +13,7 @@ from jingwei.configs.sections import ConfigFile, Trainer
 from jingwei.crops.prepare import FolderData
 from jingwei.errors import SettingError
 from jingwei.legend import EXAMPLE
+from jingwei.system.own_files import read_json
 from jingwei.training.recipes import MOST_CROP, Recipe
 
 
@@ -77,33 +78,15 @@ class Config:
 
 def read_config(path: Path, changes: dict[str, object] | None = None) -> Config:
     """A config file, some keys changed: {"trainer.epochs": 3}. One SettingError names all that is wrong with it."""
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")  # editors of Windows begin files with a mark
-        content = json.loads(text, object_pairs_hook=_once)
-    except FileNotFoundError as error:
-        raise SettingError(path, "no such file", "give a config file, such as one of configs/") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        remedy = "see configs/ for how it looks; comments are no JSON"
-        if "escape" in str(error):
-            remedy = "write paths with /, as in D:/data"
-        raise SettingError(path, f"is no JSON ({error})", remedy) from error
-    except _Twice as error:
-        raise SettingError(path, f"has the key {error} twice", "keep one of them") from error
+    content = read_json(
+        path,
+        remedy="see configs/ for how it looks; comments are not JSON",
+        missing="give a config file, such as one of configs/",
+        error=SettingError,
+    )
     for key, value in (changes or {}).items():
         _change(content, key.split("."), value)
     return config_from_dict(content, path)
-
-
-class _Twice(Exception):
-    """A key that stands twice in a section: JSON's readers would take the last and say nothing."""
-
-
-def _once(pairs: list[tuple[str, object]]) -> dict:
-    names = [name for name, _ in pairs]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise _Twice(twice)
-    return dict(pairs)
 
 
 def config_from_dict(content, where="config") -> Config:

@@ -5,7 +5,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from jingwei.configs.reading import Reading, short
+from jingwei.configs.reading import Reading
 from jingwei.configs.sections import (
     LOADERS,
     MONITORS,
@@ -24,7 +24,8 @@ from jingwei.crops.prepare import SPLITS, FolderData
 from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
-from jingwei.training.recipes import MOST_CROP, SCORES, Recipe, in_words, is_of
+from jingwei.system.own_files import in_words, is_of, short
+from jingwei.training.recipes import MOST_CROP, SCORES, Recipe
 
 TILE = 1024  # px: from tiles of that side, windows of 512 px can be taken at half their scale
 AUXILIARY = {"pspnet": 0.4, "pspdensenet": 0.4}  # weights of the auxiliary heads that papers have

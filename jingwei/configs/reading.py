@@ -1,14 +1,13 @@
 """Sections of JSON content as objects, and a list of all that is wrong with them."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import get_args
 
 from jingwei.errors import SettingError
-from jingwei.training.recipes import in_words, is_of
+from jingwei.system.own_files import in_words, is_of, short
 
 
 class Reading:
@@ -72,9 +71,3 @@ def _section_kind(kind) -> type | None:
     """The class of a section, of one that may be null too; None for what is no section."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     return next((each for each in kinds if is_dataclass(each)), None)
-
-
-def short(value) -> str:
-    """A value as JSON has it, cut where it is long."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else f"{text[:37]}..."

@@ -35,6 +35,7 @@ from jingwei.raster.reading import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.own_files import kept_lines
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Task, Threads
 from jingwei.workspace import Workspace
@@ -88,7 +89,7 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
     mark = stamp(*(path for scene in scenes for path in scene.sources), names=[scene.name for scene in scenes],
                  **asdict(data) | {"root": None, "legend": data.legend.to_dict()})  # fmt: skip
     done = workspace.train / "stamp"
-    if _read(done) == mark and workspace.crops.exists():
+    if kept_lines(done, 1) == [mark] and workspace.crops.exists():
         return workspace
     with only_run(workspace.root):
         done.unlink(missing_ok=True)
@@ -108,10 +109,6 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
         with whole_or_nothing(done) as part:
             part.write_text(mark, encoding="utf-8")
     return workspace
-
-
-def _read(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
 def _find_scenes(data: FolderData) -> list[SampleScene]:
@@ -206,7 +203,7 @@ def _split_fields(scenes: list[SampleScene], fraction: float, folder: Path, mark
         for side in (TRAIN, VALIDATION)
     }
     done = folder / "stamp"
-    if _read(done) != mark:
+    if kept_lines(done, 1) != [mark]:
         all_fields = [_fields_of(scene) for scene in Progress(scenes, "fields")]
         kinds = (np.concatenate([getattr(f, name) for f in all_fields]) for name in ("classes", "pixels", "inner"))
         chosen = choose_fields(*kinds, fraction)

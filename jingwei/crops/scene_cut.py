@@ -11,9 +11,17 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.raster.png import write_png
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.own_files import kept_json
 from jingwei.workspace import Workspace
 
 PREVIEW_SIDE = 1600  # px of the longer side of the split's picture
+
+# As JSON keeps it.
+CROP = {
+    "name": str, "scene": str, "window": tuple[int, int, int, int], "valid": int, "pixels": tuple[int, ...],
+    "mean": tuple[float, ...], "std": tuple[float, ...], "split": str,
+}  # fmt: skip
+CUT = {"stamp": str, "height": int, "width": int, "bands": int, "dtype": str, "crops": [CROP]}
 
 
 @dataclass
@@ -49,15 +57,17 @@ def keep(workspace: Workspace, scene: Scene, mark: str, cut: SceneCut, preview_H
 def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool) -> SceneCut | None:
     """What `keep` noted, where that was of the same `mark` and all label crops are still there."""
     record = record_of(workspace, scene)
-    if not record.exists():
+    content = kept_json(record, CUT)
+    if content is None:
         return None
-    content = json.loads(record.read_text(encoding="utf-8"))
     there = all(whole_label(workspace, crop["name"]).exists() for crop in content["crops"])
-    if content.pop("stamp") != mark or not there or (with_preview and not record.with_suffix(".png").exists()):
+    if content["stamp"] != mark or not there or (with_preview and not record.with_suffix(".png").exists()):
         return None
-    return SceneCut(crops=[_crop_from_json(crop) for crop in content.pop("crops")], **content)
+    crops = [_crop_from_json(crop) for crop in content["crops"]]
+    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops)
 
 
 def _crop_from_json(content: dict) -> Crop:
     tuples = {key: tuple(content[key]) for key in ("pixels", "mean", "std")}
-    return Crop(**content | tuples | {"window": Window(*content["window"])})
+    others = {key: content[key] for key in ("name", "scene", "valid", "split")}
+    return Crop(**others, **tuples, window=Window(*content["window"]))

@@ -14,9 +14,13 @@ from jingwei.grid import Window
 from jingwei.legend import Legend
 from jingwei.raster.histogram import histogram
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.own_files import finite, read_table, read_text, short, whole
 
 TRAIN, VALIDATION = "train", "validation"
-_FIXED = ("name", "scene", "row", "col", "height", "width", "valid", "split")
+_FIXED = {
+    "name": str, "scene": str, "row": whole, "col": whole, "height": whole, "width": whole, "valid": whole, "split": str
+}  # fmt: skip
+_COLUMNS = _FIXED | {"class_*": whole, "mean_*": finite, "std_*": finite}
 
 
 @dataclass(frozen=True)
@@ -81,22 +85,21 @@ def write_crops(path: Path, crops: list[Crop]) -> None:
 
 def read_crops(path: Path) -> list[Crop]:
     """Reads `crops.csv`. Raises InputError where it is missing or is not such a table."""
-    if not Path(path).exists():
-        raise InputError(path, "no such file", "run generate_train_data.py first")
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            table = csv.DictReader(file)
-            missing = set(_FIXED) - set(table.fieldnames or ())
-            if missing:
-                raise KeyError(*sorted(missing))
-            return [_parse(row) for row in table]
-    except (KeyError, ValueError, TypeError, UnicodeDecodeError) as error:
-        raise InputError(path, f"is no table of crops ({error!r})", "run generate_train_data.py again") from error
+    cut = "run generate_train_data.py"
+    what, remedy, missing = "is not a table of crops", f"{cut} again", f"{cut} first"
+    crops = [_crop(row) for row in read_table(path, _COLUMNS, what=what, remedy=remedy, missing=missing)]
+    for crop in crops:
+        if not crop.pixels or not len(crop.mean) == len(crop.std) > 0:
+            raise InputError(path, f"{what} (has no columns for classes, or not a mean_ and a std_ per band)", remedy)
+        if crop.split not in (TRAIN, VALIDATION) or Path(crop.name).name != crop.name:  # never a path to elsewhere
+            raise InputError(path, f"{what} ({short(crop.name)}, split {short(crop.split)})", remedy)
+    return crops
 
 
 def crops_stamp(path: Path, legend: Legend) -> str:
     """A hash of `crops.csv` and what its classes are, wherever it lies: of other crops, splits or classes, another."""
-    told = f"{Path(path).read_text(encoding='utf-8')}\n{legend.names} {legend.background}"
+    text = "\n".join(read_text(path, remedy="run generate_train_data.py again").splitlines()) + "\n"
+    told = f"{text}\n{legend.names} {legend.background}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -114,16 +117,16 @@ def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = Tr
     return lines
 
 
-def _parse(row: dict[str, str]) -> Crop:
+def _crop(row: dict[str, object]) -> Crop:
+    kept = {name: tuple(v for k, v in row.items() if k.startswith(f"{name}_")) for name in ("mean", "std")}
     return Crop(
         name=row["name"],
         scene=row["scene"],
-        window=Window(*(int(row[key]) for key in ("row", "col", "height", "width"))),
-        valid=int(row["valid"]),
-        pixels=tuple(int(v) for k, v in row.items() if k.startswith("class_")),
-        mean=tuple(float(v) for k, v in row.items() if k.startswith("mean_")),
-        std=tuple(float(v) for k, v in row.items() if k.startswith("std_")),
+        window=Window(*(row[key] for key in ("row", "col", "height", "width"))),
+        valid=row["valid"],
+        pixels=tuple(v for k, v in row.items() if k.startswith("class_")),
         split=row["split"],
+        **kept,
     )
 
 

@@ -21,6 +21,7 @@ from jingwei.polygons.files import read_features, read_notes, vector_writer
 from jingwei.raster.checked import checked_strips
 from jingwei.raster.georeference import moved, placed
 from jingwei.raster.reading import open_labels
+from jingwei.system.own_files import parse_json
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 
@@ -127,9 +128,10 @@ def score_sample(
     labelled = truth >= 0
     areas, _ = measure_areas(source, legend, gsd=gsd, strip_rows=strip_rows, progress=progress)
     strata = read_notes(sample).get(STRATA)
-    if strata is not None and json.loads(strata) != areas.pixels.tolist():
+    remedy = "score the map that it was drawn from, or draw a new sample"
+    if strata is not None and parse_json(strata, sample, remedy=remedy) != areas.pixels.tolist():
         problem = f"was drawn from another map than {source}, or it has changed since"
-        raise InputError(sample, problem, "score the map that it was drawn from, or draw a new sample")
+        raise InputError(sample, problem, remedy)
     counts = np.zeros((len(legend), len(legend)), np.int64)
     with open_labels(source) as labels:
         x, y = moved(shapely.get_coordinates(shapes[labelled]), crs, labels.crs, sample).T

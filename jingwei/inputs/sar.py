@@ -11,20 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.errors import InputError, SettingError
+from jingwei.errors import InputError, JingweiError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.lee_filter import refined_lee
 from jingwei.raster.reading import Raster, check_same_size
 from jingwei.raster.tiles import TILE
+from jingwei.system.own_files import misfit
 
 CHANNELS = ("HH", "HV", "VH", "VV")
 VALUES = ("amplitude", "intensity", "db")
 FLOOR = 1e-10  # the least intensity, -100 dB: an echo of nothing has no logarithm
 
 
+KEPT = {"values": str, "lee": int, "looks": float, "low": tuple[float, ...], "high": tuple[float, ...]}  # in JSON
+
+
 @dataclass(frozen=True)
 class SarSettings:
-    """How radar values become what a network sees. In JSON: `asdict`, read by `SarSettings(**content)`."""
+    """How radar values become what a network sees. In JSON: `asdict`, read by `read_settings`."""
 
     values: str = "amplitude"  # what the files hold: amplitude (complex files too), intensity or db
     lee: int = 0  # side of the refined Lee filter's window in px (5, 7, 9 ...); 0: no speckle filter
@@ -52,6 +56,20 @@ class SarSettings:
                 problem = f"low {self.low} does not lie below high {self.high}"
                 raise SettingError("sar low and high", problem, "swap them, or leave both out")
         return self
+
+
+def read_settings(content: dict, where, remedy: str, error: type[JingweiError] = InputError) -> SarSettings:
+    """The settings that a file of ours, `where`, keeps in JSON. Raises `error` where they make no sense."""
+    problem = misfit(KEPT, content)
+    unknown = sorted(set(content) - set(KEPT))
+    if problem is None and unknown:
+        problem = f"has unknown radar settings {', '.join(unknown)}"
+    if problem is None:
+        try:
+            return SarSettings(**content).check()
+        except SettingError as wrong:
+            problem = f"{wrong.args[0]}: {wrong.args[1]}"
+    raise error(where, problem, remedy)
 
 
 def to_intensity(values: np.ndarray, kind: str) -> np.ndarray:

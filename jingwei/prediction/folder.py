@@ -19,14 +19,14 @@ import numpy as np
 from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.samples import Sample, find_samples
-from jingwei.inputs.sar import SarSettings
+from jingwei.inputs.sar import read_settings
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import Checkpoint, check_type, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.annotation_xml import Annotation, is_annotation
 from jingwei.prediction.blending import Bands
 from jingwei.prediction.engines.base import Engine
-from jingwei.prediction.engines.choosing import CALIBRATION, SIDE, choose_engine, read_label, spread_samples
+from jingwei.prediction.engines.choosing import CALIBRATION, SIDE, choose_engine, is_label, read_label, spread_samples
 from jingwei.prediction.engines.choosing import Sample as Seen
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import STEP, TTA
@@ -37,6 +37,7 @@ from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
 from jingwei.raster.stamps import STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.own_files import kept_lines
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 
@@ -317,7 +318,8 @@ def _prepared(
 
 
 def _prepare(order: Inference, checkpoint: Checkpoint, item: _Item) -> Path:
-    sar = SarSettings(**checkpoint.source) if checkpoint.source else None
+    remedy = "copy the checkpoint again, or train again"
+    sar = read_settings(checkpoint.source, order.weights, remedy, CheckpointError) if checkpoint.source else None
     return prepare_scene(item.sample, sar, item.scene, order.workers)
 
 
@@ -338,8 +340,9 @@ def _engine(order: Inference, checkpoint: Checkpoint, items: list[_Item]) -> Eng
                 continue
 
     calibration = (pixels for pixels, _ in look(items, CALIBRATION))
-    if kept.exists() and kept.read_text(encoding="utf-8").split("\n")[0] == mark:
-        name, precision = read_label(kept.read_text(encoding="utf-8").split("\n")[1])
+    lines = kept_lines(kept, 2)
+    if lines is not None and lines[0] == mark and is_label(lines[1]):
+        name, precision = read_label(lines[1])
         return make_engine(name, checkpoint, device, precision, calibration)
     # Made ready for each shape of windows, it has to pay for itself with those of one: the commonest, which is first.
     usual = [item for item in items if item.window_shape == items[0].window_shape]

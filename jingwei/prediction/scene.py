@@ -27,6 +27,7 @@ from jingwei.prediction.engines.choosing import (
     Sample,
     calibration_windows,
     choose_engine,
+    is_label,
     read_label,
     spread_samples,
 )
@@ -37,6 +38,7 @@ from jingwei.raster.stamps import SCORE, STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.own_files import kept_lines
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task
@@ -150,12 +152,14 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
             check_type(checkpoint, job.weights, job.source, image.dtype.name)
         bands = Bands.of(image.shape, settings.window, settings.overlap)
     kept = job.parts / "stamp"
-    if not kept.exists() or kept.read_text().split("\n")[0] != mark:
+    lines = kept_lines(kept, 2)
+    if lines is None or lines[0] != mark or not is_label(lines[1]):
         shutil.rmtree(job.parts, ignore_errors=True)
         engine = engine or _choose(job, checkpoint, bands, device, precision)
         with whole_or_nothing(kept) as part:
-            part.write_text(f"{mark}\n{engine.label}")
-    label = kept.read_text().split("\n")[1]  # the one that has begun goes on: another would leave a seam
+            part.write_text(f"{mark}\n{engine.label}", encoding="utf-8")
+        lines = [mark, engine.label]
+    label = lines[1]  # the one that has begun goes on: another would leave a seam
     missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 

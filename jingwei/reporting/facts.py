@@ -1,11 +1,7 @@
 """What the report says in numbers. All of it is read from files that are there; what is not there is left out."""
 
-import csv
-import json
 import math
-from pathlib import Path
 
-from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.evaluation.scenes import score_file
 from jingwei.inputs.scenes import Scene
@@ -14,49 +10,32 @@ from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
 from jingwei.reporting.names import shown
 from jingwei.reporting.pyramid import Layer, finest_level
 from jingwei.reporting.worst import largest_errors, least_agreement
+from jingwei.system.own_files import read_json
 from jingwei.system.scheduling import Cluster, Here, Task
+from jingwei.training.log_file import read_log
 from jingwei.workspace import Workspace
 
-CURVES = ("loss", "val_loss", "miou", "miou_with_background")  # of log.csv, besides the IoU per class
+CURVES = ("epoch", "loss", "val_loss", "miou", "miou_with_background")  # of log.csv, with the IoU per class
 
 
 def experiments(workspace: Workspace) -> list[dict]:
     """The log of every experiment that has one: recipe, name, network, and a row per epoch."""
     found = []
     for path in sorted(workspace.models.glob("*/*/log.csv")):
-        rows = _log(path)
+        rows = [_drawn(row) for row in read_log(path)]
         if rows:
             recipe = path.with_name("recipe.json")
-            settings = _recipe(recipe) if recipe.exists() else {}
+            settings = read_json(recipe, dict, remedy="delete it, or train again") if recipe.exists() else {}
             network = [str(settings[key]) for key in ("model", "backbone") if settings.get(key)]
             exp, name = shown(path.parent.name), shown(path.parent.parent.name)
             found.append({"recipe": name, "exp": exp, "network": " ".join(network), "rows": rows})
     return found
 
 
-def _recipe(path: Path) -> dict:
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(path, f"is not JSON ({error})", "delete it, or train again") from error
-    return settings if isinstance(settings, dict) else {}
-
-
-def _log(path: Path) -> list[dict]:
-    """The epochs of a `log.csv` with what is drawn of them; None where a value is missing."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            return [_epoch(row) for row in csv.DictReader(file)]
-    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
-        raise InputError(path, f"is not the log of a training ({error})", "delete it, or train again") from error
-
-
-def _epoch(row: dict) -> dict:
-    if None in row:
-        raise ValueError("a line has more cells than the head")
-    values = {k: float(v) if v else None for k, v in row.items() if k in CURVES or k.startswith("iou ")}
-    # A loss that is not a number is left out of the curves: JSON has no word for it.
-    return {"epoch": int(row["epoch"])} | {k: v if v is None or math.isfinite(v) else None for k, v in values.items()}
+def _drawn(row: dict) -> dict:
+    """What is drawn of an epoch; a loss that is not a number is left out of the curves: JSON has no word for it."""
+    values = {k: v for k, v in row.items() if k in CURVES or k.startswith("iou ")}
+    return {k: v if v is None or math.isfinite(v) else None for k, v in values.items()}
 
 
 def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> list[dict]:

@@ -21,15 +21,18 @@ import numpy as np
 from isal import isal_zlib
 from numba import njit
 
-from jingwei.errors import OutputError
+from jingwei.errors import InputError, OutputError
 from jingwei.legend import NODATA
 from jingwei.reporting.folder import ABOUT, remove_layer
 from jingwei.system.atomic import FULL, room_at
+from jingwei.system.own_files import read_json
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be
 PICTURE, LABELS, PERCENT = "picture", "labels", "percent"  # the kinds of layers
 PAPER = (241, 243, 245)  # what lies outside the flight, RGB: the page's own colour behind the scene
 JPEG_QUALITY = 82
+LAYER = {"kind": str, "height": int, "width": int, "counts": tuple[int, ...], "tiles": {str: str}}  # what ABOUT holds
+BROKEN = "delete the folder that it is in, and run the report again"
 
 
 @dataclass(frozen=True)
@@ -58,9 +61,12 @@ class Layer:
         pixels = np.full((height, width), NODATA, np.uint8)
         for row, col in np.argwhere(self.tiles[level]):
             part = pixels[row * TILE : (row + 1) * TILE, col * TILE : (col + 1) * TILE]
-            script = _tile_path(self.folder, level, row, col, self.kind).read_text(encoding="ascii")
-            content = script.split('"')[1]
-            part[:] = np.frombuffer(zlib.decompress(base64.b64decode(content)), np.uint8).reshape(part.shape)
+            path = _tile_path(self.folder, level, row, col, self.kind)
+            try:
+                content = zlib.decompress(base64.b64decode(path.read_bytes().split(b'"')[1]))
+                part[:] = np.frombuffer(content, np.uint8).reshape(part.shape)
+            except (OSError, IndexError, ValueError, zlib.error) as error:
+                raise InputError(path, "is broken or missing", BROKEN) from error
         return pixels
 
 
@@ -104,18 +110,21 @@ def kept_layer(folder: Path) -> Layer | None:
         return None
     try:
         return read_layer(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except InputError:
         return None
 
 
 def read_layer(folder: Path) -> Layer:
-    """A finished layer."""
-    about = json.loads((folder / ABOUT).read_text(encoding="ascii"))
+    """A finished layer. Raises InputError where somebody has broken it."""
+    about = read_json(folder / ABOUT, LAYER, remedy=BROKEN)
     layer = Layer(folder, about["kind"], about["height"], about["width"], {}, tuple(about["counts"]))
-    for number, bits in about["tiles"].items():
-        rows, cols = (-(-side // TILE) for side in layer.size(int(number)))
-        flags = np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8), count=rows * cols)
-        layer.tiles[int(number)] = flags.reshape(rows, cols).astype(bool)
+    try:
+        for number, bits in about["tiles"].items():
+            rows, cols = (-(-side // TILE) for side in layer.size(int(number)))
+            flags = np.unpackbits(np.frombuffer(bytes.fromhex(bits), np.uint8), count=rows * cols)
+            layer.tiles[int(number)] = flags[: rows * cols].reshape(rows, cols).astype(bool)
+    except ValueError as error:
+        raise InputError(folder / ABOUT, "is not the size of its layer", BROKEN) from error
     return layer
 
 

@@ -1,6 +1,5 @@
 """Experiments: the crops that they are trained on, and those that are trained, found by name and scored."""
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import torch
 from jingwei.crops.table import TRAIN, VALIDATION, Crop, Statistics, crops_stamp, read_crops, statistics
 from jingwei.errors import InputError, SettingError
 from jingwei.evaluation.metrics import ConfusionMatrix
+from jingwei.inputs.sar import read_settings
 from jingwei.legend import Legend, find_legend
 from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.raster.crop_files import read_crop
+from jingwei.system.own_files import read_json
 from jingwei.system.progress import Progress
 from jingwei.training.datasets import validation_loader
 from jingwei.training.learner import DataKind, predicted
@@ -70,8 +71,10 @@ def read_training_data(workspace: Workspace) -> TrainingData:
     legend = find_legend(str(workspace.train / "legend.json"))
     dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
     validation = [crop for crop in crops if crop.split == VALIDATION]
-    source = workspace.train / "source.json"
-    source = json.loads(source.read_text(encoding="utf-8")) if source.exists() else {}
+    remedy = "prepare the data again: delete it and crops.csv"
+    source = read_json(path, dict, remedy=remedy) if (path := workspace.train / "source.json").exists() else {}
+    if source:
+        read_settings(source, path, remedy)
     stamp = crops_stamp(workspace.crops, legend)
     return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source, stamp)
 

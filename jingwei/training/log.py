@@ -13,6 +13,7 @@ from jingwei.legend import Legend
 from jingwei.raster.preview import natural, painted
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.progress import Progress
+from jingwei.training.log_file import read_log
 from jingwei.training.losses import LOSSES
 
 matplotlib.use("Agg")
@@ -38,7 +39,7 @@ class Journal:
 
     def __init__(self, folder: Path, finished: int, legend: Legend, events: Path | None):
         self.folder, self.legend = folder, legend
-        self.rows = read_log(folder / "log.csv")[:finished]
+        self.rows = read_log(folder / "log.csv")[:finished] if finished else []
         self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
         self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()
@@ -105,17 +106,6 @@ class Journal:
             part.write_text(text.getvalue(), encoding="utf-8")
         with whole_or_nothing(self.folder / "curves.png") as part:
             draw_curves(self.rows, self.legend, part)
-
-
-def read_log(path: Path) -> list[dict]:
-    """The rows of a `log.csv`, numbers as floats, empty cells as None. No file, no rows."""
-    if not Path(path).exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [
-            {k: int(v) if k == "epoch" else float(v) if v else None for k, v in row.items()}
-            for row in csv.DictReader(file)
-        ]
 
 
 def _columns(rows: list[dict]) -> list[str]:

@@ -5,14 +5,12 @@ its flags and their help from this file.
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import get_args, get_origin
 
 from jingwei.errors import SettingError
+from jingwei.system.own_files import in_words, is_of, read_json
 
 # The contest trainer's names of losses, in ours.
 LOSS_ALIASES = {
@@ -225,33 +223,10 @@ def recipe_from_dict(content: dict, where="recipe") -> Recipe:
     return replace(Recipe(), **values)
 
 
-def is_of(kind, value) -> bool:
-    """Whether a value from JSON can stand in a field of that type: numbers are finite, whole ones are numbers too."""
-    if isinstance(kind, UnionType):
-        return any(is_of(each, value) for each in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(is_of(get_args(kind)[0], each) for each in value)
-    if kind in (int, float):
-        return isinstance(value, int | kind) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind)
-
-
-def in_words(kind) -> str:
-    """A field's type as a person says it."""
-    if isinstance(kind, UnionType):
-        return " or ".join(in_words(each) for each in get_args(kind))
-    if get_origin(kind) is tuple:
-        return f"a list, each {in_words(get_args(kind)[0])}"
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", NoneType: "null"}
-    return words.get(kind, "a section {...}")
-
-
 def read_recipe(path: Path) -> Recipe:
     """The recipe that an experiment's `recipe.json` keeps."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SettingError(path, f"can't be read ({error})", "train the experiment again") from error
+    again = "train the experiment again"
+    content = read_json(path, remedy=again, missing=again, error=SettingError)
     if isinstance(content, dict):
         content.pop("statistics", None)  # there for people to see; checkpoints have their own
     return recipe_from_dict(content, where=path)

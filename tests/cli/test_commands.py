@@ -474,7 +474,7 @@ def test_a_test_scene_that_cannot_be_used_is_named(call, bare, how, message):
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not JSON"),
         ("[]", "has no list"),
         ('{"classes": [{"id": 0, "name": "a"}]}', "class at place 0"),
         ('{"classes": [{"id": 1, "name": "a", "color": "#000000"}], "colour": 1}', "unknown keys colour.*has id 1"),
@@ -525,7 +525,7 @@ def test_a_missing_crop_is_named(call, data):
         crop.unlink()
     assert_one_line(call("train.py", "--data_dir", data, *QUICK), "cut the scenes again")
     (data / "train" / "crops.csv").write_text("name,split\nimage_1,train\n")
-    assert_one_line(call("train.py", "--data_dir", data, *QUICK), "crops.csv: is no table of crops")
+    assert_one_line(call("train.py", "--data_dir", data, *QUICK), "crops.csv: is not a table of crops")
 
 
 # ---- maps and checkpoints that don't fit ----

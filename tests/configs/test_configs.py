@@ -179,7 +179,7 @@ def test_folders_have_a_legend_of_their_own_and_the_contests_data_the_contests(d
     assert (contest.data.legend, contest.legend) == (GF2, "gf2")
     path.write_text("{")
     with pytest.raises(
-        SettingError, match="args.legend .*legend.json: is no JSON .*: see the example of a legend in [^:]*$"
+        SettingError, match="args.legend .*legend.json: is not JSON .*: see the example of a legend in [^:]*$"
     ):
         config_from_dict(content)
 
@@ -369,7 +369,7 @@ def test_a_file_of_something_else_is_refused(content):
 def test_a_file_that_is_no_json_gets_one_line(tmp_path, text):
     path = tmp_path / "x.json"
     path.write_bytes(text.encode("latin-1"))
-    with pytest.raises(SettingError, match="x.json: is no JSON") as raised:
+    with pytest.raises(SettingError, match="x.json: is not (JSON|UTF-8 text)") as raised:
         read_config(path)
     assert "\n" not in str(raised.value)
     with pytest.raises(SettingError, match="none.json: no such file"):

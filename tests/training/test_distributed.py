@@ -19,7 +19,7 @@ from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.training import distributed
 from jingwei.training.distributed import Team, synchronize_batch_norm
-from jingwei.training.log import read_log
+from jingwei.training.log_file import read_log
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -40,7 +40,7 @@ from jingwei.training.datasets import TrainingWindows, validation_loader
 from jingwei.training.distributed import Team
 from jingwei.training.experiments import score_experiment
 from jingwei.training.learner import DataKind, Learner, Place, Start, Validation, predicted
-from jingwei.training.log import read_log
+from jingwei.training.log_file import read_log
 from jingwei.training.loop import RunOptions
 from jingwei.training.losses import dice, lovasz
 from jingwei.training.recipes import CROSS_ENTROPY, MULTISCALE, SWA, read_recipe

@@ -33,7 +33,8 @@ from jingwei.raster.png import write_png
 from jingwei.training import experiments, loop
 from jingwei.training.experiments import score_experiment
 from jingwei.training.learner import Learner, Validation
-from jingwei.training.log import Journal, read_log
+from jingwei.training.log import Journal
+from jingwei.training.log_file import read_log
 from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_recipe
 from jingwei.workspace import Workspace

@@ -92,5 +92,5 @@ def test_a_recipe_file_that_cannot_be_read_gives_one_line(content, tmp_path):
 
 
 def test_a_missing_recipe_file_gives_one_line(tmp_path):
-    with pytest.raises(SettingError, match="can't be read"):
+    with pytest.raises(SettingError, match="recipe.json: no such file: train the experiment again"):
         read_recipe(tmp_path / "recipe.json")

@@ -132,7 +132,7 @@ def test_more_classes_than_ids_below_nodata_are_refused():
 def test_a_file_that_is_no_json_is_refused_in_one_line(content, tmp_path):
     path = tmp_path / "legend.json"
     path.write_bytes(content)
-    with pytest.raises(SettingError, match="is no JSON") as raised:
+    with pytest.raises(SettingError, match="is not (JSON|UTF-8 text|text)") as raised:
         find_legend(str(path))
     assert "\n" not in str(raised.value)
 

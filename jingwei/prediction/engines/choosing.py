@@ -52,6 +52,12 @@ def read_label(label: str) -> tuple[str, torch.dtype]:
     return name, {text: dtype for dtype, text in PRECISIONS.items()}[precision]
 
 
+def is_label(text: str) -> bool:
+    """Whether a text is a label that `read_label` reads."""
+    name, _, precision = text.partition(" ")
+    return name in ENGINES and precision in PRECISIONS.values()
+
+
 def choose_engine(
     name: str,
     checkpoint: Checkpoint,

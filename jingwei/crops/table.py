@@ -98,7 +98,7 @@ def read_crops(path: Path) -> list[Crop]:
 
 def crops_stamp(path: Path, legend: Legend) -> str:
     """A hash of `crops.csv` and what its classes are, wherever it lies: of other crops, splits or classes, another."""
-    text = "\n".join(read_text(path, remedy="run generate_train_data.py again").splitlines()) + "\n"
+    text = read_text(path, remedy="run generate_train_data.py again").replace("\r\n", "\n")
     told = f"{text}\n{legend.names} {legend.background}"
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 

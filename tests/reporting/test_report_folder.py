@@ -218,17 +218,17 @@ def test_names_are_shown_as_people_wrote_them():
 
 
 @pytest.mark.parametrize(("log", "message"), [
-    ("epoch,loss\none,2\n", "invalid literal"),
-    ("epoch,loss\n1,2,3\n", "more cells"),
-    ("loss\n2\n", "epoch"),
-    ("epoch,loss\n1," + "2" * 200_000 + "\n", "field larger"),
-    (b"epoch,loss\n1,\xff\n", "utf-8"),
+    ("epoch,loss\none,2\n", "is not the log of a training .*not a whole number"),
+    ("epoch,loss\n1,2,3\n", "is not the log of a training .*3 cells, not 2"),
+    ("loss\n2\n", "has no column epoch"),
+    ("epoch,loss\n1," + "2" * 200_000 + "\n", "is not the log of a training .*field larger"),
+    (b"epoch,loss\n1,\xff\n", "is not UTF-8 text"),
 ])  # fmt: skip
 def test_a_broken_log_gets_one_line(project, log, message):
     path = project.experiment("swa", "a") / "log.csv"
     path.parent.mkdir(parents=True)
     path.write_bytes(log if isinstance(log, bytes) else log.encode())
-    with pytest.raises(InputError, match=f"is not the log of a training .*{message}") as caught:
+    with pytest.raises(InputError, match=message) as caught:
         write(project, project.root / "report")
     assert len(str(caught.value)) < 400
 

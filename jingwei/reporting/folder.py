@@ -1,6 +1,5 @@
 """The report's folder. It is recognised by what is in it; nothing but what we named is overwritten or deleted."""
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -8,12 +7,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from jingwei.errors import OutputError
+from jingwei.system.own_files import kept_json
 
 PAGE, DATA, TILES, VIEWER = "index.html", "data.js", "tiles", "viewer"
 # Of every page that we wrote, version 0.3.0's too: the data that it asks for, and its title before a script sets one.
 OURS = (b'<script src="data.js"></script>', b"<title>Jingwei</title>")
 DATA_BEGINS = b"const REPORT = "
 ABOUT = "layer.json"
+# What it holds.
+ABOUT_SHAPE = {"kind": str, "height": int, "width": int, "counts": tuple[int, ...], "tiles": {str: str}}
 LAYER = re.compile(r"[a-z]+-[0-9a-f]{16}")
 UNFINISHED = re.compile(r"\.[a-z]+-[0-9a-f]{16}\.part")
 TILE_FILE = re.compile(r"\d+_\d+\.(js|jpg)")
@@ -89,11 +91,7 @@ def _is_layer(folder: Path) -> bool:
         return True
     if not LAYER.fullmatch(folder.name):
         return False
-    try:
-        about = json.loads((folder / ABOUT).read_text(encoding="ascii"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(about, dict) and {"kind", "height", "width", "counts", "tiles"} <= about.keys()
+    return kept_json(folder / ABOUT, ABOUT_SHAPE) is not None
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ from numba import njit
 
 from jingwei.errors import InputError, OutputError
 from jingwei.legend import NODATA
-from jingwei.reporting.folder import ABOUT, remove_layer
+from jingwei.reporting.folder import ABOUT, ABOUT_SHAPE, remove_layer
 from jingwei.system.atomic import FULL, room_at
 from jingwei.system.own_files import read_json
 
@@ -31,7 +31,6 @@ TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would 
 PICTURE, LABELS, PERCENT = "picture", "labels", "percent"  # the kinds of layers
 PAPER = (241, 243, 245)  # what lies outside the flight, RGB: the page's own colour behind the scene
 JPEG_QUALITY = 82
-LAYER = {"kind": str, "height": int, "width": int, "counts": tuple[int, ...], "tiles": {str: str}}  # what ABOUT holds
 BROKEN = "delete the folder that it is in, and run the report again"
 
 
@@ -116,7 +115,7 @@ def kept_layer(folder: Path) -> Layer | None:
 
 def read_layer(folder: Path) -> Layer:
     """A finished layer. Raises InputError where somebody has broken it."""
-    about = read_json(folder / ABOUT, LAYER, remedy=BROKEN)
+    about = read_json(folder / ABOUT, ABOUT_SHAPE, remedy=BROKEN)
     layer = Layer(folder, about["kind"], about["height"], about["width"], {}, tuple(about["counts"]))
     try:
         for number, bits in about["tiles"].items():

@@ -241,7 +241,7 @@ def test_a_broken_recipe_gets_one_line(project, recipe):
     _, data = write(project, project.root / "report")
     assert [row["loss"] for row in data["experiments"][0]["rows"]] == [None, None]  # JSON has no other word for it
     (folder / "recipe.json").write_text(recipe)
-    with pytest.raises(InputError, match=r"recipe.json: is not JSON"):
+    with pytest.raises(InputError, match=r"recipe.json: (is not JSON|has a number of 5000 digits|is nested too deep)"):
         write(project, project.root / "report")
 
 

@@ -41,6 +41,7 @@ SMALL = {
     "evaluate.py": "",
     "report.py": "",
     "polygons.py": "",
+    "export.py": "--tile 64",
     "data/make_gf_sample.py": "--data_dir {data}/gf_sample --scenes 3 --size 96",
     "train.py --config": "--epochs 1 --steps_per_epoch 2 --batch_size 2 --workers 0 --device cpu",
     "inference.py": "--window 96 --overlap 24 --device cpu",

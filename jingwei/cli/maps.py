@@ -209,8 +209,9 @@ def evaluate_command() -> None:
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
+    from jingwei.evaluation.folders import score_pair
     from jingwei.evaluation.metrics import scores, table
-    from jingwei.evaluation.scenes import refuse_unlabelled, score_pair, score_stages, stage_table
+    from jingwei.evaluation.scenes import labelled_scenes, refuse_unlabelled, score_stages, stage_maps, stage_table
 
     workspace = Workspace(Path(args.data_dir))
     if asks_for_areas(args):
@@ -228,9 +229,12 @@ def evaluate_command() -> None:
     if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
         return _evaluate_folders(args, legend)
     if args.dry_run:
-        pairs = [(Path(args.prediction), Path(args.label))] if "prediction" in args else _labelled_maps(workspace)
         from jingwei.planning.rehearsal import score_step
 
+        if "prediction" in args:
+            pairs = [(Path(args.prediction), Path(args.label))]
+        else:
+            pairs = [(path, scene.label) for path, scene in stage_maps(workspace, labelled_scenes(workspace))]
         return dry_run.tell([score_step(*pair, legend) for pair in pairs], None)
     if "prediction" in args:
         matrix = score_pair(Path(args.prediction), Path(args.label), legend)
@@ -254,8 +258,8 @@ def _refuse_unlike(prediction: Path, label: Path) -> None:
 
 def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
     """Scores a folder of masks. Ends with status 1 where labels have no prediction."""
+    from jingwei.evaluation.folders import score_folders
     from jingwei.evaluation.metrics import scores, table
-    from jingwei.evaluation.scenes import score_folders
 
     if args.dry_run:
         raise SettingError("--dry_run", "tells nothing of folders of masks", "leave it out: they are scored in no time")
@@ -271,14 +275,3 @@ def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
         names = ", ".join(score.missing)
         print(f"no prediction, so all wrong: {len(score.missing)} of {score.labels}: {names}", file=sys.stderr)
         sys.exit(1)
-
-
-def _labelled_maps(workspace: Workspace) -> list[tuple[Path, Path]]:
-    """All maps of the scenes that have a label, each with it. InputError where there is none."""
-    pairs = []
-    for scene in workspace.cut_scenes():
-        later = [path for path in (workspace.vote(scene), workspace.filled(scene)) if path.exists()]
-        pairs += [(path, scene.label) for path in [*workspace.predictions(scene), *later] if scene.label]
-    if not pairs:
-        raise InputError(workspace.root, "no map of a labelled scene", "put labels under truth/, run predict.py")
-    return pairs

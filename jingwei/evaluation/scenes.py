@@ -1,28 +1,20 @@
-"""Scores of label maps on disk against their truth."""
+"""Scores of label maps on disk against their truth: one map, or every stage of a project."""
 
-from collections.abc import Iterable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.grid import Window, strips
-from jingwei.inputs.masks import Mask, refuse_0_255
-from jingwei.inputs.samples import LABEL_ENDS
-from jingwei.inputs.scenes import SCENE_TYPES, natural_order
+from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, check_same_size, open_image, open_labels
-from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.system.prefetch import ahead
 from jingwei.system.scheduling import Cluster, Here, Task
 from jingwei.workspace import Workspace
-
-LARGE_PX = 1 << 24  # label maps from this size on are read as maps, not as pictures
 
 
 def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
@@ -55,27 +47,43 @@ def _both(known: Raster, guessed: Raster, scene: Path | None):
             yield truth, guessed.read_label_rows(first, end)
 
 
-def score_stages(
-    workspace: Workspace, legend: Legend, scheduler: Here | Cluster | None = None
-) -> dict[str, ConfusionMatrix]:
-    """The confusion matrix of every stage (each model, vote, filled), over all test scenes that have a label.
+def stage_maps(workspace: Workspace, scenes: list[Scene]) -> list[tuple[Path, Scene]]:
+    """The maps of every stage of the scenes that have a label, each with its scene.
 
-    Each map is a task for the scheduler.
+    In the order of the work: each model's, all votes, all filled ones. The file's name without its ending is the stage.
     """
+    labelled = [scene for scene in scenes if scene.label is not None]
+    predicted = [(path, scene) for scene in labelled for path in workspace.predictions(scene)]
+    later = [(place(scene), scene) for place in (workspace.vote, workspace.filled) for scene in labelled]
+    return predicted + [(path, scene) for path, scene in later if path.exists()]
+
+
+def labelled_scenes(workspace: Workspace) -> list[Scene]:
+    """The cut test scenes that have a label. InputError where there is none, or where one of them has no map."""
     scenes = [scene for scene in workspace.cut_scenes() if scene.label is not None]
     if not scenes:
         problem = "no test scene has a label"
         raise InputError(workspace.root, problem, "put image_N_label.png beside the scene or under truth/")
-    stages: dict[str, ConfusionMatrix] = {}
-    tasks = []
     for scene in scenes:
-        later = [path for path in (workspace.vote(scene), workspace.filled(scene)) if path.exists()]
-        maps = [*workspace.predictions(scene), *later]
-        if not maps:
+        if not workspace.has_map(scene):
             raise InputError(workspace.masks(scene), "no maps there", "run predict.py first")
-        for path in maps:
-            stages.setdefault(path.stem, ConfusionMatrix(len(legend)))
-            tasks.append(Task(score_file, (path, scene.label, legend, scene.image)))
+    return scenes
+
+
+def score_stages(
+    workspace: Workspace,
+    legend: Legend,
+    scheduler: Here | Cluster | None = None,
+    scenes: list[Scene] | None = None,
+) -> dict[str, ConfusionMatrix]:
+    """The confusion matrix of every stage, in the order of the work, over all scenes together; see `stage_maps`.
+
+    `scenes`: those that may be without labels or maps; None takes `labelled_scenes`. Each map is a task for the
+    scheduler.
+    """
+    maps = stage_maps(workspace, labelled_scenes(workspace) if scenes is None else scenes)
+    stages = {path.stem: ConfusionMatrix(len(legend)) for path, _ in maps}
+    tasks = [Task(score_file, (path, scene.label, legend, scene.image)) for path, scene in maps]
     for task, matrix in (scheduler or Here()).run(tasks):
         stages[task.arguments[0].stem].merge(matrix)
     return stages
@@ -95,155 +103,8 @@ def stage_table(stages: dict[str, ConfusionMatrix], legend: Legend) -> str:
     return "\n".join(lines)
 
 
-@dataclass(frozen=True)
-class FolderScore:
-    """The confusion matrix of a folder of masks, how many there were, and the labels that have no prediction.
-
-    `extra` counts the predictions that have no label: they are left out.
-    """
-
-    matrix: ConfusionMatrix
-    labels: int
-    missing: tuple[str, ...]
-    extra: int = 0
-
-
-def score_folders(
-    predictions: Path, labels: Path, legend: Legend, scheduler: Here | Cluster | None = None
-) -> FolderScore:
-    """The confusion matrix of a folder of predictions, as inference.py writes them, over a folder of labels.
-
-    Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. Predictions that
-    are not ours may have the values that labels have. A label without a
-    prediction counts as missed with all its pixels: to leave a sample out is no gain. Raises InputError where no label
-    has a prediction, for sizes that differ, for colours or ids that the legend does not have, and for labels of 0 and
-    255 where it has no class of 255.
-    """
-    guessed, known = find_masks(predictions), find_masks(labels)
-    by_id: dict[str, list[Path]] = {}
-    for (_, name), path in guessed.items():
-        by_id.setdefault(name, []).append(path)
-    pairs = {}
-    for (folder, name), label in known.items():
-        alone = by_id.get(name, ())
-        # A sample's folder tells it from others of its id; where there are none, its id does.
-        unique = alone[0] if len(alone) == 1 and sum(other == name for _, other in known) == 1 else None
-        pairs[label] = guessed.get((folder, name), unique)
-    if not any(pairs.values()):
-        problem = f"holds no prediction of the {len(known)} labels in {labels}"
-        raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
-    matrix = ConfusionMatrix(len(legend))
-    read_by = _legends_of_predictions([path for path in pairs.values() if path], legend)
-    tasks = [Task(score_masks, (path, label, legend, read_by.get(path))) for label, path in pairs.items()]
-    at_255 = 0
-    for _, counted in (scheduler or Here()).run(tasks):
-        matrix.merge(counted.matrix)
-        at_255 += counted.at_255
-    refuse_0_255(next(iter(pairs)), legend, matrix.counts.sum(axis=1), at_255, others=len(pairs) > 1)
-    refuse_unlabelled(matrix, labels)
-    missing = tuple(str(label.relative_to(labels)) for label, prediction in pairs.items() if prediction is None)
-    return FolderScore(matrix, len(pairs), missing, len(set(guessed.values()) - set(pairs.values())))
-
-
 def refuse_unlabelled(matrix: ConfusionMatrix, labels: Path) -> None:
     """Raises InputError where no pixel of the labels says anything: there is nothing to score."""
     if not matrix.counts.any():
         problem = "no pixel there has a label: all are no data"
         raise InputError(labels, problem, "check that these are the labels, and which values they have")
-
-
-class MaskScore(NamedTuple):
-    """The confusion matrix of a mask, and how many pixels of the label are no data because they are 255."""
-
-    matrix: ConfusionMatrix
-    at_255: int
-
-
-def score_pair(prediction: Path, label: Path, legend: Legend) -> ConfusionMatrix:
-    """The confusion matrix of a prediction and its label: of masks as people have them, or of label maps.
-
-    Large files and our own maps are read as `score_file` does, others as in `score_folders`. Raises what these raise.
-    """
-    with Raster(prediction) as guessed, Raster(label) as known:
-        ours = _is_ours(guessed)
-        large = min(r.height * r.width for r in (guessed, known)) >= LARGE_PX
-        colors = any(r.bands == 3 or (r.palette and not large and not _is_ours(r)) for r in (guessed, known))
-    if not colors and (ours or (large and not legend.has_values)):
-        return score_file(prediction, label, legend)
-    read_by = _legends_of_predictions([prediction], legend)
-    score = score_masks(prediction, label, legend, read_by[prediction])
-    refuse_0_255(label, legend, score.matrix.counts.sum(axis=1), score.at_255, others=False)
-    return score.matrix
-
-
-def _is_ours(picture: Raster) -> bool:
-    """Whether a file is one of our maps or masks: ids, whatever values labels have. Filled maps have no stamp."""
-    return STAMP in picture.tags or (picture.tiled and picture.nodata == NODATA)
-
-
-def _legends_of_predictions(predictions: Iterable[Path], legend: Legend) -> dict[Path, Legend]:
-    """The legend to read each prediction by: class ids in ours; in all others the legend's values, or ids.
-
-    Other software writes what it was trained on. One value that the legend doesn't have, and all of them are ids:
-    a file by itself may well have nothing but 0.
-    """
-    ids = legend.without_values()
-    read_by = dict.fromkeys(predictions, ids)
-    if legend.has_values:
-        others = []
-        for path in read_by:
-            with Raster(path) as picture:
-                if not _is_ours(picture):
-                    others.append(path)
-        if all(_has_known_values(path, legend) for path in others):
-            read_by |= dict.fromkeys(others, legend)
-    return read_by
-
-
-def _has_known_values(path: Path, legend: Legend) -> bool:
-    with Mask(path, legend) as mask:
-        for first, end in strips(mask.height, TILE):
-            mask.read_label_rows(first, end)
-            if mask.unknown:
-                return False
-    return True
-
-
-def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: Legend | None) -> MaskScore:
-    """The score of two masks, strip by strip; without a prediction all labelled pixels are missed.
-
-    The label is read by `legend`, the prediction by `read_by`.
-    """
-    matrix = ConfusionMatrix(len(legend))
-    with Mask(label, legend) as known, Mask(prediction, read_by) if prediction else nullcontext() as guessed:
-        if guessed:
-            check_same_size(guessed, known)
-        for first, end in strips(known.height, TILE):
-            truth = known.read_label_rows(first, end)
-            matrix.update(truth, guessed.read_label_rows(first, end) if guessed else np.full_like(truth, NODATA))
-        for mask in (known, guessed):
-            if mask:
-                mask.refuse_unknown()
-        return MaskScore(matrix, known.at_255)
-
-
-def find_masks(folder: Path) -> dict[tuple[str, str], Path]:
-    """The masks of a folder and its subfolders, in natural order: (subfolder, sample) -> file.
-
-    Sample 7 has `7_gt.png`, else `7_label.png`, else `7.png`, or another type of raster. The last name is taken for
-    a mask only where none of the others is in use: beside those it is a picture. InputError where there is nothing.
-    """
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "check the path")
-    found: dict[tuple[str, str], Path] = {}
-    for place in [folder, *(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]:
-        rasters = sorted(p for p in place.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
-        in_use = [end for end in LABEL_ENDS if any(path.stem.lower().endswith(end) for path in rasters)]
-        for end in in_use or [""]:
-            for path in rasters:
-                if path.stem.lower().endswith(end):
-                    sample = path.stem[: len(path.stem) - len(end)]
-                    found.setdefault((str(place.relative_to(folder)), sample), path)
-    if not found:
-        raise InputError(folder, "no masks there", "give the folder of N_gt.png, N_label.png or N.png")
-    return dict(sorted(found.items(), key=lambda entry: (entry[0][0], natural_order(entry[0][1]))))

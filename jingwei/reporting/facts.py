@@ -2,8 +2,8 @@
 
 import math
 
-from jingwei.evaluation.metrics import ConfusionMatrix, scores
-from jingwei.evaluation.scenes import score_file
+from jingwei.evaluation.metrics import scores
+from jingwei.evaluation.scenes import score_file, score_stages
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
@@ -11,7 +11,7 @@ from jingwei.reporting.names import shown
 from jingwei.reporting.pyramid import Layer, finest_level
 from jingwei.reporting.worst import largest_errors, least_agreement
 from jingwei.system.own_files import read_json
-from jingwei.system.scheduling import Cluster, Here, Task
+from jingwei.system.scheduling import Cluster, Here
 from jingwei.training.log_file import read_log
 from jingwei.workspace import Workspace
 
@@ -40,20 +40,7 @@ def _drawn(row: dict) -> dict:
 
 def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> list[dict]:
     """The scores of every stage (each model, vote, filled) over all scenes with a label and maps; empty without any."""
-    tasks = []
-    for scene in scenes:
-        if scene.label is None:
-            continue
-        later = [path for path in (workspace.vote(scene), workspace.filled(scene)) if path.exists()]
-        maps = [*workspace.predictions(scene), *later]
-        tasks += [Task(score_file, (path, scene.label, legend, scene.image)) for path in maps]
-    # Stages in the order of the work, whichever is scored first.
-    stages = {task.arguments[0].stem: ConfusionMatrix(len(legend)) for task in tasks}
-    for last in ("vote", "filled"):
-        if last in stages:
-            stages[last] = stages.pop(last)
-    for task, matrix in scheduler.run(tasks):
-        stages[task.arguments[0].stem].merge(matrix)
+    stages = score_stages(workspace, legend, scheduler, scenes)
     return [{"name": shown(name)} | _by_id(scores(matrix, legend)) for name, matrix in stages.items()]
 
 

@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from jingwei.errors import InputError, OutputError
+from jingwei.evaluation.folders import find_masks, score_folders, score_pair
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
-from jingwei.evaluation.scenes import find_masks, score_folders, score_pair
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.legend import GF2, GF3, NODATA, LandClass, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint

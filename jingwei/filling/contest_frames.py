@@ -4,8 +4,8 @@
 sides are one class is known from lengths of runs along its rows and down its columns, which are kept up to date.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from itertools import tee
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from numba import njit
 
 from jingwei.filling.holes import BAND_ROWS, Band
 from jingwei.legend import NODATA
+from jingwei.raster.bands import bands
 
 
 class Framed:
@@ -72,34 +73,17 @@ class Framed:
 
     def __iter__(self) -> Iterator[Band]:
         self.changed[:] = 0
-        waiting: deque[np.ndarray] = deque()  # rows as they were, of which the result is still to come
-        pieces = self._read(waiting)
+        before, strips = tee(self._read())  # keeps the rows whose result is still to come
         for plan in self._plans:
-            pieces = _slid(pieces, plan)
-        top, labels, filled, changes = 0, self._blank(0), 0, []
-        for piece in pieces:
-            while len(piece):
-                before = waiting.popleft()
-                rows = min(len(piece), len(before), len(labels) - filled)
-                if rows < len(before):
-                    waiting.appendleft(before[rows:])
-                labels[filled : filled + rows] = piece[:rows]
-                changes.append(_compare(before[:rows], piece[:rows], top + filled, self.changed))
-                piece, filled = piece[rows:], filled + rows
-                if filled == len(labels):
-                    yield Band(top, labels, np.concatenate(changes))
-                    top += filled
-                    labels, filled, changes = self._blank(top), 0, []
-        assert top == self._height, f"{top} rows of {self._height}"
+            strips = _slid(strips, plan)
+        both = (bands(source, self._height, self._width, BAND_ROWS) for source in (before, strips))
+        for (top, old), (_, labels) in zip(*both, strict=True):
+            yield Band(top, labels, _compare(old, labels, top, self.changed))
 
-    def _read(self, waiting: deque) -> Iterator[np.ndarray]:
+    def _read(self) -> Iterator[np.ndarray]:
         for strip in self._strips():
-            waiting.append(strip)
             yield strip
             self._progress(strip.size)
-
-    def _blank(self, top: int) -> np.ndarray:
-        return np.empty((min(BAND_ROWS, self._height - top), self._width), np.uint8)
 
 
 class _Plan(NamedTuple):

@@ -17,6 +17,7 @@ from jingwei.filling.decisions import compact, settle_holes, settle_small
 from jingwei.filling.run_length import Packer, Regions, Relabelling, Runs, paint
 from jingwei.filling.survey import BIRTHS, FARS, FRONTIER, LINK, LINKS, NODES, REGION, Rules, survey
 from jingwei.legend import NODATA
+from jingwei.raster.bands import BandBuffer
 from jingwei.system.spill import Table, Tape
 
 BAND_ROWS = 256  # rows painted at a time: a row of a GeoTIFF's tiles
@@ -178,23 +179,18 @@ class Filled:
 
     def _painted(self, tape: Tape, decided) -> Iterator[Band]:
         old, new = Runs.empty(self._width), Runs.empty(self._width)
-        labels, top, filled, changes = self._blank(0), 0, 0, []
+        buffer, changes = BandBuffer(self._height, self._width, BAND_ROWS), []
         for rows, before, after in self._both(self._counted(tape), decided):
             places = np.zeros(2, np.int64)
             room = np.empty((len(before) // 2, 3), np.int64)
             while rows > 0:
-                part = labels[filled : filled + rows]
-                noted = paint(before, after, places, part, top + filled, old, new, self.changed, room)
+                part = buffer.free[:rows]
+                noted = paint(before, after, places, part, buffer.row, old, new, self.changed, room)
                 changes.append(room[:noted].copy())
                 rows -= len(part)
-                filled += len(part)
-                if filled == len(labels):
-                    yield Band(top, labels, np.concatenate(changes))
-                    top += filled
-                    labels, filled, changes = self._blank(top), 0, []
-
-    def _blank(self, top: int) -> np.ndarray:
-        return np.empty((min(BAND_ROWS, self._height - top), self._width), np.uint8)
+                if whole := buffer.filled(len(part)):
+                    yield Band(*whole, np.concatenate(changes))
+                    changes = []
 
 
 class _Survey:

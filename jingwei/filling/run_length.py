@@ -15,6 +15,7 @@ import numpy as np
 from numba import njit
 
 from jingwei.legend import NODATA
+from jingwei.raster.varint import get_varint, put_varint
 
 BLOCK_ROWS = 64  # rows of a block: at worst, two bytes per pixel
 
@@ -103,13 +104,7 @@ def _find_runs(row, runs, flags):
 def _put(block, used, label, length):
     """Packs one run and returns the bytes used so far."""
     block[used] = label
-    used += 1
-    while length > 127:
-        block[used] = length & 127 | 128
-        length >>= 7
-        used += 1
-    block[used] = length
-    return used + 1
+    return put_varint(block, used + 1, length)
 
 
 @njit(cache=True, nogil=True)
@@ -131,18 +126,7 @@ def unpack_row(block, at, width, runs):
     while start < width:
         labels[count] = block[at]
         starts[count] = start
-        length = np.int64(block[at + 1])
-        at += 2
-        if length > 127:
-            length &= 127
-            shift = 7
-            while True:
-                part = np.int64(block[at])
-                at += 1
-                length |= (part & 127) << shift
-                if part < 128:
-                    break
-                shift += 7
+        length, at = get_varint(block, at + 1)
         start += length
         count += 1
     starts[count] = width

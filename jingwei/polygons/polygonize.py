@@ -16,6 +16,7 @@ from jingwei.polygons.components import REGION, count_runs, find_regions, link_r
 from jingwei.polygons.simplify import mark_kept
 from jingwei.polygons.tracing import CHAIN, trace
 from jingwei.polygons.wkb import most_bytes, write_polygons
+from jingwei.raster.bands import bands
 from jingwei.raster.pixel_area import PIXELS, Ground
 from jingwei.system.spill import Table
 
@@ -112,7 +113,7 @@ class Outlines:
         nodes = np.zeros(1 << 12, REGION)
         seam = np.full(width, -1, np.int64)
         heads, chains = np.full(width + 1, -1, np.int64), np.zeros(width + 1, CHAIN)
-        for top, band in _bands(self._strips, self._height, width, self._band_rows):
+        for top, band in _with_margins(self._strips, self._height, width, self._band_rows):
             rows = len(band) - 2
             runs = count_runs(band)
             if going_on + runs > len(nodes):
@@ -151,27 +152,19 @@ class Outlines:
         return Batch(polygons, regions["label"], regions["area"], regions["ground"])
 
 
-def _bands(strips: Iterable[np.ndarray], height: int, width: int, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+def _with_margins(strips: Iterable[np.ndarray], height: int, width: int, rows: int) -> Iterator[tuple[int, np.ndarray]]:
     """(first row, band) of a map: `rows` rows each, with the row above and below and a column beside; see `tracing.py`.
 
     A band is only good until the next one.
     """
     band = np.full((rows + 2, width + 2), NODATA, np.uint8)
-    top = 0
-    filled = 1  # the row above the first is outside the map
-    for strip in strips:
-        assert strip.dtype == np.uint8, strip.dtype
-        assert strip.shape[1] == width, f"{strip.shape[1]} columns of {width}"
-        while len(strip):
-            part = strip[: len(band) - filled]
-            band[filled : filled + len(part), 1:-1] = part
-            filled += len(part)
-            strip = strip[len(part) :]
-            if filled == len(band):
-                yield top, band
-                top += rows
-                band[:2] = band[-2:]
-                filled = 2
-    assert top + filled - 1 == height, f"{top + filled - 1} rows of {height}"
-    band[filled] = NODATA
-    yield top, band[: filled + 1]
+    waiting = 0  # rows of the band that only wait for the row below them
+    for top, part in bands(strips, height, width, rows):
+        if waiting:
+            band[rows + 1, 1:-1] = part[0]
+            yield top - rows, band
+            band[:2] = band[-2:]
+        band[1 : len(part) + 1, 1:-1] = part
+        waiting = len(part)
+    band[waiting + 1] = NODATA
+    yield height - waiting, band[: waiting + 2]

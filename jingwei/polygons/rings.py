@@ -8,6 +8,8 @@ corner, 7 bits a byte. Every corner says whether it is pinched: see `tracing.py`
 import numpy as np
 from numba import njit
 
+from jingwei.raster.varint import get_varint
+
 NO_PIECE = 0  # the arena's first bytes are not used
 NEXT_PIECE, NEXT_RING, CORNERS, FIRST_X, FIRST_Y = 0, 6, 12, 16, 20  # where a piece has them
 HEADER = 24  # bytes before its steps
@@ -31,17 +33,6 @@ def get_number(arena, at, size):
 
 
 @njit(cache=True, nogil=True)
-def put_step(arena, at, value):
-    """Packs a whole number, 7 bits a byte, the top bit where more follow; returns the next place."""
-    while value > 127:
-        arena[at] = value & 127 | 128
-        value >>= 7
-        at += 1
-    arena[at] = value
-    return at + 1
-
-
-@njit(cache=True, nogil=True)
 def folded(step):
     """0, -1, 1, -2 ... as 0, 1, 2, 3 ..."""
     return 2 * step if step >= 0 else -2 * step - 1
@@ -57,14 +48,7 @@ def read_piece(arena, at, xs, ys, pinched, count):
     at += HEADER
     for k in range(count + 1, count + corners):
         for axis in range(2):
-            value, shift = np.int64(0), 0
-            while True:
-                part = np.int64(arena[at])
-                at += 1
-                value |= (part & 127) << shift
-                shift += 7
-                if part < 128:
-                    break
+            value, at = get_varint(arena, at)
             if axis == 0:
                 pinched[k] = value & 1
                 value >>= 1

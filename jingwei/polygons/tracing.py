@@ -15,8 +15,9 @@ import numpy as np
 from numba import njit
 
 from jingwei.polygons.components import add_rings
-from jingwei.polygons.rings import CORNERS, FIRST_X, FIRST_Y, HEADER, NEXT_PIECE, NO_PIECE, folded, put_number, put_step
+from jingwei.polygons.rings import CORNERS, FIRST_X, FIRST_Y, HEADER, NEXT_PIECE, NO_PIECE, folded, put_number
 from jingwei.raster.union_find import find
+from jingwei.raster.varint import put_varint
 
 EAST, SOUTH, WEST, NORTH = range(4)  # the way along a ring; its pixel is to the right
 VERTEX, KEPT, MINE, SEEN = 1, 2, 4, 8  # bits of a lattice: see `borders.py`
@@ -88,8 +89,8 @@ def _walk(labels, top, lattice, sparse, arena, used, heads, chains, own, r, c, w
                     put_number(arena, chain["last"] + NEXT_PIECE, 6, piece)
                 chain["last"] = piece
             else:
-                used = put_step(arena, used, 2 * folded(at_x - x) + pinch)
-                used = put_step(arena, used, folded(at_y - y))
+                used = put_varint(arena, used, 2 * folded(at_x - x) + pinch)
+                used = put_varint(arena, used, folded(at_y - y))
             x, y = at_x, at_y
             corners += 1
             chain["pinches"] += pinch

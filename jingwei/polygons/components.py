@@ -1,13 +1,15 @@
-"""Which pixels of a map belong together, band by band, and which outlines are whose: compiled loops of `outlines.py`.
+"""Which pixels of a map belong together, band by band, and which rings are whose: compiled loops of `polygonize.py`.
 
 A region is what pixels of one class make over their four neighbours: runs of equal pixels, joined by union-find over
-REGION records. A region's rings are a list in the arena of `pieces.py`.
+REGION records. A region's rings are a list in the arena of `rings.py`.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-from jingwei.polygons.rings import NEXT_RING, NO_PIECE, put_number
+from jingwei.polygons.rings import NEXT_RING, NO_PART, put_number
 from jingwei.raster.pixel_area import ground_under
 from jingwei.raster.union_find import find
 
@@ -16,7 +18,7 @@ REGION = np.dtype(
         ("parent", "i8"),
         ("area", "i8"),  # pixels
         ("ground", "f8"),  # square metres
-        ("first", "i8"),  # its rings: the first piece of each is linked to that of the next
+        ("first", "i8"),  # its rings: the first part of each is linked to that of the next
         ("last", "i8"),
         ("rings", "i8"),
         ("corners", "i8"),
@@ -26,6 +28,35 @@ REGION = np.dtype(
     ],
     align=True,
 )
+
+
+class Band(NamedTuple):
+    """A band: its labels with their margins (uint8, see `tracing.py`), the row of the map that its first one is.
+
+    `traced` (bool, 256) says of which classes there are polygons.
+    """
+
+    labels: np.ndarray
+    top: int
+    traced: np.ndarray
+
+
+class Runs(NamedTuple):
+    """The runs of equal pixels of a band's own rows: int64 each.
+
+    `starts` are their first columns, `owners` the regions that they belong to (-1: of no traced class), `rows` the
+    place of each row's first run and, at last, how many there are.
+    """
+
+    starts: np.ndarray
+    owners: np.ndarray
+    rows: np.ndarray
+
+    @classmethod
+    def room_for(cls, labels: np.ndarray) -> "Runs":
+        """Room for the runs of a band."""
+        count = count_runs(labels)
+        return cls(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(len(labels) - 1, np.int64))
 
 
 @njit(cache=True, nogil=True)
@@ -40,14 +71,13 @@ def count_runs(labels):
 
 
 @njit(cache=True, nogil=True)
-def find_regions(labels, top, traced, ground, nodes, used, seam, starts, rows, owners):
+def find_regions(band, ground, nodes, used, seam, runs):
     """Joins the runs of a band to regions, and those to the regions that came down to it.
 
-    `labels` is the band, its first row being row `top` of the map; `traced` (bool, 256) says of which classes there are
-    outlines. `nodes` (REGION) has `used` records; `seam` (int64) the regions of the pixels above the band. `starts`,
-    `owners` (int64) are filled with a run each, `rows` with the place of each row's first one. Returns the records
-    used.
+    `nodes` (REGION) has `used` records; `seam` (int64) the regions of the pixels above the band; `runs` is filled.
+    Returns the records used.
     """
+    labels, traced, starts, owners, rows = band.labels, band.traced, runs.starts, runs.owners, runs.rows
     width = labels.shape[1] - 2
     run = 0
     for r in range(1, labels.shape[0] - 1):
@@ -83,9 +113,9 @@ def find_regions(labels, top, traced, ground, nodes, used, seam, starts, rows, o
                     node["parent"], node["label"] = owner, label
                     node["area"] = node["rings"] = node["corners"] = node["pinches"] = 0
                     node["ground"] = 0.0
-                    node["first"] = node["last"] = NO_PIECE
+                    node["first"] = node["last"] = NO_PART
                 nodes[owner]["area"] += end - start
-                nodes[owner]["ground"] += ground_under(ground, top + r - 1, start, end)
+                nodes[owner]["ground"] += ground_under(ground, band.top + r - 1, start, end)
             owners[run] = owner
             run += 1
     rows[labels.shape[0] - 2] = run
@@ -115,14 +145,14 @@ def link_rings(nodes, used, arena):
     """Hands the rings of regions that have been joined to their roots. Called once before a band's rings are traced."""
     for a in range(used):
         root = find(nodes, a)
-        if root != a and nodes[a]["first"] != NO_PIECE:
+        if root != a and nodes[a]["first"] != NO_PART:
             add_rings(nodes, root, nodes[a]["first"], nodes[a]["last"], arena)
-            nodes[a]["first"] = nodes[a]["last"] = NO_PIECE
+            nodes[a]["first"] = nodes[a]["last"] = NO_PART
 
 
 @njit(cache=True, nogil=True)
 def add_rings(nodes, a, first, last, arena):
-    if nodes[a]["first"] == NO_PIECE:
+    if nodes[a]["first"] == NO_PART:
         nodes[a]["first"] = first
     else:
         put_number(arena, nodes[a]["last"] + NEXT_RING, 6, first)
@@ -130,12 +160,14 @@ def add_rings(nodes, a, first, last, arena):
 
 
 @njit(cache=True, nogil=True)
-def settle(nodes, used, owners, starts, first_run, last_run, seam):
+def settle(nodes, used, runs, last, seam):
     """Parts the regions at a band's end: those that reach its last row go on, the others are finished.
 
-    The last row's runs are `first_run` to `last_run`. Returns (the finished records, the records that go on), and fills
-    `seam` with the places of the latter, pixel by pixel.
+    Where the band is the `last`, all are. Returns (the finished records, the records that go on), and fills `seam` with
+    the places of the latter, pixel by pixel.
     """
+    starts, owners, last_run = runs.starts, runs.owners, runs.rows[-1]
+    first_run = last_run if last else runs.rows[-2]
     for a in range(used):
         nodes[a]["open"] = False
     for run in range(first_run, last_run):

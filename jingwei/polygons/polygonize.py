@@ -1,6 +1,6 @@
 """The regions of a label map of any size as polygons, exactly as if the whole map were in memory.
 
-`Outlines` goes down the map in bands. Of each it finds the regions (`components.py`), traces their outlines
+`RegionPolygons` goes down the map in bands. Of each it finds the regions (`components.py`), traces their rings
 (`tracing.py`), and gives the regions that have ended as polygons (`wkb.py`). In memory are a band and the records of
 the regions that reach its last row; their corners, three bytes or so each, are in a file without a name.
 """
@@ -12,18 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jingwei.legend import NODATA
-from jingwei.polygons.components import REGION, count_runs, find_regions, link_rings, settle
+from jingwei.polygons.components import REGION, Band, Runs, find_regions, link_rings, settle
 from jingwei.polygons.simplify import mark_kept
-from jingwei.polygons.tracing import CHAIN, trace
+from jingwei.polygons.tracing import CHAIN, Corners, OpenRings, trace
 from jingwei.polygons.wkb import most_bytes, write_polygons
 from jingwei.raster.bands import bands
 from jingwei.raster.pixel_area import PIXELS, Ground
 from jingwei.system.spill import Table
 
-BAND_ROWS = 512  # a simplified outline keeps its corners on the lines between bands
+BAND_ROWS = 512  # a simplified ring keeps its corners on the lines between bands
 BATCH = 1 << 15  # polygons given at a time, at most
 BATCH_BYTES = 1 << 26  # of them, unless one alone has more
-CORNER_BYTES = 12  # of the arena, at most, with a fair share of what begins a piece
+CORNER_BYTES = 12  # of the arena, at most, with a fair share of what begins a part
 
 
 class Batch(NamedTuple):
@@ -35,7 +35,7 @@ class Batch(NamedTuple):
     ground: np.ndarray
 
 
-class Outlines:
+class RegionPolygons:
     """The polygons of a label map, one per region: what pixels of one class make over their four neighbours.
 
     Parameters
@@ -112,30 +112,25 @@ class Outlines:
         used, going_on, open_chains = 8, 0, 0
         nodes = np.zeros(1 << 12, REGION)
         seam = np.full(width, -1, np.int64)
-        heads, chains = np.full(width + 1, -1, np.int64), np.zeros(width + 1, CHAIN)
-        for top, band in _with_margins(self._strips, self._height, width, self._band_rows):
-            rows = len(band) - 2
-            runs = count_runs(band)
-            if going_on + runs > len(nodes):
-                nodes = np.concatenate([nodes, np.zeros(going_on + runs - len(nodes), REGION)])
-            starts, owners, firsts = (np.empty(size, np.int64) for size in (runs, runs, rows + 1))
-            met = find_regions(
-                band, top, self._traced, self._ground, nodes, going_on, seam, starts, firsts, owners
-            )  # fmt: skip
+        rings = OpenRings(np.full(width + 1, -1, np.int64), np.zeros(width + 1, CHAIN))
+        for top, labels in _with_margins(self._strips, self._height, width, self._band_rows):
+            rows = len(labels) - 2
+            band, runs = Band(labels, top, self._traced), Runs.room_for(labels)
+            count = len(runs.starts)
+            if going_on + count > len(nodes):
+                nodes = np.concatenate([nodes, np.zeros(going_on + count - len(nodes), REGION)])
+            found = find_regions(band, self._ground, nodes, going_on, seam, runs)
             link_rings(nodes, going_on, arena.array)
             lattice = np.zeros((rows + 1, width + 1), np.uint8)
             if self._simplify > 0:
-                mark_kept(band, self._simplify, lattice)
+                mark_kept(labels, self._simplify, lattice)
                 corners = 4 * int(np.count_nonzero(lattice))
             else:
-                corners = 4 * (runs + rows)  # every corner is an end of an upright pixel edge with two sides
+                corners = 4 * (count + rows)  # every corner is an end of an upright pixel edge with two sides
             arena.grow(used + CORNER_BYTES * corners + 64 * (width + 1))
-            used, open_chains = trace(
-                band, top, self._traced, lattice, self._simplify > 0, nodes, starts, firsts, owners, arena.array, used,
-                heads, chains, open_chains,
-            )  # fmt: skip
-            last_row = firsts[rows - 1] if top + rows < self._height else runs, runs
-            finished, going_on = settle(nodes, met, owners, starts, *last_row, seam)
+            corners = Corners(lattice, self._simplify > 0, arena.array)
+            used, open_chains = trace(band, corners, used, nodes, runs, rings, open_chains)
+            finished, going_on = settle(nodes, found, runs, top + rows == self._height, seam)
             self._progress(rows * width)
             yield finished[finished["area"] >= self._min_area]
         assert going_on == open_chains == 0
@@ -143,7 +138,7 @@ class Outlines:
     def _batch(self, regions: np.ndarray, arena: Table) -> Batch:
         out, ends = np.empty(most_bytes(regions), np.uint8), np.empty(len(regions), np.int64)
         total = write_polygons(regions, arena.array, self._affine, out, ends)
-        assert total == 2 * regions["area"].sum() or (self._simplify > 0 and total > 0), "outlines that don't close"
+        assert total == 2 * regions["area"].sum() or (self._simplify > 0 and total > 0), "rings that don't close"
         arena.passed(int(regions["first"][-1]))
         np.add.at(self.class_areas, regions["label"], regions["area"])
         content = memoryview(out)

@@ -1,4 +1,4 @@
-"""Polygons of a label map on disk: the file's side of `outlines.py`."""
+"""Polygons of a label map on disk: the file's side of `polygonize.py`."""
 
 from collections.abc import Collection
 from contextlib import ExitStack, closing
@@ -10,7 +10,7 @@ import numpy as np
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.polygons.files import FORMATS, up_to_date, vector_writer
-from jingwei.polygons.polygonize import Outlines
+from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.raster.checked import checked_strips
 from jingwei.raster.pixel_area import HECTARE, ground_of
 from jingwei.raster.reading import open_labels
@@ -39,7 +39,7 @@ def write_polygons(
     strip_rows: int = 256,
     progress=Progress,
 ) -> Polygons | None:
-    """Writes the regions of a label map as polygons, exactly as `outlines.Outlines` says.
+    """Writes the regions of a label map as polygons, exactly as `polygonize.RegionPolygons` says.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def write_polygons(
     classes
         Which classes get polygons; None: all but the background.
     min_area, simplify
-        As in `outlines.Outlines`, in pixels.
+        As in `polygonize.RegionPolygons`, in pixels.
     gsd
         Side of a pixel on the ground in metres; None: as the georeference says.
     strip_rows
@@ -74,7 +74,7 @@ def write_polygons(
         height, width = labels.shape
         ground = ground_of(labels, gsd)
         bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))
-        outlines = Outlines(
+        regions = RegionPolygons(
             ahead(checked_strips(labels, legend, strip_rows)), height, width, classes=classes, min_area=min_area,
             simplify=simplify, affine=labels.transform[:6], ground=ground, folder=target.parent, progress=bar.update,
         )  # fmt: skip
@@ -90,11 +90,11 @@ def write_polygons(
             writer.write(batch.polygons, values | ({"area_ha": batch.ground / HECTARE} if ground else {}))
 
         write = stack.enter_context(behind(put_away))
-        for batch in stack.enter_context(closing(iter(outlines))):
+        for batch in stack.enter_context(closing(iter(regions))):
             counts += np.bincount(batch.labels, minlength=256)
             hectares += np.bincount(batch.labels, batch.ground, 256) / HECTARE
             write(batch)
-    return Polygons(counts, outlines.class_areas, hectares if ground else None)
+    return Polygons(counts, regions.class_areas, hectares if ground else None)
 
 
 def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:

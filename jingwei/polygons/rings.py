@@ -1,8 +1,8 @@
-"""Pieces of outlines, packed in an arena of bytes: what `tracing.py` writes and `wkb.py` reads.
+"""Rings in parts, packed in an arena of bytes: what `tracing.py` writes and `wkb.py` reads.
 
-A piece is a list of corners (x to the right, y down, in pixels): a link to the next piece of its ring, a link from the
-ring's first piece to the region's next ring, the number of corners, the first corner, and then the steps from corner to
-corner, 7 bits a byte. Every corner says whether it is pinched: see `tracing.py`.
+A part is a list of corners (x to the right, y down, in pixels): a link to the next part of its ring, a link from the
+ring's first part to the region's next ring, the number of corners, the first corner, and then the steps from corner to
+corner as varints. Every corner says whether it is pinched: see `tracing.py`.
 """
 
 import numpy as np
@@ -10,8 +10,8 @@ from numba import njit
 
 from jingwei.raster.varint import get_varint
 
-NO_PIECE = 0  # the arena's first bytes are not used
-NEXT_PIECE, NEXT_RING, CORNERS, FIRST_X, FIRST_Y = 0, 6, 12, 16, 20  # where a piece has them
+NO_PART = 0  # the arena's first bytes are not used
+NEXT_PART, NEXT_RING, CORNERS, FIRST_X, FIRST_Y = 0, 6, 12, 16, 20  # where a part has them
 HEADER = 24  # bytes before its steps
 
 
@@ -39,8 +39,8 @@ def folded(step):
 
 
 @njit(cache=True, nogil=True)
-def read_piece(arena, at, xs, ys, pinched, count):
-    """Unpacks a piece behind the first `count` corners; returns how many there are now."""
+def read_part(arena, at, xs, ys, pinched, count):
+    """Unpacks a part behind the first `count` corners; returns how many there are now."""
     corners = get_number(arena, at + CORNERS, 4)
     first = get_number(arena, at + FIRST_X, 4)
     x, y = first >> 1, get_number(arena, at + FIRST_Y, 4)

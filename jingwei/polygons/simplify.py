@@ -1,7 +1,7 @@
-"""Which corners of a band's borders a simplified map keeps: the compiled loops behind `--simplify`.
+"""Which corners of a band's borders a simplified map keeps: compiled loops of `polygonize.py`.
 
 Borders meet in nodes; between two nodes runs an arc, the common border of two regions. An arc is simplified once, and
-the outlines on both of its sides take the corners that are kept: so there are no gaps. A part of an arc is replaced by
+the rings on both of its sides take the corners that are kept: so there are no gaps. A part of an arc is replaced by
 a straight line (after Douglas and Peucker, Cartographica 10(2), 1973) where none of its corners is farther than the
 tolerance from it, and where no corner of any border, as the map has it, lies between the two or on the line. Then no
 two lines cross: for one to cross another, a border would have to end between the other and its line, or to come out

@@ -1,4 +1,4 @@
-"""Finished regions as polygons in WKB, the binary form that all vector files take: the compiled loops of `outlines.py`.
+"""Finished regions as polygons in WKB, the binary form that all vector files take: compiled loops of `polygonize.py`.
 
 A polygon is valid by the OGC's rules (Simple Feature Access, 06-103r4, 6.1.11): one outer ring, counterclockwise in the
 map's coordinates, and holes the other way round, which may touch at single points. A ring that meets itself over a
@@ -8,7 +8,7 @@ pinched corner is cut there.
 import numpy as np
 from numba import njit
 
-from jingwei.polygons.rings import NEXT_PIECE, NEXT_RING, get_number, read_piece
+from jingwei.polygons.rings import NEXT_PART, NEXT_RING, get_number, read_part
 
 RING, POINT = 4, 16  # bytes of a ring's head and of a point
 HEAD = 9  # bytes before a polygon's first ring
@@ -41,10 +41,10 @@ def write_polygons(regions, arena, affine, out, ends):
         ends_of_rings = np.empty(region["rings"], np.int64)
         corners, first = 0, region["first"]
         for ring in range(region["rings"]):
-            piece = first
-            while piece:
-                corners = read_piece(arena, piece, xs, ys, pinched, corners)
-                piece = get_number(arena, piece + NEXT_PIECE, 6)
+            part = first
+            while part:
+                corners = read_part(arena, part, xs, ys, pinched, corners)
+                part = get_number(arena, part + NEXT_PART, 6)
             ends_of_rings[ring] = corners
             first = get_number(arena, first + NEXT_RING, 6)
         if first or corners != region["corners"] or pinched[:corners].sum() != region["pinches"]:

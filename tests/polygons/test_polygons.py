@@ -20,7 +20,7 @@ from scipy import ndimage
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.polygons import files, polygonize
-from jingwei.polygons.polygonize import Outlines
+from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.polygons.polygons import write_polygons
 from jingwei.raster.png import write_png
 
@@ -61,7 +61,7 @@ def cut(labels, heights):
 
 def polygons_of(labels, heights=(5,), **rules):
     """(class, polygon, pixels) of each region, in the order in which they come."""
-    batches = list(Outlines(cut(labels, heights), *labels.shape, **rules))
+    batches = list(RegionPolygons(cut(labels, heights), *labels.shape, **rules))
     return [
         (int(label), shapely.from_wkb(wkb), int(area))
         for batch in batches
@@ -156,7 +156,7 @@ def test_noise_with_many_batches(monkeypatch):
     monkeypatch.setattr(polygonize, "BATCH_BYTES", 3000)
     labels = np.random.default_rng(0).integers(0, 4, (60, 70)).astype(np.uint8)
     assert_as_gdal(labels, band_rows=9)
-    batches = list(Outlines([labels], *labels.shape, band_rows=9))
+    batches = list(RegionPolygons([labels], *labels.shape, band_rows=9))
     assert all(len(batch.polygons) <= 50 for batch in batches)
     assert len(batches) > 20
 
@@ -171,13 +171,13 @@ def test_some_classes_and_sizes_alone():
 
 def test_order_and_batches_do_not_depend_on_strips():
     labels = blobs(900, 60, 4, 1.5)
-    one, other = (list(Outlines(cut(labels, heights), *labels.shape)) for heights in ((1,), (37, 900)))
+    one, other = (list(RegionPolygons(cut(labels, heights), *labels.shape)) for heights in ((1,), (37, 900)))
     assert [batch.polygons for batch in one] == [batch.polygons for batch in other]
 
 
 def test_strips_must_be_the_whole_map():
     with pytest.raises(AssertionError, match="5 rows of 6"):
-        list(Outlines([np.ones((5, 4), np.uint8)], 6, 4))
+        list(RegionPolygons([np.ones((5, 4), np.uint8)], 6, 4))
 
 
 # ---- simplified ----

@@ -438,12 +438,12 @@ def test_a_full_disk_leaves_nothing(tmp_path, suffix, after):
 
 
 @pytest.mark.parametrize(("rules", "problem"), [
-    ({"min_area": -1}, "--min_area"),
-    ({"simplify": -0.5}, "--simplify"),
-    ({"simplify": float("nan")}, "--simplify"),
-    ({"classes": []}, "--classes"),
-    ({"classes": [7]}, "--classes"),
-    ({"gsd": 0.0}, "--gsd"),
+    ({"min_area": -1}, "`min_area`"),
+    ({"simplify": -0.5}, "`simplify`"),
+    ({"simplify": float("nan")}, "`simplify`"),
+    ({"classes": []}, "`classes`"),
+    ({"classes": [7]}, "`classes`"),
+    ({"gsd": 0.0}, "`gsd`"),
 ])  # fmt: skip
 def test_settings_that_make_no_sense(tmp_path, field_map, rules, problem):
     source = tiff(tmp_path / "map.tif", field_map)

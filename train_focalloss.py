@@ -1,6 +1,6 @@
 """Step 2, train: focal loss and Lovász-Softmax, which looks after the small classes.
 
-    python train_focalloss.py --train --exp focal_lr7e-3 --epochs 20 --base_lr 0.007
+    python train_focalloss.py --train --exp bn_lr7e-3 --epochs 20 --base_lr 0.007
 
 Reads data/train/; writes data/model/focal_lovasz/<exp>/.
 """

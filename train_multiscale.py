@@ -1,7 +1,7 @@
 """Step 2, train: focal loss + Lovász-Softmax on windows of 512 and 448 px in turn.
 
-    python train_multiscale.py --train --exp multiscale_lr7e-3 --epochs 20 --base_lr 0.007
-    python train_multiscale.py --exp multiscale_lr7e-3
+    python train_multiscale.py --train --exp bn_lr7e-3 --epochs 30 --base_lr 0.007
+    python train_multiscale.py --exp bn_lr7e-3
 
 The first trains, the second scores. Reads data/train/; writes data/model/multiscale/<exp>/.
 """

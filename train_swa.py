@@ -1,7 +1,7 @@
 """Step 2, train: focal loss + Lovász-Softmax, the weights averaged over the ends of cosine cycles.
 
-    python train_swa.py --train --exp swa_lr7e-3 --epochs 20 --base_lr 0.007
-    python train_swa.py --exp swa_lr7e-3
+    python train_swa.py --train --exp bn_lr7e-3 --epochs 30 --base_lr 0.007
+    python train_swa.py --exp bn_lr7e-3
 
 The first trains, the second scores. Reads data/train/; writes data/model/swa/<exp>/, swa.pt being the average.
 """

@@ -1,6 +1,6 @@
 """Step 2, train: U-Net with scSE attention over a ResNet-34.
 
-    python Unet_resnet34/train.py --train --exp unet --epochs 20
+    python Unet_resnet34/train.py --train --exp unet --epochs 20 --backbone resnet50
 
 Reads data/train/; writes data/model/attention_unet/<exp>/.
 """

@@ -373,6 +373,17 @@ def test_the_formats_page_knows_the_keys_of_radar_settings():
     assert not [n.target.id for n in settings.body if isinstance(n, ast.AnnAssign) and not told(n.target.id)]
 
 
+# ---- words ----
+
+# Said once in these pages, and misread by those who read them first.
+CALQUES = r"\btold\b|\bgone by\b|\bhangs? on\b|(?<!here )\bis no\b(?! longer)|\bgoes? on from\b"
+
+
+@pytest.mark.parametrize("name", [name for name in TEXTS if name != "README.zh-CN.md"])
+def test_the_pages_are_in_plain_english(name):
+    assert not re.findall(CALQUES, TEXTS[name])
+
+
 # ---- two languages ----
 
 

@@ -4,7 +4,6 @@
 and `source.json`, which says how radar values became decibels (`{}` for optical files, which are taken as they are).
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -35,7 +34,7 @@ from jingwei.raster.reading import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import only_run, whole_or_nothing
-from jingwei.system.own_files import kept_lines
+from jingwei.system.own_files import kept_lines, sealed
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Task, Threads
 from jingwei.workspace import Workspace
@@ -100,7 +99,7 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
         learned = [scene for scene in scenes if sides is None or sides[scene.name] == TRAIN]
         sar = _with_tails(data.sar, learned, workers)
         with whole_or_nothing(workspace.train / "source.json") as part:
-            part.write_text(json.dumps(asdict(sar) if sar else {}, indent=1), encoding="utf-8")
+            part.write_text(sealed(asdict(sar)) if sar else "{}", encoding="utf-8")
         scenes = [replace(scene, sar=sar) for scene in scenes]
         settings = CutSettings(data.crop_size, data.crop_size, data.val_fraction, keep_background=1)
         at_once = _at_once(scenes, data.crop_size, workers) if sides else 1

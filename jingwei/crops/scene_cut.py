@@ -1,6 +1,5 @@
 """What is kept of a scene once it is cut, in `train/.parts/`: a new split needs no new cut."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.raster.png import write_png
 from jingwei.system.atomic import whole_or_nothing
-from jingwei.system.own_files import kept_json
+from jingwei.system.own_files import kept_json, sealed
 from jingwei.workspace import Workspace
 
 PREVIEW_SIDE = 1600  # px of the longer side of the split's picture
@@ -51,7 +50,7 @@ def keep(workspace: Workspace, scene: Scene, mark: str, cut: SceneCut, preview_H
     if preview_HWC is not None:
         write_png(record.with_suffix(".png"), preview_HWC)
     with whole_or_nothing(record) as part:
-        part.write_text(json.dumps({"stamp": mark, **asdict(cut)}), encoding="utf-8")
+        part.write_text(sealed({"stamp": mark, **asdict(cut)}), encoding="utf-8")
 
 
 def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool) -> SceneCut | None:

@@ -7,7 +7,6 @@ opened from disk may run a script beside it, but may neither fetch a file nor lo
 """
 
 import base64
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -25,7 +24,7 @@ from jingwei.errors import InputError, OutputError
 from jingwei.legend import NODATA
 from jingwei.reporting.folder import ABOUT, ABOUT_SHAPE, remove_layer
 from jingwei.system.atomic import FULL, room_at
-from jingwei.system.own_files import read_json
+from jingwei.system.own_files import read_json, sealed
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be
 PICTURE, LABELS, PERCENT = "picture", "labels", "percent"  # the kinds of layers
@@ -99,7 +98,7 @@ def write_layer(
             "kind": kind, "height": height, "width": width, "counts": counts.tolist(),
             "tiles": {level.number: np.packbits(level.tiles).tobytes().hex() for level in levels},
         }  # fmt: skip
-        (place / ABOUT).write_text(json.dumps(about), encoding="ascii")
+        (place / ABOUT).write_text(sealed(about), encoding="ascii")
     return read_layer(folder)
 
 

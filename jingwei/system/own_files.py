@@ -3,10 +3,12 @@
     content = read_json(path, {"stamp": str, "crops": [{"name": str, "valid": int}]}, remedy="cut the scenes again")
     rows = read_table(path, {"name": str, "valid": whole, "class_*": whole}, remedy="cut the scenes again")
 
-What a cache of ours holds is made again where it is broken: `kept_json` and `kept_lines` give None for it.
+What a cache of ours holds is made again where it is broken: `kept_json` and `kept_lines` give None for it. JSON that
+nobody edits is written `sealed`: a digit that has changed on the disk would be read as another number.
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
@@ -21,6 +23,7 @@ from jingwei.errors import InputError, JingweiError
 
 LONGEST_INT = 19  # digits: what 64 bits hold
 DEEPEST = 100  # sections within sections
+SEAL = "seal"
 MOST_SHOWN = 40  # characters of a value in a message
 
 
@@ -55,6 +58,7 @@ def parse_json(text: str, where, shape=object, *, remedy: str, error: type[Jingw
             text, object_pairs_hook=_once, parse_int=_whole, parse_float=_finite, parse_constant=_finite
         )
         _check_depth(content)
+        _check_seal(content)
         _check_texts(text, content)
         problem = misfit(shape, content)
     except json.JSONDecodeError as wrong:
@@ -77,6 +81,11 @@ def kept_json(path: Path, shape=object):
         return read_json(path, shape, remedy="")
     except InputError:
         return None
+
+
+def sealed(content: dict) -> str:
+    """A JSON text with a digest of its content, which reading it checks and takes off."""
+    return json.dumps(content | {SEAL: _digest(content)})
 
 
 def misfit(shape, value, where: str = "") -> str | None:
@@ -137,6 +146,15 @@ def short(value) -> str:
     """A value as JSON has it, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
+
+
+def _check_seal(content) -> None:
+    if isinstance(content, dict) and SEAL in content and content.pop(SEAL) != _digest(content):
+        raise _Refused("has changed since it was written")
+
+
+def _digest(content: dict) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 def _once(pairs: list[tuple[str, object]]) -> dict:

@@ -27,6 +27,7 @@ from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
 from jingwei.system import atomic
 from jingwei.system.atomic import only_run
+from jingwei.system.own_files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 FLEVOLAND = Path(os.environ.get("JINGWEI_REAL_DATA", "/nonexistent")) / "flevoland"
@@ -194,7 +195,7 @@ def radar(tmp_path) -> Path:
 def test_radar_becomes_decibels_clipped_at_the_training_samples_tails(lee, radar, tmp_path):
     data = FolderData(radar, GF3, SarSettings(lee=lee, looks=4), crop_size=64)
     workspace = prepare_training(data, tmp_path / "cache", 2)
-    source = SarSettings(**json.loads((workspace.train / "source.json").read_text()))
+    source = SarSettings(**read_json(workspace.train / "source.json", remedy="-"))
     assert replace(source, low=(), high=()) == data.sar
     samples = {sample.id: sample for sample in find_samples(radar)[0]}
     sides = sides_of(workspace)
@@ -229,7 +230,7 @@ def test_tails_are_those_of_the_training_samples_alone(tmp_path):
 def test_given_tails_are_kept(radar, tmp_path):
     sar = SarSettings(low=(30, 30, 30, 30), high=(50, 50, 50, 50.5))
     workspace = prepare_training(FolderData(radar, GF3, sar, crop_size=64), tmp_path / "cache", 1)
-    assert SarSettings(**json.loads((workspace.train / "source.json").read_text())) == sar
+    assert SarSettings(**read_json(workspace.train / "source.json", remedy="-")) == sar
     assert max(crop.mean[3] for crop in read_crops(workspace.crops)) <= 50.5
 
 

@@ -15,6 +15,7 @@ from jingwei.system.own_files import (
     read_json,
     read_table,
     read_text,
+    sealed,
     whole,
 )
 
@@ -134,6 +135,21 @@ def test_a_table_comes_with_the_values_that_were_asked_for(tmp_path):
     path.write_text('note,name,valid\n,y,1\n2,",""",-2\n')
     rows = read_table(path, COLUMNS, remedy="do this")
     assert rows == [{"note": None, "name": "y", "valid": 1}, {"note": 2.0, "name": ',"', "valid": -2}]
+
+
+def test_what_is_sealed_is_read_as_it_was_written_or_not_at_all(tmp_path):
+    path, text = tmp_path / "x.json", sealed(CONTENT)
+    path.write_text(text)
+    assert kept_json(path, SHAPE) == CONTENT
+    broken = 0
+    for bit in range(8 * len(text)):
+        data = bytearray(text.encode())
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        content = kept_json(path, SHAPE)
+        broken += content is None
+        assert content is None or {key: content[key] for key in CONTENT} == CONTENT
+    assert broken > 7 * len(text)
 
 
 TABLES = {

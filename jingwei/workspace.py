@@ -15,11 +15,11 @@ DIR/sample/image_3.gpkg                        points of the final map for peopl
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import SCENE_TYPES, Scene, label_of, natural_order
 from jingwei.raster.stamps import read_score
 
@@ -98,7 +98,10 @@ class Workspace:
     def predictions(self, scene: Scene) -> list[Path]:
         """The label maps of all models for a scene, the best validation score first."""
         later = {self.vote(scene), self.agreement(scene), self.entropy(scene), self.filled(scene)}
-        return _best_first(path for path in self.masks(scene).glob("*.tif") if path not in later)
+        maps = set(self.masks(scene).glob("*.tif"))
+        # What `vote` leaves beside a result of any name: X_agreement.tif and X_entropy.tif beside X.tif.
+        later |= {path.with_name(f"{path.stem}_{what}.tif") for path in maps for what in ("agreement", "entropy")}
+        return _best_first(maps - later)
 
     def probabilities(self, scene: Scene) -> Path:
         """The folder of the class probabilities that predictions keep for soft votes."""
@@ -147,6 +150,16 @@ class Workspace:
 
     def fill_picture(self, scene: Scene) -> Path:
         return self.root / "submit" / f"fill_vis_{scene.number.removeprefix('_')}.png"
+
+    def named_scenes(self, names: Sequence[str] | None) -> list[Scene]:
+        """The cut test scenes of these names, or all: also where there are none. SettingError for unknown names."""
+        if names is None:
+            return self.cut_scenes() if any(self.root.glob("test/image*/*.tif")) else []
+        known = {scene.name: scene for scene in self.cut_scenes()}
+        for name in names:
+            if name not in known:
+                raise SettingError("`scene`", f"no cut scene is named {name}", f"take some of: {', '.join(known)}")
+        return [known[name] for name in dict.fromkeys(names)]
 
     def cut_scenes(self) -> list[Scene]:
         """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""

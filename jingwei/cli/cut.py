@@ -14,8 +14,7 @@ from jingwei.cli.parser import (
     tell_legend,
     workspace_flags,
 )
-from jingwei.errors import InputError
-from jingwei.inputs.scenes import Scene, label_of
+from jingwei.inputs.scenes import Scene, label_of, refuse_twins
 from jingwei.legend import find_legend, own_legend
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
@@ -47,7 +46,7 @@ def generate_train_data_command() -> str | None:
     workspace = Workspace(Path(args.data_dir))
     if "scene" in args:
         scenes = [Scene(Path(image), Path(label)) for image, label in args.scene]
-        _refuse_twins(scenes)
+        refuse_twins(scenes)
     else:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
@@ -103,12 +102,5 @@ def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
     if "scene" not in args:
         return workspace.test_scenes()
     scenes = [Scene(Path(path), label_of(Path(path))) for path in args.scene]
-    _refuse_twins(scenes)
+    refuse_twins(scenes)
     return scenes
-
-
-def _refuse_twins(scenes: list[Scene]) -> None:
-    names = [scene.name for scene in scenes]
-    for scene in scenes:
-        if names.count(scene.name) > 1:
-            raise InputError(scene.image, f"two scenes are named {scene.name}", "rename one: outputs carry that name")

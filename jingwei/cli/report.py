@@ -1,6 +1,5 @@
 """Step 7: the report."""
 
-import argparse
 from pathlib import Path
 
 from jingwei.cli import dry_run
@@ -15,8 +14,6 @@ from jingwei.cli.parser import (
     say,
     workspace_flags,
 )
-from jingwei.errors import SettingError
-from jingwei.inputs.scenes import Scene
 from jingwei.workspace import Workspace
 
 LANGUAGES = ("auto", "en", "zh")
@@ -41,7 +38,7 @@ def report_command() -> str | None:
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace)
-    scenes = _chosen_scenes(args, workspace)
+    scenes = workspace.named_scenes(getattr(args, "scene", None))
     folder = Path(args.output) if "output" in args else workspace.root / "report"
     if args.dry_run:
         from jingwei.planning.rehearsal import report_steps
@@ -54,17 +51,3 @@ def report_command() -> str | None:
         if names:
             say(f"{verb}: {', '.join(names)}")
     return f"open {report.page} in a browser"
-
-
-def _chosen_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
-    """The cut test scenes, or those that --scene names. None where nothing is cut: then a report has curves alone."""
-    if "scene" not in args and not any(workspace.root.glob("test/image*/*.tif")):
-        return []
-    scenes = workspace.cut_scenes()
-    if "scene" not in args:
-        return scenes
-    known = {scene.name: scene for scene in scenes}
-    for name in args.scene:
-        if name not in known:
-            raise SettingError("--scene", f"no cut scene is named {name}", f"take some of: {', '.join(known)}")
-    return [known[name] for name in dict.fromkeys(args.scene)]

@@ -13,6 +13,7 @@ from jingwei.errors import SettingError
 from jingwei.filling.contest_frames import Framed
 from jingwei.filling.holes import Band, Filled
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
 from jingwei.raster.reading import open_labels
@@ -103,7 +104,8 @@ def fill_map(
                 classes=classes, progress=bar.update,
             )  # fmt: skip
         bar.total = filled.passes * height * width
-        tiled = TiledWriter(target, height, width, like=labels, nodata=NODATA, colormap=legend.colormap())
+        kind = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend)}
+        tiled = TiledWriter(target, height, width, like=labels, **kind)
         writer = stack.enter_context(tiled)
         png = stack.enter_context(PngWriter(submit_png, height, width)) if submit_png else None
         put_away = [lambda band: writer.write(grid.Window(band.top, 0, len(band.labels), width), band.labels)]

@@ -4,7 +4,7 @@ A sample is four files, `N_HH.tiff`, `N_HV.tiff`, `N_VH.tiff` and `N_VV.tiff`. Z
 several powers of ten, so logarithms are what can be learned from; speckle, a factor there, is a term here.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +93,26 @@ def to_db(values: np.ndarray, kind: str) -> np.ndarray:
     return np.float32(10) * np.log10(np.ascontiguousarray(to_intensity(values, kind)))
 
 
+def decibels_of(
+    planes: Sequence[np.ndarray], valid: np.ndarray, settings: SarSettings, rows: slice, decibels: np.ndarray
+) -> None:
+    """Fills some rows of four channels as a network sees them: filtered and clipped as the settings say.
+
+    `planes` are radar values HW, one array per channel, with the rows round those wanted that the filter looks at;
+    `valid` (bool HW) says where all have a value. `decibels`, float32 CHW of the wanted `rows`, stay as they are
+    elsewhere.
+    """
+    for number, plane in enumerate(planes):
+        if settings.lee:
+            filtered = refined_lee(to_intensity(plane, settings.values), valid, settings.lee, settings.looks)
+            values = to_db(filtered[rows], "intensity")
+        else:
+            values = to_db(plane[rows], settings.values)
+        if settings.low:
+            values = values.clip(np.float32(settings.low[number]), np.float32(settings.high[number]))
+        np.copyto(decibels[number], values, where=valid[rows])
+
+
 class SarReader:
     """The four files of a sample, read as one scene of float32 decibels: filtered and clipped as the settings say.
 
@@ -133,21 +153,12 @@ class SarReader:
 
     def _fill(self, first: int, decibels: np.ndarray, valid: np.ndarray) -> None:
         """Fills decibels_CHW, which are 0, and valid_HW with the rows from `first` on."""
-        settings = self._settings
-        margin = settings.lee // 2
+        margin = self._settings.lee // 2
         top, bottom = max(0, first - margin), min(self.height, first + len(valid) + margin)
         planes, known = self._read(top, bottom)
         rows = slice(first - top, first - top + len(valid))
         valid[:] = known[rows]
-        for number, plane in enumerate(planes):
-            if settings.lee:
-                filtered = refined_lee(to_intensity(plane, settings.values), known, settings.lee, settings.looks)
-                values = to_db(filtered[rows], "intensity")
-            else:
-                values = to_db(plane, settings.values)
-            if settings.low:
-                values = values.clip(np.float32(settings.low[number]), np.float32(settings.high[number]))
-            np.copyto(decibels[number], values, where=valid)
+        decibels_of(planes, known, self._settings, rows, decibels)
 
     @property
     def has_phases(self) -> bool:

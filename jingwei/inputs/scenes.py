@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jingwei.errors import InputError
 from jingwei.legend import Legend
 from jingwei.raster.reading import Raster, open_image, open_labels
 
@@ -46,6 +48,14 @@ class Scene:
     def open_labels(self, legend: Legend) -> Raster:
         """Its labels, to be read: class ids, of the values that the legend's classes have."""
         return open_labels(self.label, legend)
+
+
+def refuse_twins(scenes: Sequence[Scene]) -> None:
+    """Raises InputError where two scenes have one name: outputs carry it."""
+    names = [scene.name for scene in scenes]
+    for scene in scenes:
+        if names.count(scene.name) > 1:
+            raise InputError(scene.image, f"two scenes are named {scene.name}", "rename one: outputs carry that name")
 
 
 def label_of(image: Path) -> Path | None:

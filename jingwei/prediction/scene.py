@@ -33,6 +33,7 @@ from jingwei.prediction.engines.choosing import (
 )
 from jingwei.prediction.engines.registry import ENGINES, make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
+from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.reading import Raster, open_image
 from jingwei.raster.stamps import SCORE, STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
@@ -71,7 +72,8 @@ class Job:
     """A map to be made: all that a machine needs to know to take a share of the work.
 
     `probabilities` is where the class probabilities go, None keeps none. `batch_size` 0 takes 1 window at a time on a
-    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at.
+    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at. `originals` are the files
+    that the scene is, where `source` is but a copy of it that any window can be read from.
     """
 
     weights: Path
@@ -83,11 +85,25 @@ class Job:
     batch_size: int = 0
     workers: int = 1
     crops: tuple[Path, ...] = ()
+    originals: tuple[Path, ...] = ()
 
     @property
     def parts(self) -> Path:
         """The folder of finished bands, while the map is not whole."""
         return self.target.with_name(f".{self.target.stem}.parts")
+
+    @property
+    def mark(self) -> str:
+        """What its outputs are stamped with. Raises SettingError where this machine can't do it."""
+        device = find_device(self.device)
+        precision = str(find_precision(self.settings.check().precision, device))
+        settings = asdict(self.settings) | {"precision": precision, "device": device.type}
+        return stamp(*(self.originals or (self.source,)), self.weights, **settings)
+
+    def is_done(self, mark: str) -> bool:
+        """Whether its outputs are there, made of the same files in the same way."""
+        outputs = [self.target] + ([self.probabilities] if self.probabilities else [])
+        return all(up_to_date(path, mark) for path in outputs)
 
 
 @dataclass(frozen=True)
@@ -139,17 +155,12 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     settings = job.settings.check()
     device = find_device(job.device)
     precision = find_precision(settings.precision, device)
-    mark = stamp(job.source, job.weights, **asdict(settings) | {"precision": str(precision), "device": device.type})
-    outputs = [job.target] + ([job.probabilities] if job.probabilities else [])
-    if all(up_to_date(path, mark) for path in outputs):
+    mark = job.mark
+    if job.is_done(mark):
         shutil.rmtree(job.parts, ignore_errors=True)
         return None, None
     with open_image(job.source) as image:
-        if image.bands != checkpoint.spec.bands:
-            problem = f"was trained on {checkpoint.spec.bands} bands, but {job.source.name} has {image.bands}"
-            raise CheckpointError(job.weights, problem, "take scenes of the same bands, or train again")
-        if not checkpoint.source:  # radar comes as decibels, whatever its files hold
-            check_type(checkpoint, job.weights, job.source, image.dtype.name)
+        check_scene(checkpoint, job.weights, image)
         bands = Bands.of(image.shape, settings.window, settings.overlap)
     kept = job.parts / "stamp"
     lines = kept_lines(kept, 2)
@@ -162,6 +173,15 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     label = lines[1]  # the one that has begun goes on: another would leave a seam
     missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
+
+
+def check_scene(checkpoint: Checkpoint, weights: Path, image: Raster) -> None:
+    """Raises CheckpointError where a scene has other bands, or pixels of another type, than the network."""
+    if image.bands != checkpoint.spec.bands:
+        problem = f"was trained on {checkpoint.spec.bands} bands, but {image.path.name} has {image.bands}"
+        raise CheckpointError(weights, problem, "take scenes of the same bands, or train again")
+    if not checkpoint.source:  # radar comes as decibels, whatever its files hold
+        check_type(checkpoint, weights, image.path, image.dtype.name)
 
 
 def predict_bands(
@@ -198,7 +218,7 @@ def predict_bands(
 def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
     """Puts the map, and the probabilities where wanted, together from their bands, and clears those."""
     checkpoint = checkpoint or load_checkpoint(job.weights)
-    tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)}
+    tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)} | legend_tags(checkpoint.legend)
     outputs = [(job.target, 1, {"nodata": NODATA, "colormap": checkpoint.legend.colormap()})]
     if job.probabilities:
         outputs.append((job.probabilities, checkpoint.spec.classes, {"nodata": 0}))

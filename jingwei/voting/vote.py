@@ -12,6 +12,7 @@ import numpy as np
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, check_same_size, open_labels
 from jingwei.raster.stamps import STAMP, stamp, up_to_date
@@ -104,7 +105,7 @@ def vote(
         for other in maps[1:]:
             check_same_size(other, maps[0])
         height, width = maps[0].shape
-        common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark}}
+        common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
         writers = [
             stack.enter_context(TiledWriter(path, height, width, colormap=colormap, **common))
             for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)

@@ -2,10 +2,12 @@
 
 import ast
 import functools
+import inspect
 from pathlib import Path
 
 import pytest
 
+import jingwei
 from jingwei.cli.parser import as_flags, command
 from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
@@ -27,8 +29,8 @@ def texts(path: Path) -> list[str]:
 
 
 @functools.cache
-def flags_of_the_command_line() -> set[str]:
-    """The names of all flags: those that files of cli/ name, and the fields of recipes."""
+def arguments_of_all() -> set[str]:
+    """The names of all flags (those that files of cli/ name, and the fields of recipes) and of what the API takes."""
     found = {field for field in Recipe.__dataclass_fields__}
     for path in (PACKAGE / "cli").glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -36,6 +38,10 @@ def flags_of_the_command_line() -> set[str]:
             if is_call and node.func.attr in ("flag", "add_argument"):
                 names = (arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str))
                 found |= {name.lstrip("-") for name in names if " " not in name}
+    functions = [getattr(jingwei, name) for name in jingwei.__all__ if inspect.isfunction(getattr(jingwei, name))]
+    found |= {
+        name for function in (*functions, jingwei.Model.predict) for name in inspect.signature(function).parameters
+    }
     return found | {"crop_size", "scratch"}
 
 
@@ -47,7 +53,7 @@ def test_the_library_names_no_flags(path):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_backticks_mark_arguments_alone(path):
-    known = flags_of_the_command_line()
+    known = arguments_of_all()
     words = [word for text in texts(path) for word in text.split("`")[1::2] if word.isidentifier()]
     assert not [word for word in words if word not in known], "backticks are for arguments, see errors.py"
 

@@ -21,6 +21,7 @@ FLOORS = [
     {"training"},
     {"prediction", "configs"},
     {"voting", "reporting", "planning"},
+    {"api"},
     {"cli"},
 ]
 

@@ -1,0 +1,57 @@
+"""One scene, as its file is, to one map: no folders to keep to."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from jingwei.errors import InputError, JingweiError
+from jingwei.inputs.samples import Sample
+from jingwei.inputs.sar import CHANNELS, SarSettings
+from jingwei.models.checkpoints import Checkpoint
+from jingwei.prediction.prepare_sample import prepare_scene
+from jingwei.prediction.scene import Job, check_scene, predict_scene
+from jingwei.raster.reading import open_image
+
+
+def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint) -> bool:
+    """Makes a job's map of a scene of any kind; the job's `source` is found here. False where that was done before.
+
+    `scene` is an optical file, or of a radar network the file of HH, beside which the three others lie, or all four. A
+    file of which no window can be read at once is copied into tiles beside the map first; the copy goes when the map is
+    made, or can't be. Raises as `predict_scene` does, and InputError for files that are missing.
+    """
+    images = _files(scene, bool(checkpoint.source))
+    job = replace(job, originals=images)
+    if job.is_done(job.mark):
+        return False
+    if not checkpoint.source:
+        with open_image(images[0]) as image:
+            check_scene(checkpoint, job.weights, image)
+    copy = job.target.with_name(f".{job.target.stem}.scene.tif")
+    sar = SarSettings(**checkpoint.source) if checkpoint.source else None
+    try:
+        source = prepare_scene(Sample(images[0].stem, images), sar, copy, job.workers)
+        fresh = predict_scene(replace(job, source=source), checkpoint)
+    except JingweiError:
+        copy.unlink(missing_ok=True)
+        raise
+    copy.unlink(missing_ok=True)  # a run that was stopped leaves it, and goes on from it
+    return fresh
+
+
+def _files(scene: Path | Sequence[Path], radar: bool) -> tuple[Path, ...]:
+    """The files of a scene: one, or those of the four channels of radar."""
+    files = (Path(scene),) if isinstance(scene, str | Path) else tuple(map(Path, scene))
+    wanted = len(CHANNELS) if radar else 1
+    if radar and len(files) == 1:
+        name = re.fullmatch(rf"(.+_)({'|'.join(CHANNELS)})", files[0].stem, re.IGNORECASE)
+        if name:
+            files = tuple(files[0].with_name(f"{name[1]}{channel}{files[0].suffix}") for channel in CHANNELS)
+    if len(files) != wanted:
+        kind = f"a radar network takes four, of {', '.join(CHANNELS)}" if radar else "an optical network takes one"
+        raise InputError(files[0] if files else "`scene`", f"is {len(files)} files, but {kind}", "name these")
+    for file in files:
+        if not file.exists() and not str(file).startswith("/vsi"):
+            raise InputError(file, "no such file", "check the path")
+    return files

@@ -1,0 +1,27 @@
+"""The legend that a map carries: so that a map alone says what its ids mean."""
+
+import json
+from pathlib import Path
+
+from jingwei.errors import SettingError
+from jingwei.legend import Legend, legend_from_dict
+from jingwei.raster.reading import read_tags
+
+LEGEND = "JINGWEI_LEGEND"  # the tag, a legend file's content
+
+
+def legend_tags(legend: Legend) -> dict[str, str]:
+    """The tag under which a map keeps its legend. Maps hold ids, whatever values labels have."""
+    return {LEGEND: json.dumps(legend.without_values().to_dict(), ensure_ascii=False, separators=(",", ":"))}
+
+
+def legend_of_map(path: Path) -> Legend | None:
+    """The legend that a map was made with; None where it says none: those of version 0.3.0 and of other programs.
+
+    Raises InputError where the map can't be read.
+    """
+    text = read_tags(path).get(LEGEND)
+    try:
+        return legend_from_dict(json.loads(text), where=path, kept=True) if text else None
+    except (ValueError, RecursionError, SettingError):  # somebody else wrote it
+        return None

@@ -65,8 +65,11 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
     from jingwei.models.devices import find_device
     from jingwei.training import datasets, experiments, loop
     from jingwei.training.distributed import Team
-    from jingwei.training.learner import Learner, Place, Start, predicted
+    from jingwei.training.learner import Learner
+    from jingwei.training.position import Position
     from jingwei.training.recipes import RECIPES
+    from jingwei.training.start import Start
+    from jingwei.training.validate import logits_of_crops
     from jingwei.workspace import Workspace
 
     recipe = replace(RECIPES[name], **recipe_flags(name), epochs=1, steps_per_epoch=8).check()
@@ -76,11 +79,11 @@ def seconds_of(name: str, work: Path) -> tuple[float, float]:
     mean, times = learner.kind.mean, []
     begun = time.perf_counter()
     for step, batch in enumerate(datasets.training_loader(data.folder, data.training, recipe, mean, 8, 0)):
-        learner.step(Place(0, step), [batch])
+        learner.step(Position(0, step), [batch])
         times.append(time.perf_counter() - begun)
         begun = time.perf_counter()
     loader = datasets.validation_loader(data.folder, data.validation[:2], mean, 0)
-    for _ in predicted(learner.model, loader, learner.device, learner.precision):
+    for _ in logits_of_crops(learner.model, loader, learner.device, learner.precision):
         pass
     validation = (time.perf_counter() - begun) / 2 * len(data.validation)
     step = statistics.mean(times[2:])

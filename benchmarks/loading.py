@@ -16,8 +16,10 @@ from pathlib import Path
 from jingwei.models.devices import find_device
 from jingwei.training import datasets, experiments
 from jingwei.training.distributed import Team
-from jingwei.training.learner import Learner, Place, Start
+from jingwei.training.learner import Learner
+from jingwei.training.position import Position
 from jingwei.training.recipes import RECIPES
+from jingwei.training.start import Start
 from jingwei.workspace import Workspace
 
 
@@ -25,7 +27,7 @@ def timed(learner: Learner, batches: Iterable) -> float:
     """Seconds per step over some batches."""
     begun, steps = time.perf_counter(), 0
     for batch in batches:
-        learner.step(Place(0, steps), [batch])
+        learner.step(Position(0, steps), [batch])
         steps += 1
     return (time.perf_counter() - begun) / steps
 

@@ -36,8 +36,9 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.interrupts import Interrupted
-from jingwei.training.loop import Keeping, RunOptions, run
+from jingwei.training.loop import RunOptions, run
 from jingwei.training.recipes import Recipe
+from jingwei.training.run_files import Keeping
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]

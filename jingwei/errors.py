@@ -5,6 +5,9 @@ Every message has the same three parts: the file (or argument), what is wrong wi
 Any other exception is a bug of ours and keeps its traceback.
 """
 
+import difflib
+from collections.abc import Iterable
+
 
 class JingweiError(Exception):
     """Base of all errors that are the input's fault, not ours. Reads `WHERE: PROBLEM: REMEDY`."""
@@ -34,3 +37,12 @@ class CheckpointError(JingweiError):
 
 class TrainingError(JingweiError):
     """A training run that can't go on: its loss is no longer a number."""
+
+
+def known(names: Iterable[str], *given: str) -> str:
+    """The remedy for names that are unknown: `known are a, b, c`, before it what was probably meant."""
+    names = list(names)
+    by_lower = {name.lower(): name for name in reversed(names)}  # of equals the first
+    alike = [by_lower[match] for name in given for match in difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)]
+    meant = f"did you mean {', '.join(dict.fromkeys(alike))}? " if alike else ""
+    return f"{meant}known are {', '.join(names) or 'none yet'}"

@@ -54,7 +54,7 @@ class Config:
         """The config, its scales and tiles as `base_size` has them for pictures with these longer sides, in px.
 
         `base_size` is what the longer side of the usual picture (the median of all) is scaled to, and all others with
-        it: a pixel's size on the ground hangs on the camera, not on the size of a picture. Raises SettingError where
+        it: a pixel's size on the ground depends on the camera, not on the size of a picture. Raises SettingError where
         windows would then show more of a picture than memory is for.
         """
         if not self.base_size:
@@ -80,7 +80,7 @@ def read_config(path: Path, changes: dict[str, object] | None = None) -> Config:
     """A config file, some keys changed: {"trainer.epochs": 3}. One SettingError names all that is wrong with it."""
     content = read_json(
         path,
-        remedy="see configs/ for how it looks; comments are not JSON",
+        remedy="see configs/ for how it looks; JSON has no comments",
         missing="give a config file, such as one of configs/",
         error=SettingError,
     )
@@ -126,5 +126,5 @@ def _change(content, keys: list[str], value) -> None:
     """Sets a key in its section, which is made where it is missing."""
     for key in keys[:-1]:
         content = content.setdefault(key, {}) if isinstance(content, dict) else None
-    if isinstance(content, dict):  # else the reading tells what is wrong with it
+    if isinstance(content, dict):  # else reading it finds what is wrong
         content[keys[-1]] = value

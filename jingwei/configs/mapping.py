@@ -21,6 +21,7 @@ from jingwei.configs.sections import (
     TrainLoader,
 )
 from jingwei.crops.prepare import SPLITS, FolderData
+from jingwei.errors import known
 from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA, Legend, find_legend, own_legend
@@ -103,7 +104,7 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
     reading.at_least(f"{where}.num_workers", args.num_workers, 0)
     split = "folders" if args.split == "train" else args.split
     if split not in SPLITS:
-        reading.problems.append(f"{where}.split is {short(args.split)}: known are {', '.join(SPLITS)}")
+        reading.problems.append(f"{where}.split is {short(args.split)}: {known(SPLITS, args.split)}")
     if not 0 <= args.val_fraction < 1:
         reading.problems.append(f"{where}.val_fraction is {args.val_fraction}, not from 0 to below 1")
     reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
@@ -161,7 +162,7 @@ def _network(reading: Reading, arch: Arch) -> dict:
 def _windows(reading: Reading, args: TrainArgs) -> dict:
     scale = args.scale if isinstance(args.scale, tuple) else (0.5, 2.0) if args.scale else (1.0, 1.0)
     if len(scale) != 2:
-        reading.problems.append("train_loader.args.scale is no pair: write [smallest, largest]")
+        reading.problems.append("train_loader.args.scale is not a pair: write [smallest, largest]")
         scale = (1.0, 1.0)
     if not args.shuffle:
         reading.problems.append("train_loader.args.shuffle is false, but windows are always drawn at random")
@@ -172,7 +173,7 @@ def _windows(reading: Reading, args: TrainArgs) -> dict:
     values = {"batch_size": args.batch_size, "crop_sizes": (args.crop_size,)}
     if not args.augment:
         return values | {"min_scale": 1.0, "max_scale": 1.0, "flip": False, "rotate": 0.0, "blur": 0.0}
-    # A number stands for itself; true and false are no numbers here.
+    # A number is meant as it is; true and false are not numbers here.
     rotate = args.rotate if not isinstance(args.rotate, bool) else 10.0 * args.rotate
     blur = args.blur if not isinstance(args.blur, bool) else 0.5 * args.blur
     return values | {
@@ -208,10 +209,10 @@ def _loss(reading: Reading, loss: str) -> dict:
 
 
 def _schedule(reading: Reading, scheduler: Scheduler, epochs: int) -> dict:
-    known = reading.choice("lr_scheduler.type", scheduler.type, SCHEDULERS)
-    if known is None:
+    found = reading.choice("lr_scheduler.type", scheduler.type, SCHEDULERS)
+    if found is None:
         return {}
-    name, kind = known
+    name, kind = found
     args = reading.section(kind, scheduler.args, "lr_scheduler.args")
     if isinstance(args, OneCycleArgs):
         values = {
@@ -221,7 +222,7 @@ def _schedule(reading: Reading, scheduler: Scheduler, epochs: int) -> dict:
             "end_div": args.div_factor,
         }
         if len(args.momentums) != 2:
-            reading.problems.append("lr_scheduler.args.momentums is no pair: write [lowest, highest]")
+            reading.problems.append("lr_scheduler.args.momentums is not a pair: write [lowest, highest]")
             return values
         return values | {"low_momentum": args.momentums[0], "high_momentum": args.momentums[1]}
     values = {"schedule": name, "warmup": 0.0}
@@ -252,9 +253,9 @@ def _own_fields(reading: Reading, content: dict) -> dict:
     values = {}
     for name, value in content.items():
         if name in KEYS:
-            reading.problems.append(f"recipe.{name} is no key: it is {KEYS[name]}")
+            reading.problems.append(f"recipe.{name} is not a key: it is {KEYS[name]}")
         elif name not in own:
-            reading.problems.append(f"recipe.{name} is no key: known are {', '.join(own)}")
+            reading.problems.append(f"recipe.{name} is not a key: {known(own, name)}")
         elif not is_of(own[name], value):
             reading.problems.append(f"recipe.{name} is {short(value)}, not {in_words(own[name])}")
         else:
@@ -276,9 +277,9 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
 
 def legend_source(loader: TrainLoader, root: Path) -> str | None:
     """A legend's name or file: the one that a loader names, else its type's, else that in the data set's folder."""
-    known, _ = LOADERS.get(loader.type, (None, None))
+    usual, _ = LOADERS.get(loader.type, (None, None))
     beside = [root, root.parent] if root.name.lower() in TRAIN_FOLDERS else [root]
-    return loader.args.legend or known or next(filter(None, map(own_legend, beside)), None)
+    return loader.args.legend or usual or next(filter(None, map(own_legend, beside)), None)
 
 
 def _legend(reading: Reading, name: str | None, kind: tuple | None, root: Path) -> Legend | None:

@@ -6,12 +6,12 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import get_args
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.system.own_files import in_words, is_of, short
 
 
 class Reading:
-    """Reads a file's content, noting all that is wrong; defaults stand for what is."""
+    """Reads a file's content and notes all that is wrong; what is wrong is replaced by its default."""
 
     def __init__(self):
         self.problems: list[str] = []
@@ -22,10 +22,10 @@ class Reading:
             self.problems.append(f"{where or 'the file'} is {short(content)}, not a section {{...}}")
             return kind()
         before = f"{where}." if where else ""
-        known = [each.name for each in fields(kind)]
+        names = [each.name for each in fields(kind)]
         for key in content:
-            if key not in known:
-                self.problems.append(f"{before}{key} is no key: known are {', '.join(known)}")
+            if key not in names:
+                self.problems.append(f"{before}{key} is not a key: {known(names, key)}")
         values = {}
         for each in fields(kind):
             key, inner = f"{before}{each.name}", _section_kind(each.type)
@@ -61,13 +61,13 @@ class Reading:
             self.problems.append(f"{key} is {number}, below {least}")
 
     def choice(self, key: str, value: str, choices):
-        """What a value stands for among choices (a dict); None, and a problem, where it is none of them."""
+        """The entry of a dict of choices that a value names; None, and a problem, where it is not one of them."""
         if value and value not in choices:  # an empty one is missing, and was noted
-            self.problems.append(f"{key} is {short(value)}: known are {', '.join(choices)}")
+            self.problems.append(f"{key} is {short(value)}: {known(choices, value)}")
         return choices.get(value)
 
 
 def _section_kind(kind) -> type | None:
-    """The class of a section, of one that may be null too; None for what is no section."""
+    """The class of a section, of one that may be null too; None for what is not a section."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     return next((each for each in kinds if is_dataclass(each)), None)

@@ -25,7 +25,7 @@ MONITORS = {
 
 
 def _key(text: str, default=None, required: bool = False):
-    """A key of a section: what it says, and what stands for it where it isn't given."""
+    """A key of a section: its help text, its default, and whether it must be given."""
     return field(default=default, metadata={"help": text, "required": required})
 
 
@@ -188,7 +188,7 @@ class ConfigFile:
     val_loader: ValLoader = _section(ValLoader)
     optimizer: Optimizer = _section(Optimizer)
     loss: str = _key(f"{', '.join(LOSS_ALIASES)}, or a sum such as focal+0.5*lovasz", "", required=True)
-    ignore_index: int = _key("id of what is no class: always 255, unlabelled pixels and padding become it", NODATA)
+    ignore_index: int = _key("id of pixels without a class, unlabelled ones and padding: always 255", NODATA)
     lr_scheduler: Scheduler = _section(Scheduler)
     trainer: Trainer = _section(Trainer)
     recipe: dict = _section(

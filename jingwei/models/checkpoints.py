@@ -87,7 +87,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     content = read_pickle(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         remedy = "give a last.pt or best.pt under model/ (system B: a .pth under saved/), or train from it by `weights`"
-        raise CheckpointError(path, "is no checkpoint of this library", remedy)
+        raise CheckpointError(path, "is not a checkpoint of this library", remedy)
     try:
         return _from_content(content, path)
     except (KeyError, TypeError, AttributeError) as error:

@@ -43,3 +43,8 @@ def find_precision(name: str, device: torch.device) -> torch.dtype:
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """The context in which a network runs in `precision`."""
     return torch.autocast(device.type, precision, enabled=precision != torch.float32)
+
+
+def to_device(pixels: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Pixels as networks take them: float32, channels last, on their device."""
+    return pixels.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)

@@ -31,7 +31,7 @@ def find_encoder(name: str) -> str:
 
 
 def encoder_settings(name: str) -> dict:
-    """What an encoder has to be told so that it takes pictures of any size."""
+    """The settings with which an encoder takes pictures of any size."""
     return {"strict_img_size": False} if name.startswith("tu-swin") else {}
 
 
@@ -69,7 +69,7 @@ def prepare_encoder(encoder: nn.Module, name: str, bands: int) -> None:
 
 def unfit(name: str) -> SettingError:
     """The error for an encoder that nothing can be segmented with."""
-    problem = "takes no pictures of any size, or has no maps of stride 4, 8, 16 and 32"
+    problem = "needs pictures of one size, or has no maps of stride 4, 8, 16 and 32"
     return SettingError(f"`backbone` {name.removeprefix('tu-')}", problem, "take a ResNet, say")
 
 

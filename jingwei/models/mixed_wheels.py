@@ -1,6 +1,6 @@
-"""Lets torchvision import beside a torch that its compiled part was not built for.
+"""Lets torchvision be imported with a torch that its compiled part was not built for.
 
-torchvision's wheels are built for CUDA. Beside a CPU build of torch the compiled part doesn't load, and
+torchvision's wheels are built for CUDA. With a CPU build of torch the compiled part doesn't load, and
 `import torchvision` dies with "operator torchvision::nms does not exist": its Python part declares fake versions of two
 box operators that only the compiled part defines. Nothing here calls those operators. So, only when the compiled part
 can't be loaded, their two schemas are declared first. Must run before the first import of torchvision, timm or

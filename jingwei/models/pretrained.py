@@ -91,7 +91,7 @@ def read_pickle(path: Path):
     """What torch.save wrote, tensors and plain values only: code in the file is refused, never run."""
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(path, "is a folder, and no file", "name a checkpoint in it, such as best.pth or best.pt")
+        raise CheckpointError(path, "is a folder", "name a checkpoint in it, such as best.pth or best.pt")
     if not path.is_file():
         raise CheckpointError(path, "no such file", "check the path, or train first")
     try:
@@ -100,7 +100,7 @@ def read_pickle(path: Path):
     except OSError as error:
         raise CheckpointError(path, f"can't be read ({error.strerror})", "check the file's rights and disk") from error
     if not head.startswith((b"PK", b"\x80")):  # torch.save writes a zip, long ago a pickle; torch takes text for code
-        problem = "is no checkpoint file" if head else "is no checkpoint file: it is empty"
+        problem = "is not a checkpoint file" if head else "is not a checkpoint file, but empty"
         raise CheckpointError(path, problem, "give one that train.py or torch.save wrote")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -109,7 +109,7 @@ def read_pickle(path: Path):
             problem = "carries code, not only tensors, and was not opened"
             remedy = "save its state_dict() alone where you trust it"
         else:
-            problem = f"is no checkpoint file, or cut off ({first_line(error)})"
+            problem = f"is not a checkpoint file, or cut off ({first_line(error)})"
             remedy = "copy it again or train again"
         raise CheckpointError(path, problem, remedy) from error
 

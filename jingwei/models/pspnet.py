@@ -1,4 +1,4 @@
-"""PSPNet: a picture's map beside its means over ever larger cells.
+"""PSPNet: a picture's map together with its means over ever larger cells.
 
 Zhao, Shi, Qi, Wang, Jia: Pyramid Scene Parsing Network. CVPR 2017.
 
@@ -21,7 +21,7 @@ from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
 CELLS = (1, 2, 3, 6)  # a side
-CHANNELS = 512  # of the map that the classes are told from
+CHANNELS = 512  # of the map that the classes are predicted from
 
 
 def build_pspnet(spec: ModelSpec) -> EncoderDecoder:

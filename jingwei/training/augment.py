@@ -211,7 +211,7 @@ def random_blur(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def coarse_dropout(pixels: np.ndarray, fill: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """1 to 6 rectangles of pixels_HWC hidden under `fill`, a value per band; sides are 1/16 to 1/4 of the window's.
 
-    The labels stay: what lies under a rectangle has to be told from what is around it (DeVries and Taylor 2017).
+    The labels stay: what lies under a rectangle has to be predicted from what is around it (DeVries and Taylor 2017).
     """
     pixels = pixels.copy(order="K")
     fill = as_type(fill, pixels.dtype)
@@ -238,7 +238,7 @@ def class_mix(
 ) -> tuple[np.ndarray, np.ndarray]:
     """ClassMix (Olsson et al. 2021): half of another window's classes, rounded up, pasted in: (pixels_HWC, labels_HW).
 
-    Both windows are of one size and type. NODATA is no class, and is never pasted.
+    Both windows are of one size and type. NODATA is not a class, and is never pasted.
     """
     present = np.flatnonzero(histogram(other_labels)[:NODATA])
     pasted = np.zeros(256, bool)

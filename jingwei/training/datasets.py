@@ -134,7 +134,7 @@ class Loader(DataLoader):
     """
 
     def __init__(self, dataset: Dataset, **settings):
-        super().__init__(_Told(dataset), collate_fn=_collated, **settings)
+        super().__init__(_ErrorsAsItems(dataset), collate_fn=_collated, **settings)
 
     def __iter__(self) -> Iterator:
         for batch in super().__iter__():
@@ -143,8 +143,8 @@ class Loader(DataLoader):
             yield batch
 
 
-class _Told(Dataset):
-    """A data set with its JingweiErrors as items."""
+class _ErrorsAsItems(Dataset):
+    """A data set that gives its JingweiErrors as items instead of raising them."""
 
     def __init__(self, dataset: Dataset):
         self.dataset = dataset
@@ -208,7 +208,7 @@ def _leave_stopping_to_training(worker: int) -> None:
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # now: threads that start later inherit it
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
-    else:  # a system that doesn't tell who sends a signal
+    else:  # a system that doesn't say who sends a signal
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 

@@ -15,6 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 
+from jingwei.errors import SettingError
+from jingwei.models.devices import find_device, gpu_count
+
 
 @dataclass(frozen=True)
 class Team:
@@ -56,7 +59,7 @@ class Team:
 
 
 def in_team() -> bool:
-    """Whether `torchrun` started this process beside others."""
+    """Whether `torchrun` started this process together with others."""
     return int(os.environ.get("WORLD_SIZE", 1)) > 1
 
 
@@ -73,6 +76,19 @@ def local_size() -> int:
 def local_rank() -> int:
     """The number of this process on its machine, which is the number of its GPU."""
     return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def process_device(name: str) -> torch.device:
+    """The device of this process: under torchrun each has the GPU of its own number. SettingError for too few."""
+    device = find_device(name)
+    if device.type != "cuda" or not in_team():
+        return device
+    if device.index is not None:
+        raise SettingError(f"`device` {name}", "is one GPU, but several processes were started", "take auto or cuda")
+    if local_rank() >= gpu_count():
+        problem = f"{local_size()} processes were started here, but there are {gpu_count()} GPUs"
+        raise SettingError("torchrun", problem, f"take --nproc_per_node {gpu_count()}, or `device` cpu")
+    return torch.device("cuda", local_rank())
 
 
 @contextlib.contextmanager
@@ -108,60 +124,16 @@ def _forget_variables(error: BaseException | None) -> None:
         error = error.__cause__ or error.__context__
 
 
-def synchronize_batch_norm(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch norms that take their statistics over the windows of all processes.
-
-    timm's batch norms bring an activation along, which torch's own conversion would drop; both ways here keep it.
-    """
-    if device.type == "cuda":
-        from jingwei.models.libraries import timm  # here, because the data's side of the house needs no networks
-
-        return timm.layers.convert_sync_batchnorm(model)
-    for name, child in model.named_children():
-        if isinstance(child, nn.BatchNorm2d):
-            synchronized = _SynchronizedBatchNorm(child.num_features, child.eps, child.momentum).to(child.weight)
-            synchronized.load_state_dict(child.state_dict())
-            after = (getattr(child, name, None) for name in ("drop", "act"))
-            synchronized.activation = nn.Sequential(*(layer for layer in after if layer is not None))
-            setattr(model, name, synchronized)
-        else:
-            synchronize_batch_norm(child, device)
-    return model
+def check_sync_bn(device: torch.device) -> None:
+    """SettingError where batch norms can't be synchronized: torch's work on GPUs only."""
+    if device.type != "cuda":
+        problem = "batch norm over several processes (use_synch_bn in a config) works on GPUs only"
+        raise SettingError("`sync_bn`", problem, "leave it out: each process then normalises its own windows")
 
 
-class _SynchronizedBatchNorm(nn.BatchNorm2d):
-    """torch's SyncBatchNorm works on GPUs only; this is the same over any backend."""
+def synchronize_batch_norm(model: nn.Module) -> nn.Module:
+    """The model with batch norms that take their statistics over the windows of all processes."""
+    # timm's batch norms bring an activation along: its conversion keeps it, torch's own would drop it.
+    from jingwei.models.libraries import timm  # here, because the data's side of the house needs no networks
 
-    activation: nn.Module
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return self.activation(super().forward(input))
-        values = input if input.dtype == torch.float64 else input.float()
-        count = _Total.apply(values.new_tensor([values.numel() / values.shape[1]]))
-        mean = _Total.apply(values.sum((0, 2, 3))) / count
-        centred = values - mean.view(1, -1, 1, 1)
-        variance = _Total.apply((centred**2).sum((0, 2, 3))) / count
-        with torch.no_grad():
-            self.num_batches_tracked += 1
-            share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
-            self.running_mean.lerp_(mean, share)
-            self.running_var.lerp_(variance * count / (count - 1).clamp(min=1), share)
-        scale = self.weight / (variance + self.eps).sqrt()
-        return self.activation((centred * scale.view(1, -1, 1, 1) + self.bias.view(1, -1, 1, 1)).to(input.dtype))
-
-
-class _Total(torch.autograd.Function):
-    """The sum over all processes; so is its gradient."""
-
-    @staticmethod
-    def forward(context, values: Tensor) -> Tensor:
-        values = values.clone()
-        distributed.all_reduce(values)
-        return values
-
-    @staticmethod
-    def backward(context, gradient: Tensor) -> Tensor:
-        gradient = gradient.contiguous().clone()
-        distributed.all_reduce(gradient)
-        return gradient
+    return timm.layers.convert_sync_batchnorm(model)

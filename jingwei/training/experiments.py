@@ -1,13 +1,15 @@
 """Experiments: the crops that they are trained on, and those that are trained, found by name and scored."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from jingwei.crops.table import TRAIN, VALIDATION, Crop, Statistics, crops_stamp, read_crops, statistics
-from jingwei.errors import InputError, SettingError
+from jingwei.errors import InputError, SettingError, known
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.inputs.sar import read_settings
 from jingwei.legend import Legend, find_legend
@@ -17,8 +19,9 @@ from jingwei.raster.crop_files import read_crop
 from jingwei.system.own_files import read_json
 from jingwei.system.progress import Progress
 from jingwei.training.datasets import validation_loader
-from jingwei.training.learner import DataKind, predicted
-from jingwei.training.recipes import read_recipe
+from jingwei.training.recipes import Recipe
+from jingwei.training.start import DataKind
+from jingwei.training.validate import logits_of_crops, predicted
 from jingwei.workspace import Workspace
 
 OTHER_CROPS = "was trained on other crops or classes than are there now, maybe on pixels of this validation"
@@ -48,7 +51,7 @@ class TrainingData:
         return DataKind(self.dtype, mean, std, self.legend, tuple(pixels.tolist()), self.source, self.stamp)
 
     def has_crops_of(self, checkpoint: Checkpoint) -> bool:
-        """Whether a checkpoint was trained on these crops; of one of an earlier version nobody knows, so it was."""
+        """Whether a checkpoint was trained on these crops; one of an earlier version doesn't say, and passes."""
         return checkpoint.crops in ("", self.stamp)
 
     def check_scorable(self, checkpoint: Checkpoint, path: Path) -> None:
@@ -56,6 +59,12 @@ class TrainingData:
         check_fits(checkpoint, path, self.legend, self.bands)
         if not self.has_crops_of(checkpoint):
             Progress.write(f"{path} {OTHER_CROPS}: its scores may flatter it")
+
+    def check_validation(self) -> None:
+        """InputError where no crop is for validation."""
+        if not self.validation:
+            remedy = "cut again with a larger `val_fraction`"
+            raise InputError(self.folder / "crops.csv", "no crop is for validation", remedy)
 
 
 def read_training_data(workspace: Workspace) -> TrainingData:
@@ -79,29 +88,42 @@ def read_training_data(workspace: Workspace) -> TrainingData:
     return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source, stamp)
 
 
-def score_experiment(
-    workspace: Workspace, recipe_name: str, exp: str, device: str = "auto", workers: int = 1, precision: str = "auto"
-) -> tuple:
-    """Scores `best.pt` on the validation crops: (confusion matrix, legend, path).
+def validation_logits(
+    path: Path,
+    data: TrainingData,
+    *,
+    device: str = "auto",
+    workers: int = 1,
+    precision: str = "auto",
+    title: str = "validate",
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a checkpoint's network says about the validation crops, one by one: (labels_BHW, logits_BCHW on the device).
 
-    `precision` auto is that of the training, where this device has it.
+    `precision` auto is that of the training, where this device has it. Raises CheckpointError where the checkpoint is
+    of other classes or bands, InputError where there are no validation crops.
     """
-    folder = find_experiment(workspace, recipe_name, exp)
-    path = folder / "best.pt"
     checkpoint = load_checkpoint(path)
-    data = read_training_data(workspace)
     data.check_scorable(checkpoint, path)
-    if not data.validation:
-        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger `val_fraction`")
-    place = find_device(device)
-    model = checkpoint.build().to(place, memory_format=torch.channels_last)
-    trained = read_recipe(folder / "recipe.json").precision
-    if precision == "auto" and not (trained == "fp16" and place.type == "cpu"):
+    data.check_validation()
+    found = find_device(device)
+    model = checkpoint.build().to(found, memory_format=torch.channels_last)
+    trained = (Recipe().to_dict() | checkpoint.recipe)["precision"]
+    if precision == "auto" and not (trained == "fp16" and found.type == "cpu"):
         precision = trained
     loader = validation_loader(data.folder, data.validation, checkpoint.mean, workers)
+    crops = logits_of_crops(model, loader, found, find_precision(precision, found), title=title)
+    return ((labels, logits) for _, labels, logits in crops)
+
+
+def score_experiment(
+    workspace: Workspace, recipe_name: str, exp: str, device: str = "auto", workers: int = 1, precision: str = "auto"
+) -> tuple[ConfusionMatrix, Legend, Path]:
+    """Scores `best.pt` on the validation crops, see `validation_logits`: (confusion matrix, legend, path)."""
+    path = find_experiment(workspace, recipe_name, exp) / "best.pt"
+    data = read_training_data(workspace)
     matrix = ConfusionMatrix(len(data.legend))
-    for _, labels, prediction in predicted(model, loader, place, find_precision(precision, place)):
-        matrix.update(labels, prediction)
+    for labels, logits in validation_logits(path, data, device=device, workers=workers, precision=precision):
+        matrix.update(labels.numpy(), predicted(logits))
     return matrix, data.legend, path
 
 
@@ -109,9 +131,9 @@ def find_experiment(workspace: Workspace, recipe_name: str, exp: str) -> Path:
     """The folder of a trained experiment. Raises SettingError listing the known ones."""
     folder = workspace.experiment(recipe_name, exp)
     if not (folder / "best.pt").exists():
-        known = ", ".join(sorted(known_experiments(workspace))) or "none yet"
         problem = f"no experiment {recipe_name}/{exp} under {workspace.models}"
-        raise SettingError("`exp`", problem, f"known are: {known}; train one of that name first")
+        remedy = f"{known(known_experiments(workspace), f'{recipe_name}/{exp}')}; train one of that name first"
+        raise SettingError("`exp`", problem, remedy)
     return folder
 
 

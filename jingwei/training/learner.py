@@ -1,13 +1,13 @@
 """A network in training: one step, one validation, and the state that a run goes on from.
 
-Which windows a step sees and every other chance in it follow from (seed, epoch, step). So weights, optimizer and a
-place in the run are the whole state, and a run that was stopped anywhere goes on as if it had not been.
+Which windows a step sees and every other chance in it follow from (seed, epoch, step). So weights, optimizer and the
+position in the run are the whole state, and a run that was stopped anywhere goes on as if it had not been.
 """
 
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,33 +16,25 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from jingwei.errors import CheckpointError, TrainingError
-from jingwei.evaluation.metrics import ConfusionMatrix, scores
-from jingwei.legend import NODATA, Legend
-from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
-from jingwei.models.devices import autocast, find_precision
-from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD, load_imagenet, load_weights
+from jingwei.legend import NODATA
+from jingwei.models.checkpoints import Checkpoint, check_fits
+from jingwei.models.devices import autocast, find_precision, to_device
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.system.progress import Progress
 from jingwei.training.averaging import equal_average, moving_average, refit_batch_norm
 from jingwei.training.distributed import Team, synchronize_batch_norm
 from jingwei.training.losses import build_loss
+from jingwei.training.position import Position
 from jingwei.training.recipes import Recipe
 from jingwei.training.schedules import cycle_ends, find_schedule, learning_rate, momentum
+from jingwei.training.start import DataKind, Start
+from jingwei.training.validate import Validation, logits_of_crops, validate
 
 OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a run is: epochs that are done and scored, and steps done in the next one."""
-
-    epoch: int = 0
-    step: int = 0
-
-
 class Step(NamedTuple):
-    """What a step gave: `good` where it was made; else its loss or gradient was no number and all stayed as it was.
+    """What a step gave: `good` where it was made; else its loss or gradient was not finite and all stayed as it was.
 
     `values` has the loss, each of its terms and the length of the gradient (grad_norm), over all processes, and lr.
     """
@@ -51,55 +43,18 @@ class Step(NamedTuple):
     values: dict[str, float]
 
 
-class Validation(NamedTuple):
-    """What a validation found: `scores` as of `metrics.scores`, with `val_loss`; and some crops to look at.
-
-    `val_loss` is the recipe's loss without the auxiliary head's, each crop weighing as much as it has labelled pixels:
-    for cross entropy and focal the mean over these pixels. Lovász, Dice and class weights are taken over each crop by
-    itself. None where it is no number. The `pictures` are (pixels_HWC, labels_HW, prediction_HW).
-    """
-
-    scores: dict
-    pictures: list
-
-
-@dataclass(frozen=True)
-class DataKind:
-    """What a network is built for: bands and their type, mean and std per band, classes and their training pixels.
-
-    `source` says how radar files become those bands (SarSettings); empty: files as they are. `stamp` tells the crops
-    from others.
-    """
-
-    dtype: str
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    legend: Legend
-    class_pixels: tuple[int, ...]
-    source: dict = field(default_factory=dict)
-    stamp: str = ""
-
-
-@dataclass(frozen=True)
-class Start:
-    """The weights that a fresh run begins with: a file's, an experiment's, or (neither) ImageNet's or chance's."""
-
-    weights: Path | None = None
-    experiment: Path | None = None  # a checkpoint of ours, whose normalisation is taken over too
-
-
 class Learner:
     """A network, its optimizer and its average. In a team, every process has one, and all stay equal."""
 
     def __init__(
         self, recipe: Recipe, kind: DataKind, device: torch.device, team: Team, start: Start, compiled: bool = False
     ):
-        self.recipe, self.kind, self.device, self.team, self.start = recipe, kind, device, team, start
+        self.recipe, self.device, self.team, self.start = recipe, device, team, start
         self.precision = find_precision(recipe.precision, device)
         self.loss_terms = build_loss(recipe, kind.class_pixels)
         find_schedule(recipe.schedule)
         torch.manual_seed(recipe.seed)
-        self.kind = kind = self._normalised()
+        self.kind = kind = start.normalised(kind, recipe.pretrained)
         spec = ModelSpec(
             recipe.model, recipe.backbone, len(kind.mean), len(kind.legend), recipe.output_stride, recipe.aux_weight > 0
         )
@@ -107,7 +62,7 @@ class Learner:
         if recipe.freeze_backbone:
             self.model.freeze_backbone()
         if recipe.sync_bn and team.size > 1:
-            self.model = synchronize_batch_norm(self.model, device)
+            self.model = synchronize_batch_norm(self.model)
         self.model = self.model.to(device, memory_format=torch.channels_last)
         self.average = None
         if recipe.ema:
@@ -122,20 +77,6 @@ class Learner:
         self.optimizer = self._optimizer()
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.precision == torch.float16)
 
-    def _normalised(self) -> DataKind:
-        """The data with what its network subtracts and divides by.
-
-        That of an experiment to start from; ImageNet's, where its weights expect it (8-bit RGB); else the data's own.
-        """
-        kind = self.kind
-        if self.start.experiment:
-            first = load_checkpoint(self.start.experiment)
-            if len(first.mean) == len(kind.mean):
-                return replace(kind, mean=first.mean, std=first.std)
-        if self.recipe.pretrained and len(kind.mean) == 3 and kind.dtype == "uint8":
-            return replace(kind, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-        return kind
-
     def _optimizer(self) -> torch.optim.Optimizer:
         encoder, rest = list(self.model.backbone_parameters()), list(self.model.head_parameters())
         groups = [{"params": encoder, "multiple": 1.0}, {"params": rest, "multiple": self.recipe.last_mult}]
@@ -143,11 +84,7 @@ class Learner:
 
     def load_start(self) -> None:
         """Puts the weights into the network that a fresh run starts from."""
-        source = self.start.experiment or self.start.weights
-        if source:
-            load_weights(self.model, source)
-        elif self.recipe.pretrained:
-            load_imagenet(self.model)
+        self.start.load(self.model, self.recipe.pretrained)
         if self.average is not None and self.recipe.ema:
             self.average.module.load_state_dict(self.model.state_dict())
 
@@ -157,19 +94,19 @@ class Learner:
 
     # ------------------------------------------------------------------------------------------------ one step
 
-    def step(self, place: Place, batches: list[tuple[Tensor, Tensor]]) -> Step:
+    def step(self, position: Position, batches: list[tuple[Tensor, Tensor]]) -> Step:
         """One step of the optimizer over some batches (pixels_BCHW in the file's units, labels_BHW).
 
         Raises TrainingError where memory ends.
         """
-        rate, beta = self.pace(place)
+        rate, beta = self.pace(position)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["multiple"]
             if "betas" in group:
                 group["betas"] = (beta, group["betas"][1])
             else:
                 group["momentum"] = beta
-        torch.manual_seed(_mixed(self.recipe.seed, place.epoch, place.step, self.team.rank))
+        torch.manual_seed(_mixed(self.recipe.seed, position.epoch, position.step, self.team.rank))
         count, size = len(batches[0][1]), batches[0][1].shape[-1]
         what = f"with {count} windows of {size} x {size} px at a time"
         with self._in_memory(what, "lower batch_size (and raise accumulate by as much) or crop_size"):
@@ -187,10 +124,10 @@ class Learner:
             problem = f"out of memory {what} on {self.device}"
             raise TrainingError(f"recipe {self.recipe.name}", problem, remedy) from error
 
-    def pace(self, place: Place) -> tuple[float, float]:
+    def pace(self, position: Position) -> tuple[float, float]:
         """The learning rate of the encoder and the momentum (beta1 of Adam and AdamW) of a step."""
         total = self.recipe.epochs * self.recipe.steps_per_epoch
-        step = place.epoch * self.recipe.steps_per_epoch + place.step
+        step = position.epoch * self.recipe.steps_per_epoch + position.step
         return learning_rate(step, total, self.recipe), momentum(step, total, self.recipe)
 
     def _step(self, batches: list[tuple[Tensor, Tensor]]) -> Step:
@@ -222,7 +159,7 @@ class Learner:
                 self.average.update_parameters(self.model)
         else:
             self.scaler.update(self.scaler.get_scale())  # as it was, and ready for the next step
-            for buffer, before in statistics:  # batch norm has seen what made the loss no number
+            for buffer, before in statistics:  # batch norm has seen what made the loss not finite
                 buffer.copy_(before)
         return Step(good, values)
 
@@ -253,6 +190,10 @@ class Learner:
         """The terms of the recipe's loss, in float32 whatever the network computes in."""
         return {name: weight * loss(logits, labels) for name, (weight, loss) in self.loss_terms.items()}
 
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The recipe's loss without the auxiliary head's."""
+        return sum(self._terms(logits, labels).values())
+
     def begin_epoch(self) -> None:
         """Puts the network into training; batch norm may stay as it is."""
         self.network.train()
@@ -273,37 +214,17 @@ class Learner:
         return self.average.module if self.recipe.ema else self.model
 
     def validate(
-        self, loader: DataLoader, model: nn.Module, spread: int = 0, after_each: Callable[[], None] | None = None
+        self, loader: DataLoader, model: nn.Module, pictures: int = 0, after_each: Callable[[], None] | None = None
     ) -> Validation:
-        """The scores over the labelled crops of all processes, and `spread` crops of this one's to look at.
+        """The scores over the labelled crops of all processes, and some crops of this one's, spread out, to look at.
 
         `after_each` is called after each crop.
         """
         self.team.copy_buffers(model)  # each process has seen other windows: one network is to be scored, the leader's
-        count = len(loader)
-        chosen = {round((k + 0.5) * count / spread - 0.5) for k in range(spread)} if spread else set()
-        pictures, losses = [], []
-        matrix = ConfusionMatrix(len(self.kind.legend))
-
-        def judge(logits: Tensor, labels: Tensor) -> None:
-            labelled = int((labels != NODATA).sum())
-            if labelled:
-                losses.append(labelled * float(sum(self._terms(logits, labels).values())))
-
-        crops = predicted(model, loader, self.device, self.precision, not self.team.leads, judge)
+        shown = {round((k + 0.5) * len(loader) / pictures - 0.5) for k in range(pictures)}
+        crops = logits_of_crops(model, loader, self.device, self.precision, quiet=not self.team.leads)
         with self._in_memory("in the validation, which sees crops whole", "cut smaller ones: crop_size, tile_size"):
-            for number, (pixels, labels, prediction) in enumerate(crops):
-                matrix.update(labels, prediction)
-                if number in chosen:
-                    pictures.append((pixels[0].transpose(1, 2, 0), labels[0], prediction[0]))
-                if after_each:
-                    after_each()
-        matrix.counts = self.team.total_counts(matrix.counts, self.device)
-        # Losses of float32 times pixels, added up in float64: however the crops are shared out, the same six digits.
-        total = self.team.total(torch.tensor(math.fsum(losses), device=self.device, dtype=torch.float64)).item()
-        judged = scores(matrix, self.kind.legend)
-        loss = round(total / judged["pixels"], 6) if judged["pixels"] and math.isfinite(total) else None
-        return Validation({"val_loss": loss} | judged, pictures)
+            return validate(crops, self.kind.legend, self._loss, self.device, self.team, shown, after_each)
 
     def averaged_over_cycles(self, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
         """The mean of the weights at the cycles' ends, its batch norm fitted to some training batches."""
@@ -315,7 +236,7 @@ class Learner:
         self.team.copy_buffers(model)
         return model
 
-    def checkpoint(self, model: nn.Module, judged: dict, training: dict | None = None) -> Checkpoint:
+    def checkpoint(self, model: nn.Module, scores: dict, training: dict | None = None) -> Checkpoint:
         """A model as a checkpoint, with its scores; `training` is what a run goes on from."""
         return Checkpoint(
             spec=self.model.spec,
@@ -325,14 +246,14 @@ class Learner:
             legend=self.kind.legend,
             recipe=self.recipe.to_dict(),
             weights=model.state_dict(),
-            scores=judged,
+            scores=scores,
             training=training,
             source=self.kind.source,
             crops=self.kind.stamp,
         )
 
     def state(self) -> dict:
-        """What a resumed run needs beside the weights."""
+        """What a resumed run needs besides the weights."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -367,34 +288,6 @@ class Learner:
             self.average.load_state_dict(state["average"])
         else:  # this kind of average was switched on for the rest of the run
             self.average.module.load_state_dict(self.model.state_dict())
-
-
-def predicted(
-    model: nn.Module,
-    loader: DataLoader,
-    device: torch.device,
-    precision: torch.dtype,
-    quiet: bool = False,
-    judge: Callable[[Tensor, Tensor], None] | None = None,
-) -> Iterator[tuple]:
-    """Predicts labelled crops: (pixels_BCHW, labels_BHW, prediction_BHW) as numpy arrays, crop by crop.
-
-    `judge` is shown (logits_BCHW, labels_BHW) of each, on the device.
-    """
-    model.eval()
-    for pixels, labels in Progress(loader, desc="validate", unit="crop", disable=quiet, leave=False):
-        with torch.inference_mode():  # not around the yield: whoever takes it may train
-            with autocast(device, precision):
-                logits = model(to_device(pixels, device))
-            if judge:
-                judge(logits, labels.to(device))
-            prediction = logits.argmax(1).to(torch.uint8).cpu().numpy()
-        yield pixels.numpy(), labels.numpy(), prediction
-
-
-def to_device(pixels: Tensor, device: torch.device) -> Tensor:
-    """Pixels as networks take them: float32, channels last, on their device."""
-    return pixels.to(device, non_blocking=True).float().contiguous(memory_format=torch.channels_last)
 
 
 def _mixed(*numbers: int) -> int:

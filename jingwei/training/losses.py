@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.legend import NODATA
 from jingwei.training.recipes import LOSS_ALIASES, Recipe
 
@@ -38,7 +38,7 @@ def cross_entropy(
     """
     if class_weights is not None:
         class_weights = class_weights.to(logits.device)
-    known = labels != NODATA
+    labelled = labels != NODATA
     weight = _weights_of(labels, class_weights).sum()
     if edge_smoothing <= label_smoothing:  # the same share everywhere, which torch does in one pass
         total = functional.cross_entropy(
@@ -52,7 +52,9 @@ def cross_entropy(
         return _mean(total, weight)
     log_p = functional.log_softmax(logits.float(), dim=1)
     nll = functional.nll_loss(log_p, labels.long(), class_weights, ignore_index=NODATA, reduction="none")
-    spread = -(log_p if class_weights is None else log_p * class_weights[:, None, None]).mean(1).masked_fill(~known, 0)
+    spread = (
+        -(log_p if class_weights is None else log_p * class_weights[:, None, None]).mean(1).masked_fill(~labelled, 0)
+    )
     share = edge_smoothing * (EDGE_REACH + 1 - edge_distance(labels)) / EDGE_REACH
     share = share.clamp(min=label_smoothing)
     return _mean(((1 - share) * nll + share * spread).sum(), weight)
@@ -61,17 +63,17 @@ def cross_entropy(
 def edge_distance(labels: Tensor) -> Tensor:
     """labels_BHW -> float32 BHW: Chebyshev distance to the nearest pixel of another class, px, 1 to EDGE_REACH.
 
-    EDGE_REACH + 1 stands for all that is further away, and at NODATA, which is no class and makes no edge.
+    EDGE_REACH + 1 stands for all that is further away, and at NODATA, which is not a class and has no edge.
     """
-    known = labels != NODATA
+    labelled = labels != NODATA
     ids = labels.float()
     own = torch.stack([ids, -ids], dim=1)
     # The highest class nearby and, negated, the lowest. NODATA must be neither; negated, it is below all ids already.
-    nearby = torch.stack([ids.masked_fill(~known, -1), -ids], dim=1)
+    nearby = torch.stack([ids.masked_fill(~labelled, -1), -ids], dim=1)
     distance = torch.full_like(ids, EDGE_REACH + 1)
     for _ in range(EDGE_REACH):
         nearby = functional.max_pool2d(nearby, 3, stride=1, padding=1)
-        distance -= (known & (nearby > own).any(1)).float()
+        distance -= (labelled & (nearby > own).any(1)).float()
     return distance
 
 
@@ -81,7 +83,7 @@ def focal(logits: Tensor, labels: Tensor, gamma: float = 2.0, alpha: Tensor | No
     `alpha` has a weight per class, None is 1 for each. Unlike cross_entropy's, they don't change what is divided by.
     """
     nll = functional.cross_entropy(logits.float(), labels.long(), ignore_index=NODATA, reduction="none")
-    # 1 - p, kept off 0: there the slope of its power is infinite for a gamma below 1, and times nll = 0 no number.
+    # 1 - p, kept off 0: there the slope of its power is infinite for a gamma below 1, and times nll = 0 not a number.
     wrong = (-torch.expm1(-nll)).clamp(min=torch.finfo(torch.float32).tiny)
     weights = _weights_of(labels, None if alpha is None else alpha.to(logits.device))
     # Where there is no label, nll is 0, and so is this term with its gradient.
@@ -99,9 +101,9 @@ def lovasz(logits: Tensor, labels: Tensor, per_image: bool = False) -> Tensor:
         losses = [lovasz(*image) for image in images if (image[1] != NODATA).any()]
         if losses:
             return torch.stack(losses).mean()
-    known = labels != NODATA
-    labels = labels[known].long()
-    probabilities = functional.softmax(logits.float(), dim=1).movedim(1, -1)[known]  # (pixels, classes)
+    labelled = labels != NODATA
+    labels = labels[labelled].long()
+    probabilities = functional.softmax(logits.float(), dim=1).movedim(1, -1)[labelled]  # (pixels, classes)
     if not len(labels):
         return probabilities.sum()  # of nothing: 0, with a gradient of 0
     present = torch.unique(labels)
@@ -136,10 +138,10 @@ def dice(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _weights_of(labels: Tensor, class_weights: Tensor | None) -> Tensor:
     """float32 BHW: the weight of each pixel's class, 1 without class_weights_C, 0 at NODATA."""
-    known = labels != NODATA
+    labelled = labels != NODATA
     if class_weights is None:
-        return known.float()
-    return class_weights[labels.long().masked_fill(~known, 0)] * known
+        return labelled.float()
+    return class_weights[labels.long().masked_fill(~labelled, 0)] * labelled
 
 
 def _mean(total: Tensor, weight: Tensor) -> Tensor:
@@ -161,8 +163,8 @@ def parse_loss(text: str) -> dict[str, tuple[float, Loss]]:
         names = LOSS_ALIASES.get(match[2], match[2]).split("+") if match else [None]
         for name in names:
             if name not in LOSSES or name in terms:
-                problem = f"{name} is in it twice" if name in terms else f"{part!r} is no loss"
-                remedy = f"known are {', '.join(LOSSES)}; sums as in focal+0.5*lovasz; or {', '.join(LOSS_ALIASES)}"
+                problem = f"{name} is in it twice" if name in terms else f"{part!r} is not a loss"
+                remedy = f"{known(LOSSES, str(name))}; sums as in focal+0.5*lovasz; or {', '.join(LOSS_ALIASES)}"
                 raise SettingError(f"`loss` {text}", problem, remedy)
             terms[name] = (float(match[1] or 1), LOSSES[name])
     return terms
@@ -202,11 +204,11 @@ def _class_weights(text: str, class_pixels: Sequence[int]) -> Tensor | None:
     except ValueError:
         weights = []
     if not weights:
-        problem = "is no list of numbers"
+        problem = "is not a list of numbers"
     elif len(weights) != len(class_pixels):
         problem = f"{len(weights)} weights for {len(class_pixels)} classes"
     elif not all(0 <= weight < inf for weight in weights) or not any(weights):
-        problem = "a weight is below 0 or no number, or all are 0"
+        problem = "a weight is below 0 or not a number, or all are 0"
     else:
         return torch.tensor(weights)
     remedy = f"take equal, balanced, or {len(class_pixels)} numbers from 0 up, with commas between"

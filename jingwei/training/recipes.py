@@ -1,16 +1,19 @@
-"""Training recipes: every choice of a training run, as data. One loop (`training.py`) runs them all.
+"""Training recipes: every choice of a training run, as data. One loop (`loop.py`) runs them all.
 
-A recipe is derived from another by naming what differs. Each field is documented here, once: the command line makes
-its flags and their help from this file.
+A recipe is derived from another by naming what differs. Each field is documented here, once, with its bounds: the
+command line makes its flags and their help from this file.
 """
 
 import json
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.system.own_files import in_words, is_of, read_json
+from jingwei.training.bounds import ABOVE_0, BELOW_1, Bound, at_least, at_most, between, one_of
 
 # The contest trainer's names of losses, in ours.
 LOSS_ALIASES = {
@@ -20,16 +23,17 @@ LOSS_ALIASES = {
     "FocalLoss": "focal",
     "LovaszSoftmax": "lovasz",
 }
-# What a validation tells, one of which makes an epoch better than another: of val_loss the lowest, else the highest.
+# The scores of a validation, by one of which the best epoch is chosen: of val_loss the lowest, else the highest.
 SCORES = ("miou", "miou_with_background", "fwiou", "mean_f1", "kappa", "accuracy", "val_loss")
-
-
-def _field(default, text: str, choices: tuple[str, ...] | None = None, flag: str | None = None):
-    """A recipe field: its default, its help text, its allowed values, and its flag where that is spelled otherwise."""
-    return field(default=default, metadata={"help": text, "choices": choices, "flag": flag})
-
-
 MOST_CROP = 8192  # px, the side of a training window
+
+
+def _field(default, text: str, *bounds: Bound, choices: tuple[str, ...] | None = None, flag: str | None = None):
+    """A recipe field: its default, its help text, its bounds or choices, and its flag where that is spelled otherwise.
+
+    Bounds are those of each number, where the field has several.
+    """
+    return field(default=default, metadata={"help": text, "bounds": bounds, "choices": choices, "flag": flag})
 
 
 @dataclass(frozen=True)
@@ -43,70 +47,94 @@ class Recipe:
         0,
         "pixels of the picture to one of the encoder's last map: 8, 16 or 32, where the network lets you choose; "
         "0: its usual number",
+        one_of((0, 8, 16, 32), "not 8, 16 or 32, nor 0 for the usual one"),
     )
     loss: str = _field("cross_entropy", "loss, or a weighted sum such as focal+0.5*lovasz")
     class_weights: str = _field(
         "equal", "weight of each class in cross_entropy and focal: equal, balanced, or numbers such as 1,2,1,1,4"
     )
-    label_smoothing: float = _field(0.0, "share of cross_entropy's target that is spread over all classes")
+    label_smoothing: float = _field(0.0, "share of cross_entropy's target that is spread over all classes", BELOW_1)
     edge_smoothing: float = _field(
         0.0,
         "the same at the very edge of a class, fading over 5 px to both sides: there labels are least sure",
+        BELOW_1,
     )
-    focal_gamma: float = _field(2.0, "gamma of focal: how far easy pixels are played down")
+    focal_gamma: float = _field(2.0, "gamma of focal: how far easy pixels are played down", at_least(0))
     lovasz_per_image: bool = _field(False, "lovasz for each window by itself, not for the batch")
-    aux_weight: float = _field(0.2, "weight of the auxiliary head's loss, the first of `loss`; 0: no such head")
+    aux_weight: float = _field(
+        0.2, "weight of the auxiliary head's loss, the first of `loss`; 0: no such head", at_least(0)
+    )
     pretrained: bool = _field(True, "start from ImageNet weights")
     freeze_bn: bool = _field(False, "keep the batch-norm statistics of the encoder as they are")
     freeze_backbone: bool = _field(False, "train the decoder and the heads only, the encoder stays as it starts")
     sync_bn: bool = _field(False, "batch norm over the windows of all processes (torchrun), not of each alone")
-    epochs: int = _field(20, "epochs")
-    steps_per_epoch: int = _field(0, "steps per epoch; 0: as many as see every training crop's pixels once")
-    batch_size: int = _field(16, "windows per batch; all processes of torchrun share them")
-    accumulate: int = _field(1, "batches whose gradients make one step: a larger batch than memory holds")
-    crop_sizes: tuple[int, ...] = _field(
-        (512,), "side of the training windows, px; several take turns, smaller ones in larger batches", flag="crop_size"
+    epochs: int = _field(20, "epochs", ABOVE_0)
+    steps_per_epoch: int = _field(
+        0, "steps per epoch; 0: as many as see every training crop's pixels once", at_least(0)
     )
-    min_scale: float = _field(0.5, "smallest scale at which a window is taken (log-uniform up to max_scale)")
-    max_scale: float = _field(2.0, "largest scale at which a window is taken")
-    balance: float = _field(0.0, "how far rare classes are drawn more often: 0 as the pixels are, 1 all classes alike")
-    jitter: float = _field(0.1, "random gain and offset of the bands, in standard deviations")
-    hue: float = _field(0.0, "random turn of the hue and change of the saturation, 8-bit RGB only; 0.1 is much")
+    batch_size: int = _field(16, "windows per batch; all processes of torchrun share them", ABOVE_0)
+    accumulate: int = _field(1, "batches whose gradients make one step: a larger batch than memory holds", ABOVE_0)
+    crop_sizes: tuple[int, ...] = _field(
+        (512,),
+        "side of the training windows, px; several take turns, smaller ones in larger batches",
+        at_least(32, " px"),
+        at_most(MOST_CROP, f"above {MOST_CROP} px: too much for memory"),
+        flag="crop_size",
+    )
+    min_scale: float = _field(0.5, "smallest scale at which a window is taken (log-uniform up to max_scale)", ABOVE_0)
+    max_scale: float = _field(2.0, "largest scale at which a window is taken", ABOVE_0)
+    balance: float = _field(
+        0.0, "how far rare classes are drawn more often: 0 as the pixels are, 1 all classes alike", between(0, 1)
+    )
+    jitter: float = _field(0.1, "random gain and offset of the bands, in standard deviations", BELOW_1)
+    hue: float = _field(
+        0.0, "random turn of the hue and change of the saturation, 8-bit RGB only; 0.1 is much", between(0, 0.5)
+    )
     flip: bool = _field(True, "mirror windows left to right at random")
     quarter_turns: bool = _field(True, "turn windows by 90, 180 or 270 degrees at random")
-    rotate: float = _field(0.0, "largest random rotation beside the turns by 90 degrees, degrees")
-    blur: float = _field(0.0, "share of the windows that are blurred")
-    dropout: float = _field(0.0, "share of the windows in which a few rectangles are hidden; their labels stay")
-    class_mix: float = _field(0.0, "share of the windows into which classes of another window are copied")
+    rotate: float = _field(0.0, "largest random rotation, on top of the turns by 90 degrees; degrees", between(0, 180))
+    blur: float = _field(0.0, "share of the windows that are blurred", between(0, 1))
+    dropout: float = _field(
+        0.0, "share of the windows in which a few rectangles are hidden; their labels stay", between(0, 1)
+    )
+    class_mix: float = _field(
+        0.0, "share of the windows into which classes of another window are copied", between(0, 1)
+    )
     optimizer: str = _field("sgd", "optimizer", choices=("sgd", "adam", "adamw"))
-    base_lr: float = _field(0.01, "learning rate at its height")
-    last_mult: float = _field(1.0, "learning rate of the new layers (decoder, heads) as a multiple of the encoder's")
-    momentum: float = _field(0.9, "momentum of SGD, beta1 of Adam and AdamW; one_cycle drives its own")
-    weight_decay: float = _field(1e-4, "weight decay")
+    base_lr: float = _field(0.01, "learning rate at its height", ABOVE_0)
+    last_mult: float = _field(
+        1.0, "learning rate of the new layers (decoder, heads) as a multiple of the encoder's", ABOVE_0
+    )
+    momentum: float = _field(0.9, "momentum of SGD, beta1 of Adam and AdamW; one_cycle drives its own", BELOW_1)
+    weight_decay: float = _field(1e-4, "weight decay", at_least(0))
     schedule: str = _field("poly", "learning-rate schedule")
-    power: float = _field(0.9, "power of the poly schedule")
-    cycles: int = _field(4, "cosine cycles in the second half of the cosine_cycles schedule")
-    warmup: float = _field(0.05, "share of all steps in which the learning rate rises from 0; one_cycle needs none")
-    rise: float = _field(0.3, "share of all steps in which one_cycle rises")
-    start_div: float = _field(10.0, "one_cycle starts at the learning rate divided by this")
-    end_div: float = _field(25.0, "one_cycle ends at the learning rate divided by this")
-    high_momentum: float = _field(0.95, "momentum at both ends of one_cycle")
-    low_momentum: float = _field(0.85, "momentum of one_cycle where the learning rate is highest")
-    clip_grad: float = _field(0.0, "longest gradient of a step, longer ones are shortened to it; 0: any")
-    ema: float = _field(0.0, "decay of a moving average of the weights, scored and kept in their place; 0: none")
+    power: float = _field(0.9, "power of the poly schedule", ABOVE_0)
+    cycles: int = _field(4, "cosine cycles in the second half of the cosine_cycles schedule", ABOVE_0)
+    warmup: float = _field(
+        0.05, "share of all steps in which the learning rate rises from 0; one_cycle needs none", BELOW_1
+    )
+    rise: float = _field(0.3, "share of all steps in which one_cycle rises", BELOW_1)
+    start_div: float = _field(10.0, "one_cycle starts at the learning rate divided by this", ABOVE_0)
+    end_div: float = _field(25.0, "one_cycle ends at the learning rate divided by this", ABOVE_0)
+    high_momentum: float = _field(0.95, "momentum at both ends of one_cycle", BELOW_1)
+    low_momentum: float = _field(0.85, "momentum of one_cycle where the learning rate is highest", BELOW_1)
+    clip_grad: float = _field(0.0, "longest gradient of a step, longer ones are shortened to it; 0: any", at_least(0))
+    ema: float = _field(
+        0.0, "decay of a moving average of the weights, scored and kept in their place; 0: none", BELOW_1
+    )
     average_cycles: bool = _field(
         False, "average the weights at the cycles' ends (SWA), kept as swa.pt, and as best.pt where it scores best"
     )
-    val_period: int = _field(1, "epochs from one validation to the next, the last has one too; 0: none")
+    val_period: int = _field(1, "epochs from one validation to the next, the last has one too; 0: none", at_least(0))
     monitor: str = _field(
         "miou",
         "what the best epoch is best in: a validation score (miou is without background; val_loss, the lowest), "
         "loss (of the training), or off: the last epoch counts as the best, as it does without a validation",
         choices=(*SCORES, "loss", "off"),
     )
-    early_stop: int = _field(0, "stop after so many epochs without a better one, see `monitor`; 0: never")
+    early_stop: int = _field(0, "stop after so many epochs without a better one, see `monitor`; 0: never", at_least(0))
     precision: str = _field("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
-    seed: int = _field(0, "seed of weights, sampling and augmentation")
+    seed: int = _field(0, "seed of weights, sampling and augmentation", at_least(0))
 
     def check(self) -> "Recipe":
         """The recipe itself, or one SettingError that names every field with an impossible value."""
@@ -117,87 +145,48 @@ class Recipe:
 
     def problems(self) -> list[tuple[str, str]]:
         """What is impossible: (field, what is wrong with it)."""
-        found = []
+        return [*self._out_of_bounds(), *self._unused(), *self._contradictions()]
 
-        def refuse(name: str, limit: str) -> None:
-            found.append((name, f"is {getattr(self, name)}, {limit}"))
-
-        for name in (
-            "epochs",
-            "batch_size",
-            "accumulate",
-            "cycles",
-            "base_lr",
-            "last_mult",
-            "min_scale",
-            "start_div",
-            "end_div",
-            "power",
-        ):
-            if not getattr(self, name) > 0:
-                refuse(name, "not above 0")
-        for name in (
-            "steps_per_epoch",
-            "weight_decay",
-            "seed",
-            "early_stop",
-            "val_period",
-            "aux_weight",
-            "focal_gamma",
-            "clip_grad",
-        ):
-            if getattr(self, name) < 0:
-                refuse(name, "below 0")
-        for name in (
-            "momentum",
-            "high_momentum",
-            "low_momentum",
-            "ema",
-            "label_smoothing",
-            "edge_smoothing",
-            "jitter",
-            "warmup",
-            "rise",
-        ):
-            if not 0 <= getattr(self, name) < 1:
-                refuse(name, "not from 0 to below 1")
-        for name in ("balance", "blur", "dropout", "class_mix"):
-            if not 0 <= getattr(self, name) <= 1:
-                refuse(name, "not between 0 and 1")
-        if not 0 <= self.hue <= 0.5:
-            refuse("hue", "not between 0 and 0.5")
-        if not 0 <= self.rotate <= 180:
-            refuse("rotate", "not between 0 and 180")
+    def _out_of_bounds(self) -> Iterator[tuple[str, str]]:
         for each in fields(self):
-            choices = each.metadata["choices"]
-            if choices and getattr(self, each.name) not in choices:
-                refuse(each.name, f"none of {', '.join(choices)}")
+            value, choices, name = getattr(self, each.name), each.metadata["choices"], each.metadata["flag"]
+            numbers = value if isinstance(value, tuple) else (value,)
+            said = ", ".join(map(str, numbers))
+            broken = (b.problem for b in each.metadata["bounds"] if not all(map(b.holds, numbers)))
+            if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+                problem = f"is {said}, not a finite number"
+            elif choices and value not in choices:
+                problem = f"is {said}, not one of {', '.join(choices)}"
+            elif not numbers:
+                problem = "is empty"
+            else:
+                problem = next((f"is {said}, {problem}" for problem in broken), None)
+            if problem:
+                yield name or each.name, problem
+
+    def _unused(self) -> Iterator[tuple[str, str]]:
+        """Settings of losses that the recipe doesn't have."""
         terms = "+".join(LOSS_ALIASES.get(name, name) for name in re.findall(r"\w+", self.loss))
-        given = {
+        uses = {
             "label_smoothing": (self.label_smoothing, ("cross_entropy",)),
             "edge_smoothing": (self.edge_smoothing, ("cross_entropy",)),
             "lovasz_per_image": (self.lovasz_per_image, ("lovasz",)),
             "focal_gamma": (self.focal_gamma != 2, ("focal",)),
             "class_weights": (self.class_weights != "equal", ("cross_entropy", "focal")),
         }
-        for name, (value, losses) in given.items():
+        for name, (value, losses) in uses.items():
             if value and not any(loss in terms for loss in losses):
-                found.append((name, f"is given, but the loss {self.loss} has no use for it"))
+                yield name, f"is given, but the loss {self.loss} has no use for it"
+
+    def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.average_cycles and self.schedule != "cosine_cycles":
-            found.append(("average_cycles", f"is on, but the schedule {self.schedule} has no cycles"))
+            yield "average_cycles", f"is on, but the schedule {self.schedule} has no cycles"
         if self.average_cycles and self.monitor == "loss":
-            found.append(("average_cycles", "is on, but an average has no training loss to be monitored"))
+            yield "average_cycles", "is on, but an average has no training loss to be monitored"
         if self.ema and self.average_cycles:
-            found.append(("ema", "and average_cycles are both on, but one average is kept"))
-        if self.output_stride not in (0, 8, 16, 32):
-            refuse("output_stride", "not 8, 16 or 32, nor 0 for the usual one")
-        if not self.crop_sizes or min(self.crop_sizes) < 32:
-            found.append(("crop_size", f"is {', '.join(map(str, self.crop_sizes))}, below 32 px"))
-        elif max(self.crop_sizes) > MOST_CROP:
-            found.append(("crop_size", f"is {max(self.crop_sizes)}, above {MOST_CROP} px: too much for memory"))
+            yield "ema", "and average_cycles are both on, but one average is kept"
         if self.max_scale < self.min_scale:
-            found.append(("max_scale", f"{self.max_scale} is below min_scale {self.min_scale}"))
-        return found
+            yield "max_scale", f"{self.max_scale} is below min_scale {self.min_scale}"
 
     def to_dict(self) -> dict:
         """The recipe as JSON has it."""
@@ -207,7 +196,7 @@ class Recipe:
 def recipe_from_dict(content: dict, where="recipe") -> Recipe:
     """A recipe from its JSON content. SettingError for unknown keys, listing the known, and values of a wrong type."""
     if not isinstance(content, dict):
-        raise SettingError(where, "is no recipe", 'write {"name": ..., "model": ..., ...}')
+        raise SettingError(where, "is not a recipe", 'write {"name": ..., "model": ..., ...}')
     types = {f.name: f.type for f in fields(Recipe)}
     unknown = [key for key in content if key not in types]
     problems = [f"unknown keys {', '.join(unknown)}"] if unknown else []
@@ -218,7 +207,7 @@ def recipe_from_dict(content: dict, where="recipe") -> Recipe:
         elif name in types:
             problems.append(f"{name} is {json.dumps(value)}, not {in_words(types[name])}")
     if problems:
-        remedy = f"known are {', '.join(types)}" if unknown else "see train.py -h for what each takes"
+        remedy = known(types, *unknown) if unknown else "see train.py -h for what each takes"
         raise SettingError(where, "; ".join(problems), remedy)
     return replace(Recipe(), **values)
 

@@ -6,6 +6,7 @@ it would have had.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -103,6 +104,17 @@ class WindowDraws(Sampler):
             pixels = rng.integers(ends[-1], size=np.count_nonzero(here))
             crops[here] = ends.searchsorted(pixels, side="right")
         return crops, targets
+
+
+def with_steps(recipe: Recipe, crops: list[Crop]) -> Recipe:
+    """The recipe with its steps per epoch counted from the training crops, where they are left to the data."""
+    if recipe.steps_per_epoch:
+        return recipe
+    # Smaller windows come in larger batches, so every step sees about as many pixels.
+    step = recipe.accumulate * recipe.batch_size * max(recipe.crop_sizes) ** 2
+    # A window of a scale shows so many more pixels of the crops, or so many fewer; scales are drawn by their logarithm.
+    pixels = sum(crop.valid for crop in crops) * recipe.min_scale * recipe.max_scale
+    return replace(recipe, steps_per_epoch=max(1, round(pixels / step)))
 
 
 def windows_per_batch(recipe: Recipe, size: int, world: int = 1) -> int:

@@ -6,7 +6,7 @@ One of them drives the momentum too.
 from collections.abc import Callable
 from math import cos, pi
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.training.recipes import Recipe
 
 
@@ -92,5 +92,5 @@ def _warmup_steps(total_steps: int, recipe: Recipe) -> int:
 def find_schedule(name: str) -> Callable[[float, Recipe], float]:
     """A schedule by name; SettingError lists the known ones."""
     if name not in SCHEDULES:
-        raise SettingError(f"`schedule` {name}", "no such schedule", f"known are {', '.join(SCHEDULES)}")
+        raise SettingError(f"`schedule` {name}", "no such schedule", known(SCHEDULES, name))
     return SCHEDULES[name]

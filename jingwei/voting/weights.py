@@ -1,12 +1,12 @@
 """Learning what each model's vote weighs, from how the models do on the validation crops.
 
 The weights are found by greedy ensemble selection with replacement (Caruana, Niculescu-Mizil, Crew and Ksikes 2004,
-"Ensemble selection from libraries of models"): round by round, the model joins whose vote beside those chosen so far
-gives the highest mIoU without background; a model may join many times, and how often it did is its weight.
+"Ensemble selection from libraries of models"): round by round, the model joins whose vote together with those chosen so
+far gives the highest mIoU without background; a model may join many times, and how often it did is its weight.
 
 Any networks can be weighed against each other that were trained on the same crops: whatever their families, windows or
-normalisation, each is run as it was trained. What a network says about the crops is kept beside it, as
-`validation_sample.npz`.
+normalisation, each is run as it was trained. What a network says about the crops is kept in its folder,
+as `validation_sample.npz`.
 """
 
 import hashlib
@@ -21,17 +21,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from jingwei.errors import InputError, SettingError
+from jingwei.errors import SettingError, known
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.legend import NODATA, Legend
-from jingwei.models.checkpoints import load_checkpoint
-from jingwei.models.devices import autocast, find_device, find_precision
 from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import whole_or_nothing
-from jingwei.system.progress import Progress
-from jingwei.training.datasets import validation_loader
-from jingwei.training.experiments import TrainingData, known_experiments, read_training_data
-from jingwei.training.learner import to_device
+from jingwei.training.experiments import TrainingData, known_experiments, read_training_data, validation_logits
 from jingwei.voting.counting import count_soft_votes, count_votes
 from jingwei.voting.vote import tie_ranks
 from jingwei.workspace import Workspace
@@ -40,7 +35,7 @@ PIXELS = 2_000_000  # of all validation crops together, at most (but one of each
 ROUNDS = 20
 
 
-class Sample(NamedTuple):
+class ModelSample(NamedTuple):
     """What a model says about some validation pixels.
 
     labels_N; choices_N, the model's labels; probabilities_CN, as `predict.py --probabilities` keeps them. All uint8.
@@ -90,8 +85,7 @@ def learn_weights(
     if legend.names != data.legend.names:
         problem = f"the vote's legend is {legend.name}, that of the crops is {data.legend.name}"
         raise SettingError("`weights` auto", problem, "leave `legend` away, or give a number per map")
-    if not data.validation:
-        raise InputError(workspace.crops, "no crop is for validation", "cut again with a larger `val_fraction`")
+    data.check_validation()
     samples = [validation_sample(folder, workspace.crops, data, device, workers) for folder in folders]
     score = scorer(samples, legend, tie_ranks(ties, legend), soft)
     weights = select(score, len(maps))
@@ -107,13 +101,12 @@ def learn_weights(
 
 def experiment_folders(workspace: Workspace, maps: list[Path]) -> list[Path]:
     """The folder of the experiment behind each map `<recipe>_<exp>.tif`. SettingError where there is none."""
-    known = known_experiments(workspace)
-    folders = {name.replace("/", "_", 1): workspace.models / name for name in known}
+    names = known_experiments(workspace)
+    folders = {name.replace("/", "_", 1): workspace.models / name for name in names}
     for path in maps:
         if path.stem not in folders:
-            problem = f"{path.name} is the map of no experiment under {workspace.models}"
-            remedy = f"known are: {', '.join(known) or 'none yet'}; give a number per map"
-            raise SettingError("`weights` auto", problem, remedy)
+            problem = f"{path.name} is not the map of an experiment under {workspace.models}"
+            raise SettingError("`weights` auto", problem, f"{known(names)}; give a number per map")
     return [folders[path.stem] for path in maps]
 
 
@@ -133,7 +126,7 @@ def select(score: Callable[[np.ndarray], float], voters: int, rounds: int = ROUN
     return best
 
 
-def scorer(samples: list[Sample], legend: Legend, ranks: np.ndarray, soft: bool) -> Callable[[np.ndarray], float]:
+def scorer(samples: list[ModelSample], legend: Legend, ranks: np.ndarray, soft: bool) -> Callable[[np.ndarray], float]:
     """weights (int64 of the voters) -> mIoU without background of the very vote that maps would be counted by."""
     labels = samples[0].labels
     votes = np.stack([sample.probabilities if soft else sample.choices for sample in samples])[..., None, :]
@@ -152,7 +145,7 @@ def scorer(samples: list[Sample], legend: Legend, ranks: np.ndarray, soft: bool)
     return score
 
 
-def validation_sample(folder: Path, crops: Path, data: TrainingData, device: str, workers: int) -> Sample:
+def validation_sample(folder: Path, crops: Path, data: TrainingData, device: str, workers: int) -> ModelSample:
     """What `best.pt` of an experiment says about a sample of the validation pixels, the same ones for every experiment.
 
     Kept in the experiment's folder, and made again only when `best.pt` or `crops.csv` has changed.
@@ -162,44 +155,34 @@ def validation_sample(folder: Path, crops: Path, data: TrainingData, device: str
     kept = _read_sample(path, mark)
     if kept is not None:
         return kept
-    sample = _run(weights_file, data, device, workers)
+    sample = _sample_of(weights_file, data, device, workers)
     with whole_or_nothing(path) as part, open(part, "wb") as file:
         np.savez_compressed(file, stamp=np.array(mark), **sample._asdict())
     return sample
 
 
-def _read_sample(path: Path, mark: str) -> Sample | None:
+def _read_sample(path: Path, mark: str) -> ModelSample | None:
     try:
         with np.load(path, allow_pickle=False) as content:
             if str(content["stamp"]) == mark:
-                return Sample(*(content[name] for name in Sample._fields))
+                return ModelSample(*(content[name] for name in ModelSample._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         pass  # not there, or somebody broke it: it is made again
     return None
 
 
-def _run(weights_file: Path, data: TrainingData, device: str, workers: int) -> Sample:
-    checkpoint = load_checkpoint(weights_file)
-    data.check_scorable(checkpoint, weights_file)
-    place = find_device(device)
-    model = checkpoint.build().to(place, memory_format=torch.channels_last)
-    trained = checkpoint.recipe["precision"]
-    precision = find_precision("auto" if trained == "fp16" and place.type == "cpu" else trained, place)
+def _sample_of(weights_file: Path, data: TrainingData, device: str, workers: int) -> ModelSample:
     total = max(1, sum(crop.valid for crop in data.validation))
-    loader = validation_loader(data.folder, data.validation, checkpoint.mean, workers)
     title = f"validate {weights_file.parent.name}"
+    crops = validation_logits(weights_file, data, device=device, workers=workers, title=title)
     parts = []
-    for crop, (pixels, labels) in zip(
-        data.validation, Progress(loader, desc=title, unit="crop", leave=False), strict=True
-    ):
-        with torch.inference_mode(), autocast(place, precision):
-            probabilities = model(to_device(pixels, place)).float().softmax(1)[0].flatten(1)
-        labels = labels.flatten().numpy()
+    for crop, (labels, logits) in zip(data.validation, crops, strict=True):
+        labels, probabilities = labels.flatten().numpy(), logits.float().softmax(1)[0].flatten(1)
         drawn = draw_pixels(crop.name, labels, math.ceil(crop.valid * min(1, PIXELS / total)))
-        probabilities = probabilities[:, torch.from_numpy(drawn).to(place)].cpu()
+        probabilities = probabilities[:, torch.from_numpy(drawn).to(probabilities.device)].cpu()
         choices, quantised = probabilities.argmax(0), (probabilities * 255).round()
         parts.append((labels[drawn], choices.numpy().astype(np.uint8), quantised.numpy().astype(np.uint8)))
-    return Sample(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
+    return ModelSample(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 
 def draw_pixels(name: str, labels_N: np.ndarray, count: int) -> np.ndarray:

@@ -244,7 +244,7 @@ BAD_FLAGS = [
     ("vote.py", "--weights nan 1", "--weights"),
     ("vote.py", "--weights many", "--weights: 'many' is neither a number nor `auto`"),
     ("vote.py", "--weights 1 auto", "--weights: `auto` stands beside other weights"),
-    ("vote.py", "--weights auto --inputs a.tif --output b.tif", "a.tif is the map of no experiment.*entropy/first"),
+    ("vote.py", "--weights auto --inputs a.tif --output b.tif", "a.tif is not the map of an experiment.*entropy/first"),
     ("vote.py", "--weights auto --legend gf3", "the vote's legend is gf3, that of the crops is jingwei"),
     ("vote.py", "--soft", "probabilities: no probabilities there: run predict.py --probabilities first"),
     ("vote.py", "--soft --inputs a.tif --output b.tif", "a.tif: no such file"),
@@ -494,7 +494,7 @@ def test_a_legend_file_that_makes_no_sense_is_refused(call, bare, tmp_path, cont
     ("script", "message"),
     [
         ("train.py --train --scratch", "crops.csv: no such file: run generate_train_data.py first"),
-        ("train.py", "no experiment .*known are: none yet"),
+        ("train.py", "no experiment .*known are none yet"),
         ("predict.py", "model: no trained experiment there: run train.py"),
         ("vote.py", "no cut scenes there: run generate_test_data.py first"),
         ("fill_hole.py", "no cut scenes there: run generate_test_data.py first"),

@@ -269,7 +269,7 @@ def test_a_run_of_other_crops_goes_on_by_r_and_says_so(whole, tmp_path, monkeypa
         (["-r", "nowhere/last.pth"], ["nowhere/last.pth: no such file"]),
         (["-r", "samples"], ["samples: is a folder, not a file: name a checkpoint in it, such as last.pth"]),
         (["-r", "tiny.json"], ["no config.json lies beside it", "--config"]),
-        (["-r", "tiny.json", "-c", "tiny.json"], ["tiny.json: is no checkpoint file: give one that train.py"]),
+        (["-r", "tiny.json", "-c", "tiny.json"], ["tiny.json: is not a checkpoint file: give one that train.py"]),
         (["-c", "none.json"], ["none.json: no such file"]),
         (["-c", "bad.json"], ["bad.json: 2 problems: ", "arch.type", "trainer.epochs is 0"]),
         (["-c", "tiny.json", "--epochs", "0"], ["0 is below 1"]),

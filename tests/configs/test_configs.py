@@ -18,9 +18,11 @@ from jingwei.models import fcn8
 from jingwei.models.families import ALIASES, MODELS
 from jingwei.models.libraries import smp
 from jingwei.training.distributed import Team
-from jingwei.training.learner import DataKind, Learner, Place, Start
+from jingwei.training.learner import Learner
+from jingwei.training.position import Position
 from jingwei.training.recipes import LOSS_ALIASES, Recipe
 from jingwei.training.schedules import learning_rate, momentum
+from jingwei.training.start import DataKind, Start
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -227,9 +229,9 @@ def test_five_mistakes_are_named_at_once():
     )
     assert "5 problems" in message
     for part in (
-        'arch.type is "PSPnet": known are FCN8, UNet, ',
-        "loss Tversky: 'Tversky' is no loss, known are cross_entropy, ",
-        "trainer.epoch is no key: known are epochs, save_dir, ",
+        'arch.type is "PSPnet": did you mean PSPNet? known are FCN8, UNet, ',
+        "loss Tversky: 'Tversky' is not a loss, known are cross_entropy, ",
+        "trainer.epoch is not a key: did you mean epochs? known are epochs, save_dir, ",
         'trainer.save_period is "ten", not a whole number',
         "optimizer.args.lr is -0.1, not above 0",
     ):
@@ -237,13 +239,15 @@ def test_five_mistakes_are_named_at_once():
 
 
 MISTAKES = {
-    "train_loader.args.batchsize is no key: known are data_dir, batch_size,": {"train_loader__args__batchsize": 3},
-    "seed is no key: known are name, n_gpu,": {"seed": 3},
-    "recipe.sead is no key: known are label_smoothing|recipe.sead is no key: known are": {"recipe__sead": 3},
-    "recipe.epochs is no key: it is trainer.epochs": {"recipe__epochs": 3},
+    "train_loader.args.batchsize is not a key: did you mean batch_size? known are data_dir, ": {
+        "train_loader__args__batchsize": 3,
+    },
+    "seed is not a key: known are name, n_gpu,": {"seed": 3},
+    "recipe.sead is not a key: did you mean seed? known are class_weights, ": {"recipe__sead": 3},
+    "recipe.epochs is not a key: it is trainer.epochs": {"recipe__epochs": 3},
     "recipe.seed is true, not a whole number": {"recipe__seed": True},
     "recipe.ema is 1, not from 0 to below 1": {"recipe__ema": 1},
-    'recipe.precision is "fp8"|recipe.precision is fp8, none of auto, fp32': {"recipe__precision": "fp8"},
+    'recipe.precision is "fp8"|recipe.precision is fp8, not one of auto, fp32': {"recipe__precision": "fp8"},
     "arch is 3, not a section": {"arch": 3},
     "arch.args.freeze_bn is 1, not true or false": {"arch__args__freeze_bn": 1},
     "arch.args.in_channels is 0, below 1": {"arch__args__in_channels": 0},
@@ -282,7 +286,7 @@ MISTAKES = {
     "train_loader.args.scale is [2, 0.5]|train_loader.args.scale 0.5 is below min_scale 2": {
         "train_loader__args__scale": [2, 0.5]
     },
-    "train_loader.args.scale is no pair": {"train_loader__args__scale": [2]},
+    "train_loader.args.scale is not a pair": {"train_loader__args__scale": [2]},
     'train_loader.args.scale is "big", not true or false or a list, each a number': {
         "train_loader__args__scale": "big"
     },
@@ -301,7 +305,7 @@ MISTAKES = {
         "train_loader__type": "Folders", "val_loader": {}, "train_loader__args__data_dir": ".",
     },
     "train_loader.args.sar is given, but the type is optical": {"train_loader__args__sar": {}},
-    "train_loader.args.sar.leee is no key: known are values, lee,": {
+    "train_loader.args.sar.leee is not a key: did you mean lee? known are values, lee,": {
         "train_loader__type": "GF3", "val_loader__type": "GF3", "train_loader__args__sar": {"leee": 7},
     },
     "train_loader.args.sar: is no side of a window": {
@@ -313,18 +317,18 @@ MISTAKES = {
     "val_loader.type is GF2, but train_loader.type is SAT": {"val_loader__type": "GF2"},
     "val_loader.args.data_dir is elsewhere, not the valid/ beside": {"val_loader__args__data_dir": "elsewhere"},
     'optimizer.type is "RMSprop": known are SGD, Adam, AdamW': {"optimizer__type": "RMSprop"},
-    "optimizer.args.nesterov is no key: known are lr, weight_decay, momentum": {"optimizer__args__nesterov": True},
+    "optimizer.args.nesterov is not a key: known are lr, weight_decay, momentum": {"optimizer__args__nesterov": True},
     "optimizer.args.momentum is 1, not from 0 to below 1": {"optimizer__args__momentum": 1},
     'lr_scheduler.type is "Step": known are Poly, OneCycle': {"lr_scheduler__type": "Step"},
-    "lr_scheduler.args.power is no key: known are phase1,": {
+    "lr_scheduler.args.power is not a key: known are phase1,": {
         "lr_scheduler": {"type": "OneCycle", "args": {"power": 1}}
     },
-    "lr_scheduler.args.momentums is no pair": {"lr_scheduler": {"type": "OneCycle", "args": {"momentums": [1]}}},
+    "lr_scheduler.args.momentums is not a pair": {"lr_scheduler": {"type": "OneCycle", "args": {"momentums": [1]}}},
     "lr_scheduler.args.phase1 is 1, not from 0 to below 1": {
         "lr_scheduler": {"type": "OneCycle", "args": {"phase1": 1}}
     },
     "lr_scheduler.args.warmup_epochs is 100, of 100 epochs": {"lr_scheduler__args__warmup_epochs": 100},
-    'trainer.monitor is "min Mean_IoU": known are max Mean_IoU,': {"trainer__monitor": "min Mean_IoU"},
+    'trainer.monitor is "min Mean_IoU": did you mean max Mean_IoU? known are max ': {"trainer__monitor": "min Mean_IoU"},
     "trainer.monitor is min val_loss, but trainer.val is false: take min loss or off": {
         "trainer__val": False, "trainer__monitor": "min val_loss",
     },
@@ -409,7 +413,7 @@ def test_every_network_makes_a_step_with_each_loss_and_schedule_in_turn(number, 
     labels = torch.randint(0, len(GF2), (2, 64, 64), generator=generator)
     labels[:, :8] = NODATA
     learner.begin_epoch()
-    good, values = learner.step(Place(30, 1), [(pixels, labels)])
+    good, values = learner.step(Position(30, 1), [(pixels, labels)])
     assert good
     assert values["loss"] > 0
     assert any(not torch.equal(a, b) for a, b in zip(before, learner.model.parameters(), strict=True))

@@ -71,7 +71,7 @@ def test_encoders_with_ways_of_their_own_take_any_size_and_a_single_window(backb
 
 @pytest.mark.parametrize("backbone", ["vit_tiny_patch16_224", "maxvit_nano_rw_256", "levit_128"])
 def test_an_encoder_that_nothing_can_be_segmented_with_is_the_users_mistake(backbone):
-    with pytest.raises(SettingError, match=f"`backbone` {backbone}: takes no pictures of any size, or"):
+    with pytest.raises(SettingError, match=f"`backbone` {backbone}: needs pictures of one size, or"):
         build("upernet", backbone)
 
 

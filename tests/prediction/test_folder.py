@@ -443,7 +443,7 @@ def test_mistakes_get_one_line_and_status_2(tmp_path, optical, radar, call, monk
     mistakes = [
         (["nowhere", "out", "--checkpoint", weights], "nowhere: no such folder"),
         ([weights, "out", "--checkpoint", weights], "is a file, and no folder of samples: give its folder, "),
-        ([weights.parent, "out", "--checkpoint", weights.parent], "is a folder, and no file: name a checkpoint in it"),
+        ([weights.parent, "out", "--checkpoint", weights.parent], "is a folder: name a checkpoint in it"),
         (["empty", "out", "--checkpoint", weights], "empty: no samples there: put N.tif, or N_HH.tiff"),
         (["in", "out"], "saved: no trained checkpoint .best.pth. there: train one first"),
         (["in", "out", "--checkpoint", "nowhere.pth"], "nowhere.pth: no such file"),

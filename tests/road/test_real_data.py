@@ -27,8 +27,9 @@ from jingwei.models.checkpoints import load_checkpoint
 from jingwei.prediction.scene import Job, PredictSettings, predict_scene
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.reading import Raster, open_labels
-from jingwei.training.loop import Keeping, RunOptions, run, train
+from jingwei.training.loop import RunOptions, run, train
 from jingwei.training.recipes import FOCAL_LOVASZ
+from jingwei.training.run_files import Keeping
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from config_files import TINY
+from matplotlib.axes import Axes
 from outcomes import rows_of
 
 from jingwei.configs.config import config_from_dict
@@ -21,12 +22,14 @@ from jingwei.legend import GF2, JINGWEI
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.raster.png import write_png
 from jingwei.system.interrupts import Interrupted
-from jingwei.training import log as journal
 from jingwei.training import loop
-from jingwei.training.learner import Learner, Step, Validation
-from jingwei.training.log import draw_curves
-from jingwei.training.loop import Keeping, RunOptions
+from jingwei.training.curves import draw_curves
+from jingwei.training.learner import Learner, Step
+from jingwei.training.log import TrainingLog
+from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import Recipe
+from jingwei.training.run_files import Keeping
+from jingwei.training.validate import Validation
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
@@ -150,9 +153,9 @@ def test_of_a_monitored_validation_loss_the_lowest_is_the_best_and_a_run_stops_o
     assert [row["val_loss"] for row in rows_of(folder)] == script[1]
     scripted(*script)
     stopped = Keeping(tmp_path / "stopped", ".pth")
-    add = journal.Journal.add
+    add = TrainingLog.add
     with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "add", lambda log, epoch, *args: 1 / (4 - epoch) and add(log, epoch, *args))
+        patch.setattr(TrainingLog, "add", lambda log, epoch, *args: 1 / (4 - epoch) and add(log, epoch, *args))
         with pytest.raises(ZeroDivisionError):
             loop.run(project, recipe, stopped, HERE)
     assert load_checkpoint(stopped.file("last")).training["epoch"] == 4
@@ -273,9 +276,7 @@ def test_a_run_of_a_version_with_fewer_settings_goes_on(project, tmp_path, scrip
 
 def test_curves_have_a_point_where_there_was_a_validation(tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(
-        journal.pyplot.Axes, "plot", lambda axes, x, y, **how: shown.append((how.get("label"), x, y)) or []
-    )
+    monkeypatch.setattr(Axes, "plot", lambda axes, x, y, **how: shown.append((how.get("label"), x, y)) or [])
     rows = [{"epoch": epoch, "loss": 1 / epoch, "lr": 0.1} for epoch in (1, 2, 3)]
     rows[1] |= {"val_loss": 0.6, "miou": 0.5, "iou building": 0.7, "iou grass": None}
     draw_curves(rows, GF2, tmp_path / "curves.png")

@@ -34,16 +34,18 @@ from jingwei.models.spec import ModelSpec
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.preview import painted
 from jingwei.system.interrupts import Interrupted
-from jingwei.training import experiments, loop
-from jingwei.training import learner as learning
+from jingwei.training import experiments, loop, run_files, start
 from jingwei.training.datasets import TrainingWindows, validation_loader
 from jingwei.training.distributed import Team
 from jingwei.training.experiments import score_experiment
-from jingwei.training.learner import DataKind, Learner, Place, Start, Validation, predicted
+from jingwei.training.learner import Learner
 from jingwei.training.log_file import read_log
 from jingwei.training.loop import RunOptions
 from jingwei.training.losses import dice, lovasz
+from jingwei.training.position import Position
 from jingwei.training.recipes import CROSS_ENTROPY, MULTISCALE, SWA, read_recipe
+from jingwei.training.start import DataKind, Start
+from jingwei.training.validate import Validation, logits_of_crops, predicted
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -186,26 +188,26 @@ def test_a_step_without_a_finite_loss_leaves_all_as_it_was(accumulate):
     batches = [[batch(10 * step + number) for number in range(accumulate)] for step in range(4)]
     for each in (learner, twin):
         for step in (0, 1):
-            assert each.step(Place(0, step), batches[step]).good
+            assert each.step(Position(0, step), batches[step]).good
     before = state_of(learner)
     assert before["optimizer"]["state"]
     assert before["average"]["n_averaged"] == 2
-    good, values = learner.step(Place(0, 2), [*batches[2][:-1], *spoilt(batches[2][-1:])])
+    good, values = learner.step(Position(0, 2), [*batches[2][:-1], *spoilt(batches[2][-1:])])
     assert not good
     assert math.isnan(values["loss"])
     assert same(state_of(learner), before)
     for each in (learner, twin):
-        assert each.step(Place(1, 0), batches[3]).good
+        assert each.step(Position(1, 0), batches[3]).good
     assert same(state_of(learner), state_of(twin))
     assert not same(state_of(learner), before)
 
 
 def test_a_step_without_a_finite_gradient_leaves_all_as_it_was():
     learner = learner_of(replace(EMA, schedule="constant", warmup=0.0, clip_grad=1.0))
-    assert learner.step(Place(0, 0), [batch(0)]).good
+    assert learner.step(Position(0, 0), [batch(0)]).good
     blow_up(learner)
     before = state_of(learner)
-    good, values = learner.step(Place(0, 1), [batch(1)])
+    good, values = learner.step(Position(0, 1), [batch(1)])
     assert not good
     assert math.isfinite(values["loss"])
     assert math.isinf(values["grad_norm"])
@@ -215,13 +217,13 @@ def test_a_step_without_a_finite_gradient_leaves_all_as_it_was():
 def test_a_loss_that_is_no_number_leaves_the_scaler_of_fp16_ready_for_the_next_step():
     learner = learner_of()
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-    assert learner.step(Place(0, 0), [batch(0)]).good
+    assert learner.step(Position(0, 0), [batch(0)]).good
     before = state_of(learner)
     for step in (1, 2):
-        assert not learner.step(Place(0, step), spoilt([batch(1)])).good
+        assert not learner.step(Position(0, step), spoilt([batch(1)])).good
     assert same(state_of(learner)["weights"], before["weights"])
     assert learner.scaler.get_scale() == 1024
-    assert learner.step(Place(1, 0), [batch(2)]).good
+    assert learner.step(Position(1, 0), [batch(2)]).good
     assert not same(state_of(learner)["weights"], before["weights"])
 
 
@@ -230,7 +232,7 @@ def test_an_overflow_of_fp16_lowers_the_scale_and_is_no_bad_step():
     learner.loss_terms = {"cross_entropy": (1.0, lambda logits, labels: 1e3 * logits.sum())}
     learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
     before = [p.clone() for p in learner.model.parameters()]
-    good, values = learner.step(Place(), [batch(0)])
+    good, values = learner.step(Position(), [batch(0)])
     assert good
     assert math.isfinite(values["loss"])
     assert "grad_norm" not in values
@@ -342,7 +344,7 @@ def test_the_end_of_memory_says_what_to_lower(error, backward):
     learner = learner_of(replace(SMALL, crop_sizes=(64, 48)))
     learner.loss_terms = {"cross_entropy": (1.0, failing(error, backward))}
     with pytest.raises(TrainingError) as caught:
-        learner.step(Place(0, 1), [batch(0, count=7, size=48)])
+        learner.step(Position(0, 1), [batch(0, count=7, size=48)])
     for part in ("out of memory", "7 windows of 48 x 48 px", "cpu", "batch_size", "accumulate", "crop_size"):
         assert part in str(caught.value)
     assert caught.value.__cause__ is error
@@ -353,7 +355,7 @@ def test_another_error_of_torch_keeps_its_traceback():
     error = RuntimeError("mat1 and mat2 shapes cannot be multiplied")
     learner.loss_terms = {"cross_entropy": (1.0, failing(error, backward=False))}
     with pytest.raises(RuntimeError) as caught:
-        learner.step(Place(), [batch(0)])
+        learner.step(Position(), [batch(0)])
     assert caught.value is error
 
 
@@ -514,7 +516,7 @@ def test_one_kind_of_average_does_not_go_on_from_the_other(before, after):
     recipes = {"ema": replace(CYCLES, average_cycles=False, ema=0.6), "cycles": CYCLES}
     first, second = learner_of(recipes[before]), learner_of(recipes[after])
     for step in range(4):
-        first.step(Place(0, step), [batch(step)])
+        first.step(Position(0, step), [batch(step)])
         first.note_cycle_end(step + 1)
     assert first.average.n_averaged > 0
     second.load(checkpoint_of(first), Path("last.pt"))
@@ -572,8 +574,8 @@ def test_swa_pt_is_scored_on_the_validation(cut, swa_run):
     data, swa = experiments.read_training_data(Workspace(cut)), load_checkpoint(swa_run[0] / "swa.pt")
     matrix = ConfusionMatrix(len(JINGWEI))
     loader = validation_loader(data.folder, data.validation, swa.mean, 0)
-    for _, labels, prediction in predicted(swa.build(), loader, CPU, torch.float32):
-        matrix.update(labels, prediction)
+    for _, labels, logits in logits_of_crops(swa.build(), loader, CPU, torch.float32):
+        matrix.update(labels.numpy(), predicted(logits))
     expected = scores(matrix, JINGWEI)
     assert swa.scores["pixels"] == expected["pixels"] > 0
     assert swa.score == pytest.approx(expected["miou"], abs=1e-3)  # another memory layout may round a tie otherwise
@@ -626,7 +628,7 @@ def test_an_average_over_other_crops_is_made_anew(project, swa_run):
 
 
 def test_a_run_killed_before_its_average_was_written_makes_it_on_the_next_call(project, swa_run, monkeypatch):
-    save = loop.save_checkpoint
+    save = run_files.save_checkpoint
 
     def killed(*args):
         raise KeyboardInterrupt
@@ -636,7 +638,7 @@ def test_a_run_killed_before_its_average_was_written_makes_it_on_the_next_call(p
 
     for owner, name, work in [
         (Learner, "averaged_over_cycles", killed),
-        (loop, "save_checkpoint", save_but_swa),
+        (run_files, "save_checkpoint", save_but_swa),
     ]:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, work)
@@ -686,7 +688,7 @@ def test_batches_in_one_step_have_the_loss_and_the_gradient_of_all_their_pixels_
             with torch.no_grad():
                 logits = learner.model(whole[0][0].float())
             expected = functional.cross_entropy(logits, whole[0][1].long(), ignore_index=NODATA).item()
-        good, values = learner.step(Place(), batches)
+        good, values = learner.step(Position(), batches)
         assert good
         assert values["loss"] == values["cross_entropy"] == pytest.approx(expected, rel=1e-5)
         found.append((values["grad_norm"], gradients(learner)))
@@ -698,7 +700,7 @@ def test_batches_in_one_step_have_the_loss_and_the_gradient_of_all_their_pixels_
 
 def test_a_step_without_any_label_is_a_good_one_of_loss_0():
     learner = learner_of()
-    good, values = learner.step(Place(), [batch(1, unlabelled=1.0), batch(2, unlabelled=1.0)])
+    good, values = learner.step(Position(), [batch(1, unlabelled=1.0), batch(2, unlabelled=1.0)])
     assert good
     assert (values["loss"], values["grad_norm"]) == (0, 0)
 
@@ -707,7 +709,7 @@ def test_a_gradient_is_shortened_to_clip_grad_and_never_stretched():
     found = {}
     for limit in (0.0, 1e-3, 1e3):
         learner = learner_of(replace(SMALL, clip_grad=limit))
-        _, values = learner.step(Place(), [batch(0)])
+        _, values = learner.step(Position(), [batch(0)])
         found[limit] = values["grad_norm"], gradients(learner)
     norm, free = found[0.0]
     assert norm == pytest.approx(length(free), rel=1e-5)
@@ -829,7 +831,7 @@ def test_init_from_takes_an_experiment_by_its_name_and_refuses_what_cannot_be(pr
         "--crop_size 64 --batch_size 2 --epochs 1 --steps_per_epoch 1 --workers 0 --device cpu --precision fp32"
     ).split()
     for arguments, parts in {
-        ("--init_from", "swa/first"): ["swa/first", "known are: cross_entropy/first, swa/second"],
+        ("--init_from", "swa/first"): ["swa/first", "known are cross_entropy/first, swa/second"],
         ("--init_from", "first"): ["--init_from first", "RECIPE/EXP"],
         ("--init_from", "swa/second", "--weights", "some.pt"): ["--init_from", "--weights", "one of them"],
     }.items():
@@ -860,7 +862,7 @@ OWN = {bands: ((90.0,) * bands, (30.0,) * bands) for bands in (1, 3, 4)}
 )
 def test_imagenets_statistics_are_for_its_weights_over_8_bit_rgb(monkeypatch, pretrained, dtype, bands, expected):
     loaded = []
-    monkeypatch.setattr(learning, "load_imagenet", loaded.append)
+    monkeypatch.setattr(start, "load_imagenet", loaded.append)
     kind = DataKind(dtype, *OWN[bands], JINGWEI, KIND.class_pixels)
     learner = learner_of(replace(SMALL, pretrained=pretrained), kind)
     assert (learner.kind.mean, learner.kind.std) == expected

@@ -10,8 +10,7 @@ from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
 from jingwei.legend import JINGWEI, LandClass, Legend
-from jingwei.training import log
-from jingwei.training.log import draw_curves, readable
+from jingwei.training.curves import CJK_FONTS, draw_curves, readable
 
 NAMES = ("water", "水体", "耕地 a")
 LEGEND = Legend("own", tuple(LandClass(i, name, (0, 80 * i, 200)) for i, name in enumerate(NAMES)), None)
@@ -48,7 +47,7 @@ def installed(tmp_path, monkeypatch):
     monkeypatch.setattr(font_manager.fontManager, "ttflist", [*font_manager.fontManager.ttflist])
 
     def install(*fonts: tuple[str, str]) -> None:
-        known = [entry for entry in font_manager.fontManager.ttflist if entry.name not in log.CJK_FONTS]
+        known = [entry for entry in font_manager.fontManager.ttflist if entry.name not in CJK_FONTS]
         font_manager.fontManager.ttflist[:] = known
         for name, characters in fonts:
             font(tmp_path / f"{name}.ttf", name, characters)

@@ -30,13 +30,14 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
-from jingwei.training import experiments, loop
+from jingwei.training import experiments, loop, run_files
 from jingwei.training.experiments import score_experiment
-from jingwei.training.learner import Learner, Validation
-from jingwei.training.log import Journal
+from jingwei.training.learner import Learner
+from jingwei.training.log import TrainingLog
 from jingwei.training.log_file import read_log
 from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import ATTENTION_UNET, CROSS_ENTROPY, FOCAL_LOVASZ, read_recipe
+from jingwei.training.validate import Validation
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -137,9 +138,9 @@ def test_a_run_killed_after_an_epoch_ends_as_if_it_had_not_been(project, whole_r
 
 
 PLACES = {
-    "while the log is written": (Journal, "add", 3),
-    "between log and checkpoint": (loop, "save_checkpoint", 4),
-    "between best.pt and last.pt": (loop, "save_checkpoint", 2),
+    "while the log is written": (TrainingLog, "add", 3),
+    "between log and checkpoint": (run_files, "save_checkpoint", 4),
+    "between best.pt and last.pt": (run_files, "save_checkpoint", 2),
     "in the middle of an epoch": (Learner, "step", 8),
     "in the validation": (Learner, "validate", 3),
 }
@@ -392,7 +393,10 @@ def test_scores_over_other_crops_say_that_they_may_flatter(project, county, whol
 
 
 def test_an_unknown_experiment_lists_the_known(cut, whole_run):
-    with pytest.raises(SettingError, match="no experiment cross_entropy/wohle.*known are: cross_entropy/whole"):
+    with pytest.raises(
+        SettingError,
+        match="no experiment cross_entropy/wohle.*did you mean cross_entropy/whole\\? known are cross_entropy/whole",
+    ):
         score_experiment(Workspace(cut), SMALL.name, "wohle", "cpu", 0)
 
 

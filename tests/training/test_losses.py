@@ -401,7 +401,7 @@ def test_hand_computed_sum_of_cross_entropy_and_dice():
 
 @pytest.mark.parametrize("text", ["tversky", "", "focal+", "x*focal", "0.5*", "focal*0.5", "+", "focal+0.5*jaccard"])
 def test_what_is_no_loss_is_refused_with_the_known_ones(text):
-    with pytest.raises(SettingError, match="is no loss: known are cross_entropy, focal, lovasz, dice;"):
+    with pytest.raises(SettingError, match="is not a loss: known are cross_entropy, focal, lovasz, dice;"):
         parse_loss(text)
 
 
@@ -475,15 +475,15 @@ def test_balanced_class_weights_go_with_the_root_and_have_a_mean_of_1(class_pixe
 
 
 @pytest.mark.parametrize(("text", "problem"), [
-    ("rare", "is no list of numbers"),
-    ("", "is no list of numbers"),
-    ("1,,2,1", "is no list of numbers"),
-    ("1;2;3;4", "is no list of numbers"),
+    ("rare", "is not a list of numbers"),
+    ("", "is not a list of numbers"),
+    ("1,,2,1", "is not a list of numbers"),
+    ("1;2;3;4", "is not a list of numbers"),
     ("1,2,3", "3 weights for 4 classes"),
     ("1,2,3,4,5", "5 weights for 4 classes"),
     ("1,2,-3,4", "a weight is below 0"),
-    ("1,nan,1,1", "or no number"),
-    ("1,inf,1,1", "or no number"),
+    ("1,nan,1,1", "or not a number"),
+    ("1,inf,1,1", "or not a number"),
     ("0,0,0,0", "or all are 0"),
 ])  # fmt: skip
 @pytest.mark.parametrize("loss", ["cross_entropy", "dice"])
@@ -497,5 +497,5 @@ def test_class_weights_that_cannot_be_are_refused(text, problem, loss):
 
 
 def test_a_loss_that_cannot_be_built_is_refused_as_when_parsed():
-    with pytest.raises(SettingError, match=r"`loss` focal\+jaccard: 'jaccard' is no loss: known are"):
+    with pytest.raises(SettingError, match=r"`loss` focal\+jaccard: 'jaccard' is not a loss: known are"):
         build_loss(replace(CROSS_ENTROPY, loss="focal+jaccard"), [1, 1])

@@ -1,6 +1,8 @@
 """Recipes: to JSON and back, and every mistake named."""
 
 import json
+import math
+import re
 from dataclasses import fields, replace
 
 import pytest
@@ -53,7 +55,9 @@ def test_values_of_a_wrong_type_are_named_all_at_once():
 
 
 def test_check_refuses_what_is_no_choice():
-    with pytest.raises(SettingError, match="optimizer is lion, none of sgd, adam, adamw; monitor is f1, none of miou,"):
+    with pytest.raises(
+        SettingError, match="optimizer is lion, not one of sgd, adam, adamw; monitor is f1, not one of miou,"
+    ):
         replace(CROSS_ENTROPY, optimizer="lion", monitor="f1").check()
 
 
@@ -71,10 +75,33 @@ def test_check_names_every_impossible_value_in_one_error():
         assert problem in message
 
 
-@pytest.mark.parametrize("values", [{"batch_size": 0}, {"crop_sizes": ()}, {"last_mult": 0}, {"warmup": -0.1}])
-def test_check_refuses(values):
-    with pytest.raises(SettingError):
+@pytest.mark.parametrize(
+    ("values", "problem"),
+    [
+        ({"batch_size": 0}, "batch_size is 0, not above 0"),
+        ({"crop_sizes": ()}, "crop_size is empty"),
+        ({"crop_sizes": (512, 8193)}, "crop_size is 512, 8193, above 8192 px: too much for memory"),
+        ({"crop_sizes": (31,)}, "crop_size is 31, below 32 px"),
+        ({"last_mult": 0}, "last_mult is 0, not above 0"),
+        ({"warmup": -0.1}, "warmup is -0.1, not from 0 to below 1"),
+        ({"ema": 1}, "ema is 1, not from 0 to below 1"),
+        ({"hue": 0.6}, "hue is 0.6, not between 0 and 0.5"),
+        ({"seed": -1}, "seed is -1, below 0"),
+        ({"weight_decay": math.nan}, "weight_decay is nan, not a finite number"),
+        ({"base_lr": math.inf}, "base_lr is inf, not a finite number"),
+        ({"min_scale": math.nan}, "min_scale is nan, not a finite number"),
+        ({"output_stride": 4}, "output_stride is 4, not 8, 16 or 32, nor 0 for the usual one"),
+    ],
+)
+def test_check_refuses_what_is_out_of_bounds(values, problem):
+    with pytest.raises(SettingError, match=rf"recipe cross_entropy: (.*; )?{re.escape(problem)}(:|;)"):
         replace(CROSS_ENTROPY, **values).check()
+
+
+def test_every_number_of_a_recipe_has_bounds():
+    numbers = [each for each in fields(Recipe) if each.type in (int, float, tuple[int, ...])]
+    assert len(numbers) > 30
+    assert [each.name for each in numbers if not each.metadata["bounds"]] == []
 
 
 def test_every_field_is_explained():

@@ -22,13 +22,13 @@ from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.training import loop
+from jingwei.training import experiments, loop
 from jingwei.training.experiments import read_training_data, score_experiment
 from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import CROSS_ENTROPY
 from jingwei.voting import weights as vote_weights
 from jingwei.voting.vote import tie_ranks
-from jingwei.voting.weights import LearnedWeights, Sample, draw_pixels, experiment_folders, learn_weights, select
+from jingwei.voting.weights import LearnedWeights, ModelSample, draw_pixels, experiment_folders, learn_weights, select
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -89,8 +89,8 @@ def plain_greedy(labels: np.ndarray, planes: np.ndarray, rounds: int) -> list[in
     return [best.count(k) for k in range(len(planes))]
 
 
-def sample_of(labels: np.ndarray, planes_CN: np.ndarray) -> Sample:
-    return Sample(labels, planes_CN.argmax(0).astype(np.uint8), planes_CN)
+def sample_of(labels: np.ndarray, planes_CN: np.ndarray) -> ModelSample:
+    return ModelSample(labels, planes_CN.argmax(0).astype(np.uint8), planes_CN)
 
 
 @given(data=st.data())
@@ -112,7 +112,7 @@ def test_hard_selection_is_never_below_the_best_single(data):
     voters, pixels = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 30))
     labels = data.draw(arrays(np.uint8, pixels, elements=st.integers(0, 4)))
     choices = data.draw(arrays(np.uint8, (voters, pixels), elements=st.integers(0, 4)))
-    samples = [Sample(labels, chosen, np.zeros((5, pixels), np.uint8)) for chosen in choices]
+    samples = [ModelSample(labels, chosen, np.zeros((5, pixels), np.uint8)) for chosen in choices]
     score = vote_weights.scorer(samples, JINGWEI, tie_ranks("first", JINGWEI), False)
     singles = [plain_miou(labels, chosen) for chosen in choices]
     assert [score(one) for one in np.eye(voters, dtype=np.int64)] == pytest.approx(singles)
@@ -183,7 +183,7 @@ def workspace(world, tmp_path) -> Workspace:
 MAPS = [Path("elsewhere/cross_entropy_trained.tif"), Path("swa_by_chance.tif")]
 
 
-def samples_of(workspace: Workspace) -> list[Sample]:
+def samples_of(workspace: Workspace) -> list[ModelSample]:
     data = read_training_data(workspace)
     folders = experiment_folders(workspace, MAPS)
     return [vote_weights.validation_sample(folder, workspace.crops, data, "cpu", 0) for folder in folders]
@@ -215,8 +215,8 @@ def test_scores_are_those_of_the_validation(workspace, soft):
 
 
 def test_each_network_sees_its_own_mean_where_nothing_was_seen(workspace, monkeypatch):
-    load, means = vote_weights.validation_loader, []
-    monkeypatch.setattr(vote_weights, "validation_loader", lambda *how: means.append(how[2]) or load(*how))
+    load, means = experiments.validation_loader, []
+    monkeypatch.setattr(experiments, "validation_loader", lambda *how: means.append(how[2]) or load(*how))
     samples_of(workspace)
     assert means == [read_training_data(workspace).statistics.mean, (10, 10, 10)]
 
@@ -238,8 +238,8 @@ def test_a_sample_keeps_pixels_of_every_crop_and_the_same_of_every_model(workspa
 
 def test_a_sample_is_made_once(workspace, monkeypatch):
     before = samples_of(workspace)
-    run, runs = vote_weights._run, []
-    monkeypatch.setattr(vote_weights, "_run", lambda file, *how: runs.append(file.parent.name) or run(file, *how))
+    run, runs = vote_weights._sample_of, []
+    monkeypatch.setattr(vote_weights, "_sample_of", lambda file, *how: runs.append(file.parent.name) or run(file, *how))
 
     def made_again() -> list[str]:
         runs.clear()
@@ -278,10 +278,10 @@ def test_a_run_that_is_stopped_leaves_no_sample(workspace, monkeypatch):
 
 
 def test_maps_of_no_experiment_are_refused(workspace):
-    with pytest.raises(SettingError, match="vote.tif is the map of no experiment.*cross_entropy/trained, swa/by"):
+    with pytest.raises(SettingError, match="vote.tif is not the map of an experiment.*cross_entropy/trained, swa/by"):
         learn_weights(workspace, [*MAPS, Path("vote.tif")], JINGWEI)
     shutil.rmtree(workspace.models)
-    with pytest.raises(SettingError, match="known are: none yet"):
+    with pytest.raises(SettingError, match="known are none yet"):
         learn_weights(workspace, MAPS, JINGWEI)
 
 

@@ -328,7 +328,7 @@ MISTAKES = {
         "lr_scheduler": {"type": "OneCycle", "args": {"phase1": 1}}
     },
     "lr_scheduler.args.warmup_epochs is 100, of 100 epochs": {"lr_scheduler__args__warmup_epochs": 100},
-    'trainer.monitor is "min Mean_IoU": did you mean max Mean_IoU? known are max ': {"trainer__monitor": "min Mean_IoU"},
+    'trainer.monitor is "min Mean_IoU": did you mean max Mean_IoU? known are ': {"trainer__monitor": "min Mean_IoU"},
     "trainer.monitor is min val_loss, but trainer.val is false: take min loss or off": {
         "trainer__val": False, "trainer__monitor": "min val_loss",
     },

@@ -17,6 +17,7 @@ from jingwei.system.atomic import only_run
 from jingwei.system.machine import cores
 from jingwei.training import distributed, experiments, loop
 from jingwei.training.recipes import Recipe
+from jingwei.training.run_files import Keeping
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,14 @@ class ConfigOptions:
     skip_bad_steps: int = 0
 
 
-def train_config(config: Config, options: ConfigOptions, say: Callable[[str], None] = print) -> loop.Keeping:
+def train_config(config: Config, options: ConfigOptions, say: Callable[[str], None] = print) -> Keeping:
     """Prepares the data of a config and trains on it, in a new folder or in that of the checkpoint to go on from.
 
     Under torchrun all processes call it and train together. What is good to know goes to `say`. Raises SettingError,
     CheckpointError and InputError before anything is prepared, as far as mistakes can be seen then.
     """
     say = say if distributed.leads() else _silent
-    # What is wrong with these is told before the data is looked through; the training finds them by itself.
+    # Mistakes in these are found before the data is looked through; the training checks them again.
     find_precision(config.recipe.precision, find_device(options.device))
     if options.resume:
         load_checkpoint(options.resume)
@@ -64,9 +65,9 @@ def _silent(line: str) -> None:
     pass
 
 
-def _keeping(config: Config, folder: Path) -> loop.Keeping:
+def _keeping(config: Config, folder: Path) -> Keeping:
     trainer = config.trainer
-    return loop.Keeping(
+    return Keeping(
         folder,
         ".pth",
         config.events(folder),

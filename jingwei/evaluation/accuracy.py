@@ -1,4 +1,4 @@
-"""What a labelled sample tells of a map: areas without the map's bias, accuracies, and how sure they are.
+"""What a labelled sample says of a map: areas without the map's bias, accuracies, and how sure they are.
 
 After Olofsson et al., Good practices for estimating area and assessing accuracy of land change, Remote Sensing of
 Environment 148 (2014) 42-57: a stratified random sample whose strata are the map's classes. Equation numbers below are
@@ -21,7 +21,7 @@ class Estimate(NamedTuple):
 
 
 class Accuracy(NamedTuple):
-    """What a sample tells. `area` are shares of the map's area; `users`, `producers` and `overall` are accuracies."""
+    """What a sample says. `area` are shares of the map's area; `users`, `producers` and `overall` are accuracies."""
 
     area: Estimate
     users: Estimate

@@ -43,10 +43,9 @@ def score_folders(
     """The confusion matrix of a folder of predictions, as inference.py writes them, over a folder of labels.
 
     Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. Predictions that
-    are not ours may have the values that labels have. A label without a
-    prediction counts as missed with all its pixels: to leave a sample out is no gain. Raises InputError where no label
-    has a prediction, for sizes that differ, for colours or ids that the legend does not have, and for labels of 0 and
-    255 where it has no class of 255.
+    are not ours may have the values that labels have. A label without a prediction counts as missed with all its
+    pixels: leaving a sample out gains nothing. Raises InputError where no label has a prediction, for sizes that
+    differ, for colours or ids that the legend does not have, and for labels of 0 and 255 where it has no class of 255.
     """
     guessed, known = find_masks(predictions), find_masks(labels)
     by_id: dict[str, list[Path]] = {}
@@ -55,7 +54,7 @@ def score_folders(
     pairs = {}
     for (folder, name), label in known.items():
         alone = by_id.get(name, ())
-        # A sample's folder tells it from others of its id; where there are none, its id does.
+        # A sample's folder sets it apart from others of its id; where there are none, its id does.
         unique = alone[0] if len(alone) == 1 and sum(other == name for _, other in known) == 1 else None
         pairs[label] = guessed.get((folder, name), unique)
     if not any(pairs.values()):

@@ -1,4 +1,4 @@
-"""A stratified sample of a map for people to label, and what it tells when it comes back.
+"""A stratified sample of a map for people to label, and what it says when it comes back.
 
 Blind: a point doesn't say which class the map has there, and points come in random order, so that nobody is led by the
 map. When the labels are back, the map itself is asked; its class areas are kept in the file, and must still hold.
@@ -42,7 +42,7 @@ def draw_sample(
     if target.exists():
         raise SettingError(target, "is there already, perhaps with labels", "score it, or move it away first")
     if target.suffix.lower() != ".gpkg":
-        raise SettingError(target, "is no GeoPackage", "name it .gpkg")
+        raise SettingError(target, "is not a GeoPackage", "name it .gpkg")
     areas, _ = measure_areas(source, legend, strip_rows=strip_rows, progress=progress)
     shares = allocate(areas.pixels, points)
     if not shares.any():
@@ -103,7 +103,7 @@ def _find(strip, top, ordinals, begins, met, found, places):
 
 
 class Scored(NamedTuple):
-    """What a labelled sample tells of a map: `counts` int64 [class on the map, true class]; points without a label."""
+    """What a labelled sample says of a map: `counts` int64 [class on the map, true class]; points without a label."""
 
     counts: np.ndarray
     areas: Areas
@@ -123,7 +123,7 @@ def score_sample(
     if FIELD not in columns:
         raise InputError(sample, f"has no field {FIELD!r}", "score the file that `sample` drew")
     if (shapely.get_type_id(shapes) != 0).any():
-        raise InputError(sample, "has geometries that are no points", "score the file that `sample` drew")
+        raise InputError(sample, "has geometries that are not points", "score the file that `sample` drew")
     truth = np.array([_class_of(value, legend, sample) for value in columns[FIELD]], np.int64)
     labelled = truth >= 0
     areas, _ = measure_areas(source, legend, gsd=gsd, strip_rows=strip_rows, progress=progress)

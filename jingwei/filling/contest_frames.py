@@ -26,7 +26,7 @@ class Framed:
 
     That is the rule of the script with which the contest's teams filled holes (sizes 500 and 400, step 50). It went on
     with frames that reach beyond the map, and failed with an index error there. It misses holes between two steps,
-    takes background of any shape inside a frame, and leaves holes near the edge; `regions.Filled` does not.
+    takes background of any shape inside a frame, and leaves holes near the edge; `holes.Filled` does not.
 
     Parameters
     ----------

@@ -21,18 +21,18 @@ def _mark_open(nodes, above, counts, last):
 
 
 @njit(cache=True, nogil=True)
-def _decide(nodes, root, verdicts, label):
-    """Writes a region's class to all its births."""
+def _decide(nodes, root, decisions, label):
+    """Writes a region's class to all its provisional labels."""
     a = root
     while True:
-        verdicts[nodes[a]["birth"]] = label + 1
+        decisions[nodes[a]["number"]] = label + 1
         a = nodes[a]["next"]
         if a == root:
             return
 
 
 @njit(cache=True, nogil=True)
-def settle_holes(nodes, above, counts, rules, fillable, verdicts, last):
+def settle_holes(nodes, above, counts, rules, fillable, decisions, last):
     """Decides the background regions that have ended, and gives up those that can't become holes any more."""
     _mark_open(nodes, above, counts, last)
     for a in range(counts[NODES]):
@@ -45,16 +45,16 @@ def settle_holes(nodes, above, counts, rules, fillable, verdicts, last):
         if node["open"]:
             node["pending"] = True
         elif fillable[node["border"]]:
-            _decide(nodes, a, verdicts, node["border"])
+            _decide(nodes, a, decisions, node["border"])
 
 
 @njit(cache=True, nogil=True)
-def settle_small(nodes, links, above, counts, verdicts, levels, last):
+def settle_small(nodes, links, above, counts, decisions, levels, last):
     """Decides the small regions that have ended, as far as that is certain; with `last`, all whose level is known.
 
     The `doubt` of a small region is how many steps, from neighbour to neighbour, it is away from one that is still
-    growing, which may end at any level. So a level below the doubt is certain, and so are all levels that it hangs on.
-    Regions of a level above `levels` become FAR and are left to another survey.
+    growing, which may end at any level. So a level below the doubt is certain, and so are all levels that it
+    depends on. Regions of a level above `levels` become FAR and are left to another survey.
     """
     _mark_open(nodes, above, counts, last)
     count = counts[NODES]
@@ -78,7 +78,7 @@ def settle_small(nodes, links, above, counts, verdicts, levels, last):
         for i in range(queued):
             a = queue[i]
             if doubt[a] > level and _choose(nodes, links, a, level, edges, first):
-                _decide(nodes, a, verdicts, nodes[a]["heir"])
+                _decide(nodes, a, decisions, nodes[a]["heir"])
                 some[level] = True
                 counts[FRONTIER] += level == levels
             else:

@@ -1,4 +1,4 @@
-"""Fills holes and removes small regions in a map on disk: the file's side of `regions.py` and `frames.py`."""
+"""Fills holes and removes small regions in a map on disk: the file's side of `holes.py` and `contest_frames.py`."""
 
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
@@ -26,7 +26,7 @@ HIGHLIGHTS = ((255, 0, 255), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 255,
 
 
 class Frames(NamedTuple):
-    """The contest script's rule: square frames of these sizes, `step` px apart; see `frames.Framed`."""
+    """The contest script's rule: square frames of these sizes, `step` px apart; see `contest_frames.Framed`."""
 
     sizes: tuple[int, ...] = (500, 400)
     step: int = 50
@@ -48,7 +48,7 @@ def fill_map(
     strip_rows: int = 256,
     progress=Progress,
 ) -> np.ndarray:
-    """Fills the holes of a label map and removes its small regions, exactly as `regions.Filled` says.
+    """Fills the holes of a label map and removes its small regions, exactly as `holes.Filled` says.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def fill_map(
     legend
         Names the background class. Without one there are no holes, only small regions.
     max_size, min_area, connectivity, classes, protect
-        As in `regions.Filled`, in pixels.
+        As in `holes.Filled`, in pixels.
     frames
         Where given, holes are what these frames surround. Of the rules above, only `classes` counts then.
     submit_png

@@ -1,9 +1,9 @@
 """Holes and small regions of a label map of any size, exactly as if the whole map were in memory.
 
-`Filled` reads the map once, from top to bottom, and keeps it as packed runs (`runs.py`). A survey (`survey.py`) goes
-over them, finds the regions, decides each as soon as it is certain (`verdicts.py`) and forgets it; the last pass
+`Filled` reads the map once, from top to bottom, and keeps it as packed runs (`run_length.py`). A survey (`survey.py`)
+goes over them, finds the regions, decides each as soon as it is certain (`decisions.py`) and forgets it; the last pass
 paints. In memory are the records of regions that are still growing, or near one that is. The runs, and a byte per
-region that says what becomes of it, are in files (`spool.py`).
+provisional label that says what becomes of it, are in files (`spill.py`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ import numpy as np
 
 from jingwei.filling.decisions import compact, settle_holes, settle_small
 from jingwei.filling.run_length import Packer, Regions, Relabelling, Runs, paint
-from jingwei.filling.survey import BIRTHS, FARS, FRONTIER, LINK, LINKS, NODES, REGION, Rules, survey
+from jingwei.filling.survey import FARS, FRONTIER, LINK, LINKS, NODES, PROVISIONAL, REGION, Rules, survey
 from jingwei.legend import NODATA
 from jingwei.raster.bands import BandBuffer
 from jingwei.system.spill import Table, Tape
@@ -45,16 +45,16 @@ class Filled:
 
     A hole is a connected region of `background` whose bounding box fits in a `max_size` x `max_size` square and whose
     whole outer border (its 4-neighbours) is one class; it takes that class. A region at the map's edge or beside
-    NODATA is no hole. Regions are joined over 4 or 8 neighbours (`connectivity`).
+    NODATA is not a hole. Regions are joined over 4 or 8 neighbours (`connectivity`).
 
     Then regions with fewer than `min_area` pixels are removed, all at once. A region that is large enough has level 0;
     a small one beside a region of level k - 1, and of none lower, has level k. A small region takes the class with
     which its neighbours one level below its own have the longest common border (in pixel edges), where these
     neighbours count as what they become; of equal ones, the class that it meets first, row by row. So nothing smaller
     than `min_area` is left, except where NODATA and the edge leave no way to a large region: there all stays. NODATA
-    is no region and never changes.
+    is not a region and never changes.
 
-    What becomes of a region hangs on the regions round it alone: neighbours of one class count as one, whether or not
+    What becomes of a region depends on the regions round it alone: neighbours of one class count as one, whether or not
     they are joined somewhere far away.
 
     Parameters
@@ -101,7 +101,7 @@ class Filled:
         if connectivity not in (4, 8):
             raise ValueError(f"connectivity {connectivity}: regions are joined over 4 or 8 neighbours")
         if background is not None and not 0 <= background < NODATA:
-            raise ValueError(f"background {background} is no class")
+            raise ValueError(f"background {background} is not a class")
         min_areas = np.zeros(256, np.int64)
         if isinstance(min_area, Mapping):
             min_areas[list(min_area)] = list(min_area.values())
@@ -134,10 +134,10 @@ class Filled:
             tape = stack.enter_context(Tape(self._folder))
             blocks, decided = self._recorded(tape), []
             for rules in self._surveys:
-                verdicts = stack.enter_context(Table(self._folder))
-                while _Survey(rules, self._fillable, verdicts).run(self._relabelled(blocks, decided)):
+                decisions = stack.enter_context(Table(self._folder))
+                while _Survey(rules, self._fillable, decisions).run(self._relabelled(blocks, decided)):
                     blocks = tape  # some regions are too far from a large one to be decided at once
-                decided.append((rules, verdicts))
+                decided.append((rules, decisions))
                 blocks = self._counted(tape)
             for _ in () if decided else blocks:
                 pass
@@ -168,13 +168,13 @@ class Filled:
     def _both(self, blocks, decided) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """(rows, block, the same block after all that was decided)."""
         relabellings = [
-            (Relabelling(rules.regions, self._width, verdicts.array), verdicts) for rules, verdicts in decided
+            (Relabelling(rules.regions, self._width, decisions.array), decisions) for rules, decisions in decided
         ]
         for rows, before in blocks:
             after = before
-            for relabelling, verdicts in relabellings:
+            for relabelling, decisions in relabellings:
                 after = relabelling(rows, after)
-                verdicts.passed(relabelling.births)
+                decisions.passed(relabelling.provisional)
             yield rows, before, after
 
     def _painted(self, tape: Tape, decided) -> Iterator[Band]:
@@ -194,10 +194,10 @@ class Filled:
 
 
 class _Survey:
-    """One pass over the regions of a map. Leaves a verdict per birth: 0 stays, k + 1 becomes class k."""
+    """One pass over the regions of a map. Leaves a decision per provisional label: 0 stays, k + 1 becomes class k."""
 
-    def __init__(self, rules: Rules, fillable: np.ndarray, verdicts: Table):
-        self._rules, self._fillable, self._verdicts = rules, fillable, verdicts
+    def __init__(self, rules: Rules, fillable: np.ndarray, decisions: Table):
+        self._rules, self._fillable, self._decisions = rules, fillable, decisions
         self._holes = rules.regions.only >= 0
         width = rules.width
         self._nodes = np.zeros(max(ROOM, 4 * width), REGION)
@@ -206,16 +206,16 @@ class _Survey:
         self._above, self._here = Runs.empty(width), Runs.empty(width)
         self._counts = np.zeros(6, np.int64)
         self._levels = max(1, NEAR // width)
-        verdicts.grow(len(self._nodes))
+        decisions.grow(len(self._nodes))
 
     def run(self, blocks: Iterable[tuple[int, np.ndarray]]) -> bool:
-        """Goes over the map. True where another survey, which knows the verdicts of this one, can decide more."""
+        """Goes over the map. True where another survey, which knows the decisions of this one, can decide more."""
         row = 0
         for rows, block in blocks:
             place = 0
             while rows > 0:
                 place, done = survey(
-                    block, place, rows, row, self._rules, self._nodes, self._links, self._verdicts.array,
+                    block, place, rows, row, self._rules, self._nodes, self._links, self._decisions.array,
                     self._above, self._here, self._counts,
                 )  # fmt: skip
                 row, rows = row + done, rows - done
@@ -227,10 +227,10 @@ class _Survey:
     def _settle(self, last: bool) -> None:
         if self._holes:
             settle_holes(
-                self._nodes, self._above, self._counts, self._rules, self._fillable, self._verdicts.array, last
+                self._nodes, self._above, self._counts, self._rules, self._fillable, self._decisions.array, last
             )
         else:
-            settle_small(self._nodes, self._links, self._above, self._counts, self._verdicts.array, self._levels, last)
+            settle_small(self._nodes, self._links, self._above, self._counts, self._decisions.array, self._levels, last)
 
     def _make_room(self) -> None:
         self._settle(last=False)
@@ -242,6 +242,6 @@ class _Survey:
         if 2 * self._counts[LINKS] > len(self._links):
             self._links = np.concatenate([self._links, np.zeros_like(self._links)])
             self._spare = np.zeros_like(self._links)
-        births = int(self._counts[BIRTHS])
-        self._verdicts.grow(births + len(self._nodes))
-        self._verdicts.passed(births)
+        labels = int(self._counts[PROVISIONAL])
+        self._decisions.grow(labels + len(self._nodes))
+        self._decisions.passed(labels)

@@ -5,8 +5,9 @@ byte, the lowest first, the top bit where more follow); a *block* is some rows, 
 read once; all that follows goes over its blocks, which are some hundred times smaller than the map.
 
 Runs that touch runs of the same label in the row above belong to the same region. A region's first run has nothing
-above to join: that is a *birth*, and births are numbered in the order of the scan. Every pass meets the same births in
-the same order, so one byte per birth says what becomes of each run: `Relabelling` hands it down from run to run.
+above to join: it gets the next *provisional label*, a number that joined regions have several of. Every pass meets the
+same ones in the same order, so one byte per provisional label, the decision, says what becomes of each run:
+`Relabelling` hands it down from run to run.
 """
 
 from typing import NamedTuple
@@ -57,27 +58,27 @@ class Packer:
 class Relabelling:
     """Gives the regions of a map new labels, block by block from the top.
 
-    `verdicts` (uint8) has a byte per birth: 0 stays, k + 1 becomes label k.
+    `decisions` (uint8) has a byte per provisional label: 0 stays, k + 1 becomes label k.
     """
 
-    def __init__(self, regions: Regions, width: int, verdicts: np.ndarray):
-        self._regions, self._verdicts = regions, verdicts
+    def __init__(self, regions: Regions, width: int, decisions: np.ndarray):
+        self._regions, self._decisions = regions, decisions
         self._above, self._here = Runs.empty(width), Runs.empty(width)
         self._counts = np.zeros(2, np.int64)
 
     @property
-    def births(self) -> int:
-        """Births met so far."""
-        return int(self._counts[BIRTHS])
+    def provisional(self) -> int:
+        """Provisional labels met so far."""
+        return int(self._counts[PROVISIONAL])
 
     def __call__(self, rows: int, block: np.ndarray) -> np.ndarray:
         """The block with its new labels."""
         relabelled = np.empty_like(block)
-        used = _relabel(block, rows, self._regions, self._verdicts, self._above, self._here, self._counts, relabelled)
+        used = _relabel(block, rows, self._regions, self._decisions, self._above, self._here, self._counts, relabelled)
         return relabelled[:used]
 
 
-RUNS, BIRTHS = range(2)  # places in the counts of a relabelling
+RUNS, PROVISIONAL = range(2)  # places in the counts of a relabelling
 
 
 @njit(cache=True, nogil=True)
@@ -140,8 +141,8 @@ def is_region(regions, label):
 
 
 @njit(cache=True, nogil=True)
-def _relabel(block, rows, regions, verdicts, above, here, counts, relabelled):
-    """Fills `relabelled` and returns the bytes used. `nodes` of the runs are verdicts here."""
+def _relabel(block, rows, regions, decisions, above, here, counts, relabelled):
+    """Fills `relabelled` and returns the bytes used. `nodes` of the runs are decisions here."""
     width = here.labels.size - 1
     at = used = 0
     for _ in range(rows):
@@ -154,19 +155,19 @@ def _relabel(block, rows, regions, verdicts, above, here, counts, relabelled):
             here.nodes[i] = 0
             if not is_region(regions, label):
                 continue
-            verdict = np.int64(-1)
+            decision = np.int64(-1)
             while j < counts[RUNS] and above.starts[j + 1] <= here.starts[i] - regions.reach:
                 j += 1
             k = j
-            while k < counts[RUNS] and above.starts[k] < end + regions.reach and verdict < 0:
+            while k < counts[RUNS] and above.starts[k] < end + regions.reach and decision < 0:
                 if above.labels[k] == label:
-                    verdict = above.nodes[k]
+                    decision = above.nodes[k]
                 k += 1
-            if verdict < 0:
-                verdict = np.int64(verdicts[counts[BIRTHS]])
-                counts[BIRTHS] += 1
-            here.nodes[i] = verdict
-            changes |= verdict > 0
+            if decision < 0:
+                decision = np.int64(decisions[counts[PROVISIONAL]])
+                counts[PROVISIONAL] += 1
+            here.nodes[i] = decision
+            changes |= decision > 0
         if changes:
             i = 0
             while i < count:  # runs that have become equal are one now

@@ -1,7 +1,7 @@
 """Connected regions grown from runs, row by row: the compiled loops of a survey.
 
 Runs that touch are joined by union-find over `REGION` records. A survey of holes notes the classes round a region, a
-survey of small regions the pixel edges that it shares with each neighbour. `verdicts.py` decides what becomes of them.
+survey of small regions the pixel edges that it shares with each neighbour. `decisions.py` decides what becomes of them.
 """
 
 from typing import NamedTuple
@@ -21,7 +21,7 @@ REGION = np.dtype(
     [
         ("parent", "i8"),  # towards the root; a root is its own parent
         ("next", "i8"),  # the region's members are a ring: two rings join by exchanging one `next`
-        ("birth", "i8"),  # the number of this member's birth in the scan
+        ("number", "i8"),  # this member's provisional label
         ("area", "i8"),  # pixels
         ("links", "i8"),  # one entry of the ring of neighbours in the links, or -1; means nothing where it is large
         ("top", "i4"),
@@ -58,7 +58,7 @@ class Rules(NamedTuple):
     min_areas: np.ndarray
 
 
-RUNS, NODES, LINKS, BIRTHS, FARS, FRONTIER = range(6)  # places in `counts`, int64
+RUNS, NODES, LINKS, PROVISIONAL, FARS, FRONTIER = range(6)  # places in `counts`, int64
 
 
 @njit(cache=True, nogil=True)
@@ -92,12 +92,12 @@ def _surround(node, border):
 
 
 @njit(cache=True, nogil=True)
-def _bear(nodes, counts, verdicts, row, start, label):
+def _begin(nodes, counts, decisions, row, start, label):
     a = counts[NODES]
     counts[NODES] += 1
     node = nodes[a]
     node["parent"] = node["next"] = a
-    node["birth"] = counts[BIRTHS]
+    node["number"] = counts[PROVISIONAL]
     node["area"] = 0
     node["top"] = row
     node["left"], node["right"] = start, start
@@ -105,15 +105,15 @@ def _bear(nodes, counts, verdicts, row, start, label):
     node["level"] = UNDECIDED
     node["border"] = UNSEEN
     node["label"] = node["heir"] = label
-    known = verdicts[counts[BIRTHS]]
+    known = decisions[counts[PROVISIONAL]]
     if known > 0:  # an earlier survey has decided
         node["level"], node["heir"] = 0, known - 1
-    counts[BIRTHS] += 1
+    counts[PROVISIONAL] += 1
     return a
 
 
 @njit(cache=True, nogil=True)
-def _join_row(nodes, links, counts, rules, verdicts, above, here, count, row):
+def _join_row(nodes, links, counts, rules, decisions, above, here, count, row):
     """Joins the runs of a row to the regions above them, or begins new ones."""
     above_count, width, reach = counts[RUNS], rules.width, rules.regions.reach
     j = 0
@@ -132,7 +132,7 @@ def _join_row(nodes, links, counts, rules, verdicts, above, here, count, row):
                 root = upper if root < 0 else _union(nodes, links, root, upper)
             k += 1
         if root < 0:
-            root = _bear(nodes, counts, verdicts, row, start, label)
+            root = _begin(nodes, counts, decisions, row, start, label)
         node = nodes[root]
         node["area"] += end - start
         node["left"], node["right"] = min(node["left"], start), max(node["right"], end)
@@ -224,10 +224,10 @@ def _link_row(nodes, links, rules, counts, above, here, count, row):
 
 
 @njit(cache=True, nogil=True)
-def survey(block, at, rows, row, rules, nodes, links, verdicts, above, here, counts):
+def survey(block, at, rows, row, rules, nodes, links, decisions, above, here, counts):
     """Adds the next `rows` rows of a block, from byte `at` on, to the regions.
 
-    `row` is the first one's place in the map; `nodes` are REGION and `links` LINK records; `verdicts` has what earlier
+    `row` is the first one's place in the map; `nodes` are REGION and `links` LINK records; `decisions` has what earlier
     surveys of the same regions decided; `above` are the runs of the row before; `here` is scratch; `counts` (int64) has
     the used parts of all of them. Returns (byte, rows) where the nodes or links may not have had enough room: all rows,
     where they had.
@@ -239,7 +239,7 @@ def survey(block, at, rows, row, rules, nodes, links, verdicts, above, here, cou
         need = 0 if holes else 2 * (2 * count + counts[RUNS])
         if counts[NODES] + count > len(nodes) or counts[LINKS] + need > len(links):
             return begin, r
-        _join_row(nodes, links, counts, rules, verdicts, above, here, count, row + r)
+        _join_row(nodes, links, counts, rules, decisions, above, here, count, row + r)
         if holes:
             _border_row(nodes, counts, above, here, count)
         else:

@@ -52,7 +52,7 @@ def vector_writer(
     path = Path(path)
     form = FORMATS.get(path.suffix.lower())
     if form is None:
-        raise SettingError(path, "is no vector file that can be written", f"name it {' or '.join(FORMATS)}")
+        raise SettingError(path, "is not a vector file that can be written", f"name it {' or '.join(FORMATS)}")
     with whole_or_nothing(path) as part:
         with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
             yield writer
@@ -87,7 +87,7 @@ class _GeoPackage:
                 self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._path.stem,
                 geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
             )  # fmt: skip
-        except RuntimeError as error:  # GDAL tells neither the cause's number nor its kind
+        except RuntimeError as error:  # GDAL says neither the cause's number nor its kind
             raise OutputError(self._path, f"can't be written ({error})", room_at(self._path)) from error
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
@@ -103,7 +103,7 @@ class _GeoJson:
         if crs:
             authority = crs.to_authority()
             if authority is None:
-                problem = "GeoJSON has no way to tell this CRS, for it has no EPSG number"
+                problem = "GeoJSON has no way to name this CRS, which has no EPSG number"
                 raise SettingError(path, problem, "take .gpkg or .parquet")
             known = authority == ("EPSG", "4326")
             urn = "OGC:1.3:CRS84" if known else f"{authority[0]}::{authority[1]}"
@@ -204,7 +204,7 @@ def read_features(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], str | 
     try:
         meta, _, wkb, fields = pyogrio.raw.read(os.fspath(path), force_2d=True)
     except RuntimeError as error:
-        raise InputError(path, f"is no vector file that GDAL can read ({error})", "export it as .gpkg") from error
+        raise InputError(path, f"is not a vector file that GDAL can read ({error})", "export it as .gpkg") from error
     if wkb is None:
         raise InputError(path, "has no geometries", "export it again")
     return shapely.from_wkb(wkb), dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]

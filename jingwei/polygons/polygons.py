@@ -99,7 +99,7 @@ def write_polygons(
 
 def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:
     if target.suffix.lower() not in FORMATS:
-        raise SettingError(target, "is no vector file that can be written", f"name it {' or '.join(FORMATS)}")
+        raise SettingError(target, "is not a vector file that can be written", f"name it {' or '.join(FORMATS)}")
     if not classes:
         raise SettingError("`classes`", "names none", "name one at least")
     unknown = sorted(set(classes) - set(range(len(legend))))

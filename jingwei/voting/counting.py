@@ -14,7 +14,7 @@ from numba import njit
 from jingwei.legend import NODATA
 
 CHUNK = 1024  # columns that a soft vote adds up at a time: their sums stay in the processor's cache
-REMEMBERED = 4096  # ballots whose count is remembered: maps of a few voters hold few hundreds
+REMEMBERED = 4096  # combinations of votes whose count is remembered: maps of a few voters hold few hundreds
 TERMS = 16384  # entries of the table that entropies are read from
 
 
@@ -28,7 +28,7 @@ def count_votes(maps, weights, ranks, classes, labels, agreement, entropy):
     voters, height, width = maps.shape
     scale = _percent_of_log(classes)
     differs = np.empty(width, np.uint8)
-    # Where voters differ, they mostly do so as they did before: where such a ballot was counted last, by its hash.
+    # Where voters differ, they mostly do so as they did before: where such votes were counted last, by its hash.
     counted = np.full((REMEMBERED, 2), -1, np.int64)
     for r in range(height):
         # Where all agree, which is most of a map, the loops are plain enough to take many pixels at once.
@@ -105,8 +105,8 @@ def count_soft_votes(planes, weights, ranks, labels, agreement, entropy):
     """Fills labels, agreement and entropy from planes_KCHW (uint8, 255 = certain), weights (int64 of K), ranks.
 
     The class of the highest weighted mean wins; of several, the one of lowest rank; of those, the one that the first
-    voter who tells them apart thinks likelier; at last the lowest id. A voter agrees who gives no class more than the
-    winner, and abstains where all classes have 0.
+    voter who gives them unlike values thinks likelier; at last the lowest id. A voter agrees who gives no class more
+    than the winner, and abstains where all classes have 0.
     """
     voters, classes, height, width = planes.shape
     scale, terms = _percent_of_log(classes), _entropy_terms()

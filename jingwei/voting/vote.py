@@ -114,8 +114,8 @@ def vote(
         pool = stack.enter_context(ThreadPoolExecutor(workers))
         title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
         with Progress(total=height * width, unit="px", unit_scale=True, desc=title) as bar:
-            ballots = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
-            for window, votes in ahead(ballots):
+            blocks = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
+            for window, votes in ahead(blocks):
                 if window.col == 0:
                     strip = np.empty((3, window.height, width), np.uint8)
                 counted = np.empty((3, window.height, window.width), np.uint8)

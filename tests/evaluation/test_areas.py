@@ -449,7 +449,7 @@ def test_samples_that_make_no_sense(tmp_path, field_map):
     blank = tiff(tmp_path / "blank.tif", np.full((9, 9), NODATA, np.uint8))
     with pytest.raises(InputError, match="has no pixel of any class"):
         draw_sample(blank, tmp_path / "blank.gpkg", JINGWEI, 100)
-    with pytest.raises(SettingError, match="no GeoPackage"):
+    with pytest.raises(SettingError, match="not a GeoPackage"):
         draw_sample(source, tmp_path / "sample.geojson", JINGWEI, 100)
 
 
@@ -500,7 +500,7 @@ def test_bare_commands_take_the_final_map_of_each_scene(call, project, field_map
 @pytest.mark.parametrize(("script", "arguments", "message"), [
     ("polygons.py", "--input a.tif", "--input and --output go together"),
     ("polygons.py", "--input a.tif --output b.gpkg", "a.tif: no such file"),
-    ("polygons.py", "--input a.tif --output b.shp", "b.shp: is no vector file"),
+    ("polygons.py", "--input a.tif --output b.shp", "b.shp: is not a vector file"),
     ("polygons.py", "--classes wheat", "no class 'wheat'"),
     ("polygons.py", "--simplify -1", "--simplify"),
     ("polygons.py", "--gsd 0", "--gsd"),

@@ -198,7 +198,7 @@ class _FullDisk:
 
 @pytest.mark.parametrize("room", [0, 5_000, 2_000_000])
 def test_a_disk_without_room_for_working_data_gets_one_line(tmp_path, monkeypatch, field_map, room):
-    """Bytes for the runs, and for the verdicts, whose first room is some 1.2 million."""
+    """Bytes for the runs, and for the decisions, whose first room is some 1.2 million."""
     tiff(tmp_path / "map.tif", field_map)
     plain = spill.tempfile.TemporaryFile
     files = []

@@ -399,14 +399,14 @@ def test_memory_does_not_follow_the_noise(noise, monkeypatch):
     monkeypatch.setattr(spill, "GROWTH", 64)
     monkeypatch.setattr(holes, "NEAR", 4 * 50)  # as many levels as of the widest scene of the contest
     rules = holes.Rules(8000, 50, holes.Regions(-1, 0), 0, np.full(256, 100))
-    with Table(None) as verdicts:
-        survey = holes._Survey(rules, np.ones(256, bool), verdicts)
+    with Table(None) as decisions:
+        survey = holes._Survey(rules, np.ones(256, bool), decisions)
         far = survey.run(tuple(holes.Packer(50).blocks(strip))[0] for strip in cut(labels, (50,))())
         assert len(survey._nodes) <= 3200
         assert len(survey._links) <= 6400
-        assert survey._counts[holes.BIRTHS] > 15_000
+        assert survey._counts[holes.PROVISIONAL] > 15_000
         assert not far
-        assert (np.count_nonzero(verdicts.array) > 15_000) == (noise == "crumbs in fields")
+        assert (np.count_nonzero(decisions.array) > 15_000) == (noise == "crumbs in fields")
 
 
 def test_a_map_may_be_read_once_only():

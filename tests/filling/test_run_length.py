@@ -52,17 +52,17 @@ def test_rows_of_any_map(seed, height, width, noise):
     np.testing.assert_array_equal(painted(width, blocks)[0], labels)
 
 
-@pytest.mark.parametrize(("reach", "births"), [(0, 3), (1, 2)])
-def test_verdicts_go_down_from_the_births(reach, births):
-    """Class 1 is born at (0, 0), (0, 4) and, where corners don't join, at (1, 2)."""
+@pytest.mark.parametrize(("reach", "count"), [(0, 3), (1, 2)])
+def test_decisions_are_handed_down_from_run_to_run(reach, count):
+    """Class 1 gets provisional labels at (0, 0), (0, 4) and, where corners don't join, at (1, 2)."""
     labels = np.array([[1, 1, 0, 0, 1], [0, 0, 1, 0, 1], [0, 1, 1, 1, 1]], np.uint8)
-    verdicts = np.array([3, 0, 4][:births], np.uint8)
-    relabelling = Relabelling(Regions(1, reach), 5, verdicts)
+    decisions = np.array([3, 0, 4][:count], np.uint8)
+    relabelling = Relabelling(Regions(1, reach), 5, decisions)
     ((rows, block),) = packed(labels)
     after = relabelling(rows, block).copy()
-    assert relabelling.births == births
+    assert relabelling.provisional == count
     result, changed, found = painted(5, [(rows, block)], [after])
-    # The last row joins all three: a run takes the verdict of the first run above it that it touches.
+    # The last row joins all three: a run takes the decision of the first run above it that it touches.
     middle = 2 if reach else 3
     np.testing.assert_array_equal(result, [[2, 2, 0, 0, 1], [0, 0, middle, 0, 1], [0, *4 * [middle]]])
     assert changed[1, 2] + changed[1, 3] == changed.sum() == (result != labels).sum()

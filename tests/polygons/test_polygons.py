@@ -456,7 +456,7 @@ def test_files_that_make_no_sense(tmp_path, field_map):
     source = tiff(tmp_path / "map.tif", field_map + (field_map == 4))
     with pytest.raises(InputError, match="ids 5 in rows 0 to"):
         write_polygons(source, tmp_path / "map.gpkg", legend=JINGWEI)
-    with pytest.raises(SettingError, match="is no vector file"):
+    with pytest.raises(SettingError, match="is not a vector file"):
         write_polygons(source, tmp_path / "map.shp", legend=JINGWEI)
     with pytest.raises(InputError, match="no such file"):
         write_polygons(tmp_path / "none.tif", tmp_path / "map.gpkg", legend=JINGWEI)

@@ -18,7 +18,7 @@ from jingwei.errors import SettingError
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.engines.base import Engine
-from jingwei.prediction.engines.choosing import spread_samples
+from jingwei.prediction.engines.choosing import trial_windows
 from jingwei.prediction.engines.registry import ENGINES, make_engine
 from jingwei.raster.reading import open_image
 
@@ -99,8 +99,8 @@ def main() -> None:
     checkpoint = load_checkpoint(Path(args.checkpoint))
     print(f"{checkpoint.spec.family} over {checkpoint.spec.backbone}, {args.threads} threads")
     with open_image(Path(args.scene)) as image:
-        samples = {size: spread_samples(image, size, checkpoint.mean, args.samples) for size in args.windows}
-        calibration = [pixels for pixels, _ in spread_samples(image, 256, checkpoint.mean, 48)]
+        samples = {size: trial_windows(image, size, checkpoint.mean, args.samples) for size in args.windows}
+        calibration = [pixels for pixels, _ in trial_windows(image, 256, checkpoint.mean, 48)]
     candidates = engines(args.engines, checkpoint, calibration)
     for size in args.windows:
         compare(candidates, samples[size], args.rounds, size)

@@ -21,7 +21,8 @@ from jingwei.legend import GF2
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction.folder import Inference, InferenceSettings, infer
+from jingwei.prediction.folder import infer
+from jingwei.prediction.folder_items import Inference, InferenceSettings
 
 
 def make_folders(root: Path, count: int, side: int) -> list[Path]:

@@ -183,8 +183,8 @@ def predict(
     class), for soft votes. The other arguments are as of `Model.predict`; `device` is the model's, or auto. Memory does
     not grow with the scene. A map that is up to date is kept; a run that was stopped goes on from its finished bands.
     """
+    from jingwei.prediction.job import Job, PredictSettings
     from jingwei.prediction.model import Model, load_model
-    from jingwei.prediction.scene import Job, PredictSettings
     from jingwei.prediction.single import predict_file
 
     settings = PredictSettings(window, overlap, tta, precision, engine).check()

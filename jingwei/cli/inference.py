@@ -20,7 +20,8 @@ def inference_command() -> str | None:
     from jingwei.prediction.annotation_xml import Annotation
     from jingwei.prediction.engines.choosing import AUTO
     from jingwei.prediction.engines.registry import ENGINES
-    from jingwei.prediction.folder import MODES, TURNS, Inference, InferenceSettings, find_newest_checkpoint, infer
+    from jingwei.prediction.folder import find_newest_checkpoint, infer
+    from jingwei.prediction.folder_items import MODES, TURNS, Inference, InferenceSettings
 
     defaults, maker = InferenceSettings(), Annotation()
     parser = Parser("Predicts every sample of a folder: <id>_gt.png in the legend's colours, and <id>.xml.")

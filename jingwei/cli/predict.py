@@ -26,7 +26,7 @@ def predict_command() -> str | None:
     from jingwei.prediction.engines.choosing import AUTO
     from jingwei.prediction.engines.registry import ENGINES
     from jingwei.prediction.engines.views import TTA
-    from jingwei.prediction.scene import PredictSettings
+    from jingwei.prediction.job import PredictSettings
 
     defaults = PredictSettings()
     parser = Parser("Predicts scenes with trained networks: overlapping windows, blended, stitched.")
@@ -52,7 +52,7 @@ def predict_command() -> str | None:
     args = parser.parse_args()
     from jingwei.models.devices import gpu_count
     from jingwei.prediction.orders import crops_to_calibrate, jobs_on, tiled_copy, trained_networks
-    from jingwei.prediction.scene import predict
+    from jingwei.prediction.shared_out import predict
     from jingwei.raster.writing import write_submission
 
     workspace = Workspace(Path(args.data_dir))

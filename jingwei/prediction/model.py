@@ -18,10 +18,10 @@ from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.blending import Bands, blended
 from jingwei.prediction.engines.base import Engine
-from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose_engine, spread_samples
+from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose_engine, trial_windows
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA, Viewer
-from jingwei.prediction.scene import PredictSettings
+from jingwei.prediction.job import PredictSettings
 
 
 @dataclass(frozen=True)
@@ -223,9 +223,9 @@ class Model:
             return self._engines[key]
 
         def look() -> list[tuple[np.ndarray, np.ndarray]]:
-            return spread_samples(image, min(SIDE, settings.window), self.checkpoint.mean)
+            return trial_windows(image, min(SIDE, settings.window), self.checkpoint.mean)
 
-        calibration = (pixels for pixels, _ in spread_samples(image, SIDE, self.checkpoint.mean, CALIBRATION))
+        calibration = (pixels for pixels, _ in trial_windows(image, SIDE, self.checkpoint.mean, CALIBRATION))
         how = {"calibration": calibration, "say": _silent}
         chosen = choose_engine(settings.engine, self.checkpoint, self.device, precision, look, megapixels, **how)
         self._engines[key] = chosen.engine

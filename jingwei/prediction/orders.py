@@ -9,7 +9,7 @@ from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import find_legend, own_legend
 from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
-from jingwei.prediction.scene import Job, PredictSettings
+from jingwei.prediction.job import Job, PredictSettings
 from jingwei.raster.reading import open_image
 from jingwei.training.experiments import find_experiment, known_experiments
 from jingwei.workspace import Workspace

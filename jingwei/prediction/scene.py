@@ -5,16 +5,14 @@ whole or not at all. What is kept of an earlier run is used where scene, weights
 """
 
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from jingwei.errors import CheckpointError, SettingError
+from jingwei.errors import CheckpointError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.models.checkpoints import Checkpoint, check_type, load_checkpoint
@@ -22,98 +20,26 @@ from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.blending import Bands, Finished, blended
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.choosing import (
-    AUTO,
     SIDE,
-    Sample,
+    Trial,
     calibration_windows,
     choose_engine,
     is_label,
     read_label,
-    spread_samples,
+    trial_windows,
 )
-from jingwei.prediction.engines.registry import ENGINES, make_engine
+from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
+from jingwei.prediction.job import Job, Plan, runs_of
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.reading import Raster, open_image
-from jingwei.raster.stamps import SCORE, STAMP, stamp, up_to_date
+from jingwei.raster.stamps import SCORE, STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.own_files import kept_lines
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
-from jingwei.system.scheduling import Cluster, Here, Task
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` auto or one of ENGINES."""
-
-    window: int = 1024
-    overlap: int = 256
-    tta: str = "none"
-    precision: str = "auto"
-    engine: str = "auto"
-
-    def check(self) -> "PredictSettings":
-        """The settings themselves, or a SettingError."""
-        if self.window < 32 or not 0 <= self.overlap < self.window:
-            problem = f"{self.window} with `overlap` {self.overlap}"
-            raise SettingError("`window`", problem, "take 32 px or more, and an overlap below that")
-        if self.tta not in TTA:
-            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
-        if self.engine not in (AUTO, *ENGINES):
-            raise SettingError(f"`engine` {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
-        return self
-
-
-@dataclass(frozen=True)
-class Job:
-    """A map to be made: all that a machine needs to know to take a share of the work.
-
-    `probabilities` is where the class probabilities go, None keeps none. `batch_size` 0 takes 1 window at a time on a
-    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at. `originals` are the files
-    that the scene is, where `source` is but a copy of it that any window can be read from.
-    """
-
-    weights: Path
-    source: Path
-    target: Path
-    settings: PredictSettings
-    probabilities: Path | None = None
-    device: str = "auto"
-    batch_size: int = 0
-    workers: int = 1
-    crops: tuple[Path, ...] = ()
-    originals: tuple[Path, ...] = ()
-
-    @property
-    def parts(self) -> Path:
-        """The folder of finished bands, while the map is not whole."""
-        return self.target.with_name(f".{self.target.stem}.parts")
-
-    @property
-    def mark(self) -> str:
-        """What its outputs are stamped with. Raises SettingError where this machine can't do it."""
-        device = find_device(self.device)
-        precision = str(find_precision(self.settings.check().precision, device))
-        settings = asdict(self.settings) | {"precision": precision, "device": device.type}
-        return stamp(*(self.originals or (self.source,)), self.weights, **settings)
-
-    def is_done(self, mark: str) -> bool:
-        """Whether its outputs are there, made of the same files in the same way."""
-        outputs = [self.target] + ([self.probabilities] if self.probabilities else [])
-        return all(up_to_date(path, mark) for path in outputs)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is left to do of a job: its outputs' stamp, its engine's label, the numbers of the missing bands."""
-
-    mark: str
-    engine: str
-    bands: Bands
-    missing: tuple[int, ...]
 
 
 def predict_scene(
@@ -137,10 +63,10 @@ def predict_scene(
         title = f"predict {job.source.stem} by {job.target.stem}"
         shown = nullcontext(bar) if bar is not None else Progress(total=total, unit="px", unit_scale=True, desc=title)
         with shown as bar:
-            bar.update(total - sum(_area(plan.bands.window(number)) for number in plan.missing))
+            bar.update(total - plan.px_of(plan.missing))
             for first, end in runs_of(plan.missing):
                 for number in predict_bands(job, plan, range(first, end), checkpoint, engine):
-                    bar.update(_area(plan.bands.window(number)))
+                    bar.update(plan.px_of([number]))
         assemble(job, plan, checkpoint)
         return True
 
@@ -171,7 +97,7 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
             part.write_text(f"{mark}\n{engine.label}", encoding="utf-8")
         lines = [mark, engine.label]
     label = lines[1]  # the one that has begun goes on: another would leave a seam
-    missing = (n for n in range(len(bands)) if not all(p.exists() for p in _part_files(job, n)))
+    missing = (n for n in range(len(bands)) if not all(p.exists() for p in job.files_of(n)))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 
 
@@ -199,7 +125,7 @@ def predict_bands(
     written: list[int] = []
 
     def keep(band: Finished) -> None:
-        for path, pixels in zip(_part_files(job, band.number), (band.labels[None], band.probabilities), strict=False):
+        for path, pixels in zip(job.files_of(band.number), (band.labels[None], band.probabilities), strict=False):
             _, *shape = pixels.shape
             with TiledWriter(path, *shape, bands=len(pixels), workers=1) as writer:
                 writer.write(Window(0, 0, *shape), pixels)
@@ -224,7 +150,7 @@ def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None
         outputs.append((job.probabilities, checkpoint.spec.classes, {"nodata": 0}))
     with open_image(job.source) as image:
         for number, (path, count, kind) in enumerate(outputs):
-            parts = [_part_files(job, band)[number] for band in range(len(plan.bands))]
+            parts = [job.files_of(band)[number] for band in range(len(plan.bands))]
             how = {"like": image, "bands": count, "workers": job.workers, "tags": tags}
             with TiledWriter(path, *image.shape, **how, **kind) as writer:
                 for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
@@ -232,81 +158,14 @@ def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None
     shutil.rmtree(job.parts, ignore_errors=True)
 
 
-def predict(jobs: Iterable[Job], scheduler: Here | Cluster) -> Iterator[tuple[Job, bool]]:
-    """`predict_scene` for many jobs, on a cluster their bands shared out. Gives each job when it is done.
-
-    On a cluster, device and precision `auto` are what the worker has that prepares a job.
-    """
-    if isinstance(scheduler, Here):
-        yield from ((job, predict_scene(job)) for job in jobs)
-    else:
-        yield from _predict_on(scheduler, jobs)
-
-
-def _predict_on(cluster: Cluster, jobs: Iterable[Job]) -> Iterator[tuple[Job, bool]]:
-    waiting = iter(jobs)
-    left: dict[Job, int] = {}  # bands of the jobs under way that are not on the disk yet
-    with ExitStack() as stack, Progress(total=0, unit="px", unit_scale=True, desc="predict") as bar:
-        locks: dict[Job, ExitStack] = {}
-
-        def begin() -> Iterator[Task]:
-            for job in islice(waiting, 1):
-                locks[job] = stack.enter_context(ExitStack())
-                locks[job].enter_context(only_run(job.parts))
-                yield Task(prepare, (job,))
-
-        def follow(task: Task, result) -> Iterator[Task]:
-            job, *rest = task.arguments
-            if task.function is prepare and result is not None:
-                left[job] = len(result.missing)
-                bar.total += sum(_area(result.bands.window(number)) for number in result.missing)
-                # Shares of several bands: the windows above each share are computed twice.
-                longest = max(4, -(-len(result.missing) // (2 * cluster.workers)))
-                yield from (Task(compute, (job, result, range(*run))) for run in runs_of(result.missing, longest))
-            elif task.function is compute:
-                plan, numbers = rest
-                left[job] -= len(numbers)
-                bar.update(sum(_area(plan.bands.window(number)) for number in numbers))
-            if task.function is assemble or (task.function is prepare and result is None):
-                locks.pop(job).close()
-                yield from begin()
-            elif left[job] == 0:
-                yield Task(assemble, (job, result if task.function is prepare else rest[0]))
-
-        # So many at once that no worker waits while another ends a job's last band; not all, each holds files.
-        first = [task for _ in range(2 * cluster.workers) for task in begin()]
-        for task, result in cluster.run(first, follow):
-            if task.function is assemble:
-                yield task.arguments[0], True
-            elif task.function is prepare and result is None:
-                yield task.arguments[0], False
-
-
-def compute(job: Job, plan: Plan, numbers: range) -> None:
-    """`predict_bands`, to the end."""
-    for _ in predict_bands(job, plan, numbers):
-        pass
-
-
-def runs_of(numbers: tuple[int, ...], longest: int | None = None) -> list[tuple[int, int]]:
-    """Rising numbers as runs (first, behind the last), of at most `longest`: (1, 2, 3, 7) -> [(1, 4), (7, 8)]."""
-    runs: list[tuple[int, int]] = []
-    for number in numbers:
-        if runs and runs[-1][1] == number and (longest is None or number - runs[-1][0] < longest):
-            runs[-1] = (runs[-1][0], number + 1)
-        else:
-            runs.append((number, number + 1))
-    return runs
-
-
 def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> Engine:
     """The engine that predicts a job's scene."""
     settings = job.settings
     windows = len(bands.rows) * len(bands.cols) * len(TTA[settings.tta])
 
-    def look() -> list[Sample]:
+    def look() -> list[Trial]:
         with open_image(job.source) as image:
-            return spread_samples(image, min(SIDE, settings.window), checkpoint.mean)
+            return trial_windows(image, min(SIDE, settings.window), checkpoint.mean)
 
     calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
     megapixels = windows * settings.window**2 / 1e6
@@ -332,13 +191,3 @@ def _mosaic(parts: list[Path], bands: Bands, count: int) -> Iterator[tuple[int, 
                 part, _ = opened[number].read(shared.relative_to(window.row, window.col))
                 pixels[:, *shared.relative_to(first, 0).slices] = part
             yield first, pixels
-
-
-def _part_files(job: Job, number: int) -> list[Path]:
-    """Where a band is kept: its labels, and its probabilities where wanted."""
-    names = [f"{number:05d}.tif"] + ([f"{number:05d}_probabilities.tif"] if job.probabilities else [])
-    return [job.parts / name for name in names]
-
-
-def _area(window: Window) -> int:
-    return window.height * window.width

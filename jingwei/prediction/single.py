@@ -9,8 +9,9 @@ from jingwei.errors import InputError, JingweiError
 from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.models.checkpoints import Checkpoint
+from jingwei.prediction.job import Job
 from jingwei.prediction.prepare_sample import prepare_scene
-from jingwei.prediction.scene import Job, check_scene, predict_scene
+from jingwei.prediction.scene import check_scene, predict_scene
 from jingwei.raster.reading import open_image
 
 

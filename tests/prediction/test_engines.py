@@ -23,11 +23,12 @@ from jingwei.models.spec import ModelSpec
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.engines import choosing, compiled
 from jingwei.prediction.engines.base import Engine
-from jingwei.prediction.engines.choosing import calibration_windows, choose_engine, read_label, spread_samples
+from jingwei.prediction.engines.choosing import calibration_windows, choose_engine, read_label, trial_windows
 from jingwei.prediction.engines.eager import TorchEngine
 from jingwei.prediction.engines.registry import ENGINES, make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
-from jingwei.prediction.scene import Job, PredictSettings, prepare
+from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.scene import prepare
 from jingwei.raster.reading import open_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -472,8 +473,8 @@ def test_samples_are_valid_spread_and_the_same_each_time(tmp_path):
     pixels = np.stack([rows // 4, cols // 4, np.full_like(rows, 9)]).astype(np.uint8)
     valid = rows + cols > 500
     with open_scene(tmp_path, pixels, valid) as image:
-        samples = spread_samples(image, 128, (1.0, 2.0, 77.0))
-        again = spread_samples(image, 128, (1.0, 2.0, 77.0))
+        samples = trial_windows(image, 128, (1.0, 2.0, 77.0))
+        again = trial_windows(image, 128, (1.0, 2.0, 77.0))
     assert len(samples) == 6
     for (found, there), (found_again, _) in zip(samples, again, strict=True):
         np.testing.assert_array_equal(found, found_again)
@@ -490,7 +491,7 @@ def test_samples_are_valid_spread_and_the_same_each_time(tmp_path):
 @pytest.mark.parametrize("shape", [(1, 1), (40, 700), (128, 128)], ids=str)
 def test_samples_of_a_small_scene_are_the_scene(tmp_path, shape):
     with open_scene(tmp_path, noise(3, *shape), np.ones(shape, bool)) as image:
-        samples = spread_samples(image, 128, (0.0,) * 3)
+        samples = trial_windows(image, 128, (0.0,) * 3)
     assert samples
     assert all(there.shape == tuple(min(128, side) for side in shape) for _, there in samples)
 
@@ -498,10 +499,10 @@ def test_samples_of_a_small_scene_are_the_scene(tmp_path, shape):
 def test_a_scene_with_little_or_nothing_valid(tmp_path):
     valid = np.zeros((400, 400), bool)
     with open_scene(tmp_path, noise(3, 400, 400), valid) as image:
-        assert spread_samples(image, 128, (0.0,) * 3) == []
+        assert trial_windows(image, 128, (0.0,) * 3) == []
     valid[100:130, 100:300] = True
     with open_scene(tmp_path, noise(3, 400, 400), valid) as image:
-        samples = spread_samples(image, 128, (0.0,) * 3)
+        samples = trial_windows(image, 128, (0.0,) * 3)
     shares = [there.mean() for _, there in samples]
     assert 0 < len(samples) <= 6
     assert shares == sorted(shares, reverse=True)

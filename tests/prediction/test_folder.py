@@ -23,7 +23,7 @@ from jingwei.legend import GF2, GF3, NODATA, LandClass, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction import folder as inference
+from jingwei.prediction import folder_engine, folder_items
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.annotation_xml import Annotation
 from jingwei.prediction.engines import base
@@ -31,8 +31,10 @@ from jingwei.prediction.engines.base import ExportedEngine
 from jingwei.prediction.engines.eager import TorchEngine
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import Viewer
-from jingwei.prediction.folder import Inference, InferenceSettings, find_newest_checkpoint, infer
-from jingwei.prediction.scene import Job, predict_scene
+from jingwei.prediction.folder import find_newest_checkpoint, infer
+from jingwei.prediction.folder_items import Inference, InferenceSettings
+from jingwei.prediction.job import Job
+from jingwei.prediction.scene import predict_scene
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.reading import read_tags
 
@@ -202,7 +204,7 @@ def test_multi_scale_is_the_mean_over_the_scales(tmp_path, optical):
 
 def test_a_sample_too_large_for_one_window_is_told(tmp_path, optical, monkeypatch):
     weights, _ = optical
-    monkeypatch.setattr(inference, "SINGLE_MOST_PX", 100 * 100)
+    monkeypatch.setattr(folder_items, "SINGLE_MOST_PX", 100 * 100)
     write_optical(tmp_path / "in" / "1.tif", fields(100, 100, len(GF2)))
     write_optical(tmp_path / "in" / "2.tif", fields(101, 100, len(GF2)))
     outcome = run(tmp_path / "in", tmp_path / "out", weights, replace(SMALL, mode="single"))
@@ -666,13 +668,13 @@ def test_a_run_that_goes_on_keeps_its_engine(tmp_path, optical, folder, counting
 
     def choose(name, checkpoint, device, precision, look, megapixels, **how):
         asked.append((name, megapixels, [pixels.shape for pixels, _ in look()]))
-        return inference.make_engine("counting", checkpoint, device, precision), None
+        return folder_engine.make_engine("counting", checkpoint, device, precision), None
 
     class Choice:
         def __init__(self, engine):
             self.engine = engine
 
-    monkeypatch.setattr(inference, "choose_engine", lambda *given, **how: Choice(choose(*given, **how)[0]))
+    monkeypatch.setattr(folder_engine, "choose_engine", lambda *given, **how: Choice(choose(*given, **how)[0]))
     calls = []
 
     def stopping(self, pixels):

@@ -12,16 +12,16 @@ import rasterio
 import torch
 from rasterio.transform import from_origin
 
-from jingwei import workspace
 from jingwei.errors import CheckpointError, OutputError, SettingError
 from jingwei.grid import even_starts
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.models.checkpoints import Checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction import blending
-from jingwei.prediction import scene as prediction
-from jingwei.prediction.scene import Job, PredictSettings, assemble, predict_bands, predict_scene, prepare, runs_of
+from jingwei.prediction import blending, shared_out
+from jingwei.prediction.job import Job, PredictSettings, runs_of
+from jingwei.prediction.scene import assemble, predict_bands, predict_scene, prepare
+from jingwei.raster import stamps
 from jingwei.raster.stamps import read_score
 from jingwei.raster.writing import write_submission
 from jingwei.system.scheduling import Here, open_cluster
@@ -443,7 +443,7 @@ def test_bands_of_other_settings_are_not_gone_on_with(tmp_path, toy, weights, st
     elif change == "weights":
         make_checkpoint(path, score=0.7)
     else:
-        monkeypatch.setattr(workspace, "__version__", "0.0.0")
+        monkeypatch.setattr(stamps, "__version__", "0.0.0")
     assert predict_here(checkpoint, path, scene, target, settings)
     assert not parts.exists()
     assert_same_map(read(target), *in_memory(toy, draw(600, 140), np.ones((600, 140), bool), settings))
@@ -506,13 +506,13 @@ def test_a_cluster_gives_the_bytes_of_one_machine(tmp_path, weights, cluster, ki
             Job(weights[1], s, tmp_path / folder / s.name, PLAIN, tmp_path / folder / "p" / s.name, "cpu")
             for s in scenes
         ]
-    assert [fresh for _, fresh in prediction.predict(jobs["here"], Here())] == [True] * 3
+    assert [fresh for _, fresh in shared_out.predict(jobs["here"], Here())] == [True] * 3
     if killed:
         pid = cluster._client.run(os.getpid).popitem()[1]
         first = jobs["there"][0].parts
         killer = threading.Thread(target=lambda: (wait_for(lambda: list(first.glob("*.tif"))), os.kill(pid, 9)))
         killer.start()
-    assert {job: fresh for job, fresh in prediction.predict(jobs["there"], cluster)} == dict.fromkeys(
+    assert {job: fresh for job, fresh in shared_out.predict(jobs["there"], cluster)} == dict.fromkeys(
         jobs["there"], True
     )
     if killed:
@@ -521,7 +521,7 @@ def test_a_cluster_gives_the_bytes_of_one_machine(tmp_path, weights, cluster, ki
         assert here.target.read_bytes() == there.target.read_bytes()
         assert here.probabilities.read_bytes() == there.probabilities.read_bytes()
     assert sorted(p.name for p in (tmp_path / "there").iterdir()) == ["0.tif", "1.tif", "2.tif", "p"]
-    assert [fresh for _, fresh in prediction.predict(jobs["there"], cluster)] == [False] * 3
+    assert [fresh for _, fresh in shared_out.predict(jobs["there"], cluster)] == [False] * 3
 
 
 def wait_for(condition) -> None:
@@ -534,7 +534,7 @@ def test_a_mistake_in_one_job_of_many_stops_with_its_line(tmp_path, weights, clu
     bad = write_scene(tmp_path / "bad.tif", np.zeros((5, 70, 70), np.uint8))
     jobs = [Job(weights[1], scene, tmp_path / f"map_{scene.name}", PLAIN, device="cpu") for scene in (good, bad)]
     with pytest.raises(CheckpointError, match="was trained on 3 bands, but bad.tif has 5"):
-        list(prediction.predict(jobs, cluster))
+        list(shared_out.predict(jobs, cluster))
     assert not (tmp_path / "map_bad.tif").exists()
 
 

@@ -24,7 +24,8 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, find_legend
 from jingwei.models.checkpoints import load_checkpoint
-from jingwei.prediction.scene import Job, PredictSettings, predict_scene
+from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.scene import predict_scene
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.training.loop import RunOptions, run, train

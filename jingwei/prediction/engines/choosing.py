@@ -27,7 +27,7 @@ SIDE = 512  # px, of windows to measure on: a rate there is the rate at 1024 px,
 CALIBRATION = 32  # windows for openvino-int8
 TRIES = 64  # places looked at for windows to measure on
 
-Sample = tuple[np.ndarray, np.ndarray]  # raw pixels_CHW, filled where invalid, and valid_HW
+Trial = tuple[np.ndarray, np.ndarray]  # raw pixels_CHW, filled where invalid, and valid_HW
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def choose_engine(
     checkpoint: Checkpoint,
     device: torch.device,
     precision: torch.dtype,
-    look: Callable[[], list[Sample]],
+    look: Callable[[], list[Trial]],
     megapixels: float,
     *,
     calibration: Iterable[np.ndarray] = (),
@@ -71,10 +71,10 @@ def choose_engine(
 ) -> Choice:
     """The engine `name`, or what `auto` takes for `megapixels` to come (all windows, each view of them counted).
 
-    `look` gives samples of the scene; it is called only where something has to be measured.
+    `look` gives trial windows of the scene; it is called only where something has to be measured.
 
     `auto` takes the fastest engine of ORDER whose labels agree with torch's at fp32 on 99.5 % of the valid pixels of
-    the samples. It measures only what can pay: six windows of 512 px through torch at fp32 and one engine, and the
+    those windows. It measures only what can pay: six windows of 512 px through torch at fp32 and one engine, and the
     engine's start-up, take as long as ten to twenty windows of 1024 px, and the best engine saves a third to two thirds
     of a window's time. Below 64 Mpx (64 windows) it takes torch at once; so it does on a GPU, and where nothing is
     valid. torch.compile starts so slowly that it joins at 1000 Mpx. Where nothing agrees at `precision`, fp32 is tried.
@@ -87,10 +87,10 @@ def choose_engine(
         name = "torch"
     if name != AUTO and name not in LEAST_AGREEMENT:
         return Choice(make_engine(name, checkpoint, device, precision))
-    samples = look()
-    if not samples:
+    trials = look()
+    if not trials:
         return Choice(make_engine("torch", checkpoint, device, precision))
-    measure = _Measure(checkpoint, device, samples, say)
+    measure = _Measure(checkpoint, device, trials, say)
     if name == AUTO:
         return _fastest(fitting, measure, precision)
     return _checked(make_engine(name, checkpoint, device, precision, calibration), measure)
@@ -103,17 +103,17 @@ def calibration_windows(crops: Sequence[Path], scene: Path, mean: Sequence[float
     """
     for path in crops[:: -(-len(crops) // CALIBRATION) or 1] or [scene]:
         with open_image(path) as image:
-            yield from (pixels for pixels, _ in spread_samples(image, SIDE, mean, 1 if crops else CALIBRATION))
+            yield from (pixels for pixels, _ in trial_windows(image, SIDE, mean, 1 if crops else CALIBRATION))
 
 
-def spread_samples(image: Raster, side: int, mean: Sequence[float], count: int = 6) -> list[Sample]:
+def trial_windows(image: Raster, side: int, mean: Sequence[float], count: int = 6) -> list[Trial]:
     """Windows of a scene to measure on, at most `side` px wide: spread over it, the most valid first.
 
     At least half of each is valid where the scene has such windows at the TRIES places that are looked at. Invalid
     pixels hold `mean`, a value per band, as in prediction.
     """
     height, width = min(side, image.height), min(side, image.width)
-    found: list[Sample] = []
+    found: list[Trial] = []
     for row, col in dict.fromkeys(_spread(image.height - height + 1, image.width - width + 1)):
         pixels, valid = image.read(Window(row, col, height, width))
         if valid.any():
@@ -121,7 +121,7 @@ def spread_samples(image: Raster, side: int, mean: Sequence[float], count: int =
             found.append((np.where(valid, pixels, fill), valid))
         if sum(valid.mean() >= 0.5 for _, valid in found) == count:
             break
-    return sorted(found, key=lambda sample: -sample[1].mean())[:count]
+    return sorted(found, key=lambda trial: -trial[1].mean())[:count]
 
 
 def _spread(rows: int, cols: int) -> list[tuple[int, int]]:
@@ -132,12 +132,12 @@ def _spread(rows: int, cols: int) -> list[tuple[int, int]]:
 
 
 class _Measure:
-    """Runs engines over the same samples, and compares their labels with torch's at fp32."""
+    """Runs engines over the same trial windows, and compares their labels with torch's at fp32."""
 
     def __init__(
-        self, checkpoint: Checkpoint, device: torch.device, samples: Sequence[Sample], say: Callable[[str], None]
+        self, checkpoint: Checkpoint, device: torch.device, trials: Sequence[Trial], say: Callable[[str], None]
     ):
-        self.checkpoint, self.device, self.samples, self.say = checkpoint, device, samples, say
+        self.checkpoint, self.device, self.trials, self.say = checkpoint, device, trials, say
         self.agreement: dict[str, float] = {}
         self.rates: dict[str, float] = {}
         self.reference = make_engine("torch", checkpoint, device, torch.float32)
@@ -152,7 +152,7 @@ class _Measure:
             with buildable(engine.name, self.checkpoint):
                 labels, rate = self._labels(engine)
         same = valid = 0
-        for found, expected, (_, there) in zip(labels, self.expected, self.samples, strict=True):
+        for found, expected, (_, there) in zip(labels, self.expected, self.trials, strict=True):
             same += np.count_nonzero((found == expected) & there)
             valid += np.count_nonzero(there)
         agreement = same / valid
@@ -166,9 +166,9 @@ class _Measure:
         return agreement >= least
 
     def _labels(self, engine: Engine) -> tuple[list[np.ndarray], float]:
-        """Labels_HW of the samples, and windows per second, the first one left out: it may have to be compiled."""
+        """Labels_HW of the trials, and windows per second, the first one left out: it may have to be compiled."""
         labels, seconds = [], []
-        for pixels, _ in self.samples:
+        for pixels, _ in self.trials:
             begun = perf_counter()
             probabilities = engine(pixels[None])
             seconds.append(perf_counter() - begun)

@@ -1,0 +1,105 @@
+"""A map to be made: its settings, its files, and what is left to do of it."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from jingwei.errors import SettingError
+from jingwei.models.devices import find_device, find_precision
+from jingwei.prediction.blending import Bands
+from jingwei.prediction.engines.choosing import AUTO
+from jingwei.prediction.engines.registry import ENGINES
+from jingwei.prediction.engines.views import TTA
+from jingwei.raster.stamps import stamp, up_to_date
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` auto or one of ENGINES."""
+
+    window: int = 1024
+    overlap: int = 256
+    tta: str = "none"
+    precision: str = "auto"
+    engine: str = "auto"
+
+    def check(self) -> "PredictSettings":
+        """The settings themselves, or a SettingError."""
+        if self.window < 32 or not 0 <= self.overlap < self.window:
+            problem = f"{self.window} with `overlap` {self.overlap}"
+            raise SettingError("`window`", problem, "take 32 px or more, and an overlap below that")
+        if self.tta not in TTA:
+            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
+        if self.engine not in (AUTO, *ENGINES):
+            raise SettingError(f"`engine` {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
+        return self
+
+
+@dataclass(frozen=True)
+class Job:
+    """A map to be made: all that a machine needs to know to take a share of the work.
+
+    `probabilities` is where the class probabilities go, None keeps none. `batch_size` 0 takes 1 window at a time on a
+    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at. `originals` are the files
+    that the scene is, where `source` is but a copy of it that any window can be read from.
+    """
+
+    weights: Path
+    source: Path
+    target: Path
+    settings: PredictSettings
+    probabilities: Path | None = None
+    device: str = "auto"
+    batch_size: int = 0
+    workers: int = 1
+    crops: tuple[Path, ...] = ()
+    originals: tuple[Path, ...] = ()
+
+    @property
+    def parts(self) -> Path:
+        """The folder of finished bands, while the map is not whole."""
+        return self.target.with_name(f".{self.target.stem}.parts")
+
+    def files_of(self, band: int) -> list[Path]:
+        """Where a finished band is kept: its labels, and its probabilities where wanted."""
+        names = [f"{band:05d}.tif"] + ([f"{band:05d}_probabilities.tif"] if self.probabilities else [])
+        return [self.parts / name for name in names]
+
+    @property
+    def mark(self) -> str:
+        """What its outputs are stamped with. Raises SettingError where this machine can't do it."""
+        device = find_device(self.device)
+        precision = str(find_precision(self.settings.check().precision, device))
+        settings = asdict(self.settings) | {"precision": precision, "device": device.type}
+        return stamp(*(self.originals or (self.source,)), self.weights, **settings)
+
+    def is_done(self, mark: str) -> bool:
+        """Whether its outputs are there, made of the same files in the same way."""
+        outputs = [self.target] + ([self.probabilities] if self.probabilities else [])
+        return all(up_to_date(path, mark) for path in outputs)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is left to do of a job: its outputs' stamp, its engine's label, the numbers of the missing bands."""
+
+    mark: str
+    engine: str
+    bands: Bands
+    missing: tuple[int, ...]
+
+    def px_of(self, numbers: Iterable[int]) -> int:
+        """The pixels of some bands."""
+        windows = (self.bands.window(number) for number in numbers)
+        return sum(window.height * window.width for window in windows)
+
+
+def runs_of(numbers: tuple[int, ...], longest: int | None = None) -> list[tuple[int, int]]:
+    """Rising numbers as runs (first, behind the last), of at most `longest`: (1, 2, 3, 7) -> [(1, 4), (7, 8)]."""
+    runs: list[tuple[int, int]] = []
+    for number in numbers:
+        if runs and runs[-1][1] == number and (longest is None or number - runs[-1][0] < longest):
+            runs[-1] = (runs[-1][0], number + 1)
+        else:
+            runs.append((number, number + 1))
+    return runs

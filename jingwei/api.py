@@ -305,8 +305,9 @@ def evaluate(prediction: StrPath, label: StrPath, *, legend: Legend | StrPath | 
     also labels, missing (names of labels without a prediction) and without_label (how many predictions have none).
     """
     from jingwei.errors import InputError
+    from jingwei.evaluation.folders import score_folders, score_pair
     from jingwei.evaluation.metrics import scores
-    from jingwei.evaluation.scenes import refuse_unlabelled, score_folders, score_pair
+    from jingwei.evaluation.scenes import refuse_unlabelled
 
     maps = Path(prediction), Path(label)
     for one, other in (maps, maps[::-1]):

@@ -27,9 +27,10 @@ SMALL = {
 def test_the_page_does_what_it_shows(county, tmp_path, monkeypatch, capsys, one_thread):
     for path in county.rglob("image_*.png"):
         shutil.copy(path, tmp_path)
-    cut, train = jingwei.cut, jingwei.train
+    cut, train, predict = jingwei.cut, jingwei.train, jingwei.predict
     monkeypatch.setattr(jingwei, "cut", lambda *args: cut(*args, crop_size=64))
     monkeypatch.setattr(jingwei, "train", lambda *args, **chosen: train(*args, **chosen | SMALL))
+    monkeypatch.setattr(jingwei, "predict", lambda *args, **chosen: predict(*args, **chosen, engine="torch"))
     monkeypatch.chdir(tmp_path)
     names: dict = {}
     printed = []

@@ -118,16 +118,18 @@ class PngReader:
         return data
 
     def _finish(self) -> None:
-        """Looks at what follows the last row: the end of the data, its checksum, nothing more."""
-        while not self._inflate.eof:
+        """Checks what follows the last row: the end of the data and its checksum.
+
+        Surplus rows or bytes are left unread, as libpng leaves them; the chunk that the pixels end in is checked whole.
+        """
+        surplus = b""
+        while not (self._inflate.eof or surplus):
             try:
                 surplus = self._inflate.decompress(
                     self._file_data() if self._inflate.needs_input else b"", max_length=1
                 )
             except (igzip_lib.error, EOFError) as error:
                 raise BrokenPng(f"broken data after the last row ({error})") from error
-            if surplus:
-                raise BrokenPng(f"data for more than its {self.height} rows")
         while self._left:
             self._file_data()
         if struct.unpack(">I", self._bytes(4))[0] != self._crc:

@@ -312,14 +312,51 @@ def test_a_flipped_or_missing_byte_of_the_pixels_never_passes(tmp_path):
                 decode(tmp_path / "b.png")
 
 
-@pytest.mark.parametrize("rows", [39, 41])
-def test_more_or_fewer_rows_than_the_header_says_are_refused(tmp_path, rows):
-    pixels = np.random.default_rng(3).integers(0, 256, (40, 30, 3), dtype=np.uint8)
-    good = encode(pixels, [1] * 40)
-    header = struct.pack(">IIBBBBB", 30, rows, 8, 2, 0, 0, 0)
+def test_fewer_rows_than_the_header_says_are_refused(tmp_path):
+    good = encode(np.random.default_rng(3).integers(0, 256, (40, 30, 3), dtype=np.uint8), [1] * 40)
+    header = struct.pack(">IIBBBBB", 30, 41, 8, 2, 0, 0, 0)
     (tmp_path / "a.png").write_bytes(good[:8] + chunk(b"IHDR", header) + good[33:])
     with pytest.raises(BrokenPng):
         decode(tmp_path / "a.png")
+
+
+def _surplus(pixels: np.ndarray) -> dict[str, list[bytes]]:
+    """The data chunks of PNGs that go on after their last row: libpng, GDAL and Pillow read all of them."""
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    data, more = zlib.compress(rows), rows + np.random.default_rng(1).bytes(200_000)
+    long = zlib.compress(more)
+    half = len(zlib.compress(rows)) // 2
+    return {
+        "two rows more": [zlib.compress(rows + bytes(2 * (1 + pixels[0].size)))],
+        "one byte more": [zlib.compress(rows + b"\7")],
+        "many rows more, in chunks": [long[i : i + 9000] for i in range(0, len(long), 9000)],
+        "a byte after the end": [data + b"\0"],
+        "a chunk after the end": [data, b"\0\0\0\0"],
+        "two streams": [data, data],
+        "empty chunks": [b"", data[:half], b"", b"", data[half:], b""],
+    }
+
+
+@pytest.mark.parametrize("kind", _surplus(np.zeros((1, 1, 3), np.uint8)))
+def test_surplus_data_is_left_unread_as_libpng_leaves_it(kind, tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    header = struct.pack(">IIBBBBB", 64, 64, 8, 2, 0, 0, 0)
+    data = b"".join(chunk(b"IDAT", part) for part in _surplus(pixels)[kind])
+    (tmp_path / "a.png").write_bytes(SIGNATURE + chunk(b"IHDR", header) + data + chunk(b"IEND", b""))
+    assert np.array_equal(decode(tmp_path / "a.png"), pixels)
+    assert np.array_equal(by_gdal(tmp_path / "a.png"), pixels)
+
+
+def test_a_flipped_bit_before_surplus_rows_never_passes(tmp_path):
+    pixels = np.random.default_rng(5).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    whole = SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", _surplus(pixels)["two rows more"][0])
+    for place in range(8 + 25 + 8, len(whole)):
+        flipped = bytearray(whole)
+        flipped[place] ^= 4
+        (tmp_path / "a.png").write_bytes(bytes(flipped) + chunk(b"IEND", b""))
+        with pytest.raises(BrokenPng):
+            decode(tmp_path / "a.png")
 
 
 def test_an_unknown_filter_is_refused(tmp_path):

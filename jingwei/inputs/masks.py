@@ -36,7 +36,8 @@ class Mask:
         self.path, self.legend = Path(path), legend
         self._raster = Raster(path).refuse_jpeg()
         self.height, self.width = self._raster.shape
-        self.crs, self.transform = self._raster.crs, self._raster.transform
+        self.georeference = self._raster.georeference
+        self.crs, self.transform = self.georeference.crs, self.georeference.transform
         self.unknown: Counter[int] = Counter()
         self.at_255 = 0
         self._colored = self._raster.bands == 3 and self._raster.dtype == np.uint8

@@ -130,7 +130,8 @@ class SarReader:
                 check_same_size(file, self._files[0])
             self._stack = stack.pop_all()
         self.height, self.width = self._files[0].shape
-        self.crs, self.transform = self._files[0].crs, self._files[0].transform
+        self.georeference = self._files[0].georeference
+        self.crs, self.transform = self.georeference.crs, self.georeference.transform
 
     def __enter__(self):
         return self

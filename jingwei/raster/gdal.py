@@ -3,11 +3,13 @@
 import logging
 import os
 import re
+import sys
 import threading
 import warnings
 from contextlib import contextmanager
 
-from rasterio.errors import NotGeoreferencedWarning
+from rasterio._err import CPLE_BaseError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
 # Rows are read in slices whose blocks fit this cache, in megabytes; more brings nothing (GDAL's own default is 5 % of
 # the machine). Set before GDAL starts, and only where the user has not.
@@ -21,6 +23,17 @@ warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # the conte
 # What GDAL signals while a file is closed raises nothing; rasterio only notes it, and at this level.
 _GDAL_LOG = logging.getLogger("rasterio")
 _GDAL_LOG.setLevel(logging.INFO)
+
+
+# What rasterio raises where GDAL fails. UnicodeDecodeError: of a message that is not UTF-8, by a file's name in it.
+GDAL_FAILURES = (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
+
+
+def reason_of(failure: Exception) -> str:
+    """What GDAL said, on one line."""
+    failure = failure.__cause__ or failure
+    said = failure.object.decode(errors="replace") if isinstance(failure, UnicodeDecodeError) else str(failure)
+    return " ".join(said.split())
 
 
 @contextmanager
@@ -42,6 +55,44 @@ def gdal_errors(of_this_thread: bool = False):
     handler.emit = emit
     _GDAL_LOG.addHandler(handler)
     try:
-        yield collected
+        with _undecodable:
+            yield collected
     finally:
         _GDAL_LOG.removeHandler(handler)
+
+
+class _Undecodable:
+    """Hears the messages that rasterio can't decode: it drops them, and with them the failure that they tell of.
+
+    A context manager for any number of threads at once. Cython gives what it drops to both hooks of `sys`.
+    """
+
+    def __init__(self):
+        self._lock, self._users, self._before = threading.Lock(), 0, None
+
+    def __enter__(self):
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._before = sys.unraisablehook, sys.excepthook
+                sys.unraisablehook, sys.excepthook = self._hear, self._print
+
+    def __exit__(self, *exception):
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                sys.unraisablehook, sys.excepthook = self._before
+
+    def _hear(self, dropped) -> None:
+        place = str(dropped.object)
+        if not (isinstance(dropped.exc_value, UnicodeDecodeError) and place.startswith("rasterio._e")):
+            self._before[0](dropped)
+        elif place.endswith("error_handler"):  # that of errors; `log_error` hears warnings too, and errors again
+            _GDAL_LOG.error(reason_of(dropped.exc_value))
+
+    def _print(self, kind, error, trace) -> None:
+        if not isinstance(error, UnicodeDecodeError):
+            self._before[1](kind, error, trace)
+
+
+_undecodable = _Undecodable()

@@ -1,11 +1,59 @@
-"""Places on maps: from pixels to coordinates and back, and from one CRS to another."""
+"""Where rasters lie: what a file says of it, from pixels to coordinates and back, from one CRS to another."""
+
+from dataclasses import dataclass
 
 import numpy as np
+from rasterio import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
+from rasterio.rpc import RPC
 from rasterio.warp import transform
 
 from jingwei.errors import InputError
+
+
+@dataclass(frozen=True)
+class Georeference:
+    """What a file says of its place: a CRS and a transform, or ground control points, or RPCs; or nothing.
+
+    The identity stands for no transform, as in rasterio. Control points are (row, col, x, y, z).
+    """
+
+    crs: CRS | None = None
+    transform: Affine = Affine.identity()
+    gcps: tuple[tuple[float, float, float, float, float], ...] = ()
+    gcps_crs: CRS | None = None
+    rpcs: RPC | None = None
+
+    @classmethod
+    def of(cls, dataset) -> "Georeference":
+        """That of an open dataset of rasterio."""
+        points, crs = dataset.gcps
+        gcps = tuple((p.row, p.col, p.x, p.y, p.z or 0.0) for p in points)
+        return cls(dataset.crs, dataset.transform, gcps, crs if gcps else None, dataset.rpcs)
+
+    def __bool__(self) -> bool:
+        return bool(self.crs or not self.transform.is_identity or self.gcps or self.rpcs)
+
+    @property
+    def profile(self) -> dict:
+        """What rasterio is told when a file is made: no identity transform, which readers would take for a place."""
+        return {"crs": self.crs, "transform": None if self.transform.is_identity else self.transform}
+
+    def put_into(self, dataset) -> None:
+        """Writes what `profile` can't say into a new dataset of rasterio: control points and RPCs.
+
+        A GeoTIFF has a transform or control points, not both: the transform stays.
+        """
+        if self.gcps and self.transform.is_identity:
+            points = [
+                GroundControlPoint(row, col, x, y, z, id=str(number))
+                for number, (row, col, x, y, z) in enumerate(self.gcps, 1)
+            ]
+            dataset.gcps = points, self.gcps_crs
+        if self.rpcs:
+            dataset.rpcs = self.rpcs
 
 
 def placed(affine, x, y):

@@ -3,59 +3,72 @@
 from pathlib import Path
 
 import numpy as np
-import rasterio
-from rasterio import Affine
-from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, MaskFlags
-from rasterio.errors import RasterioError, RasterioIOError
+from rasterio.enums import ColorInterp
+from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.gdal import gdal_errors
-from jingwei.raster.georeference import moved, placed
+from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
+from jingwei.raster.georeference import Georeference
+from jingwei.raster.opening import open_dataset
+from jingwei.raster.orientation import UPRIGHT, Upright, orientation_of
 from jingwei.raster.png import BrokenPng, PngReader
+from jingwei.raster.same_place import check_same_place, check_same_size  # noqa: F401
+from jingwei.raster.validity import Validity
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 UNKNOWN = -1  # no class has that value
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
+MOST_ROW_BYTES = 1 << 24  # of a row of pixels: stages hold some hundred rows
 
 
 class Raster:
     """A scene open for reading: sizes, type, validity and georeference come from the file.
 
-    Validity: alpha 0 and a mask band's 0 are invalid. Where the file names a nodata value, an integer pixel is invalid
-    when all bands have it (a dark red may well have blue 0), a float pixel when any band has it. NaN and infinity in
-    any band are invalid. `bands` counts image bands, alpha left out. Of an image with a palette (see `open_image`) they
-    are red, green and blue, uint8.
+    What counts as no data: see `Validity`. `bands` counts image bands, alpha left out; where they have unlike types,
+    `dtype` holds all of them exactly. Of an image with a palette (see `open_image`) they are red, green and blue,
+    uint8. Pictures that are stored turned are read upright (see `Upright`).
     """
 
     def __init__(self, path):
         self.path = Path(path)
-        if not self.path.exists() and not str(path).startswith("/vsi"):
-            raise InputError(path, "no such file", "check the path")
+        self._dataset = open_dataset(path)
         try:
-            self._dataset = rasterio.open(path)
-        except RasterioError as error:
-            raise InputError(path, f"is no raster that GDAL can read ({error})", "export it again") from error
-        self.crs, self.transform = self._dataset.crs, self._dataset.transform
+            self._look()
+        except InputError:
+            self._dataset.close()
+            raise
+        except GDAL_FAILURES as failure:
+            self._dataset.close()
+            raise InputError(path, f"is broken ({reason_of(failure)})", "copy or export the file again") from failure
+
+    def _look(self) -> None:
+        """Takes down what the open file says of itself. Raises InputError where it can't be used."""
+        orientation = orientation_of(self._dataset, self.path)
+        if orientation != UPRIGHT:
+            self._dataset = Upright(self._dataset, self.path, orientation)
+        self.georeference = Georeference.of(self._dataset)
+        self.crs, self.transform = self.georeference.crs, self.georeference.transform
         self.height, self.width = self._dataset.shape
         interpretations = self._dataset.colorinterp
         self._alpha = interpretations.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in interpretations else None
         self._band_numbers = [i for i in self._dataset.indexes if i != self._alpha]
         self.bands = len(self._band_numbers)
-        # What numpy has no type for is read as the next larger one.
-        self.dtype = np.dtype(self._dataset.dtypes[0].replace("complex_int16", "complex64"))
-        self.nodata = self._dataset.nodata
-        self._has_mask = self._alpha is None and any(
-            MaskFlags.per_dataset in flags for flags in self._dataset.mask_flag_enums
-        )
+        self._stored = _type_of([self._dataset.dtypes[i - 1] for i in self._band_numbers or [1]])
+        self.dtype = self._stored  # other than that once a palette is expanded
+        if self.width * self.bands * self.dtype.itemsize > MOST_ROW_BYTES:
+            problem = f"is {self.width:,d} px wide, more than fits in memory"
+            raise InputError(self.path, problem, "cut it into narrower pictures, or export it again")
+        self._validity = Validity(self._dataset, self._band_numbers, self._alpha, self.dtype)
+        self.nodata = self._validity.nodata
+        self._plain = not self._alpha and not self._validity.masked
         # Going down a plain PNG, our own reader is twice as fast as GDAL's.
-        plain = self._dataset.driver == "PNG" and not self._has_mask and self.nodata is None
-        self._png = PngReader.opens(self.path) if plain else None
-        unmasked = not self._has_mask and not self._alpha
-        self._plain_labels = unmasked and self.dtype == np.uint8 and self.nodata in (None, NODATA)
+        ours = self._dataset.driver == "PNG" and orientation == UPRIGHT
+        ours = ours and not (self._validity.masked or self._validity.by_pixels)
+        self._png = PngReader.opens(self.path) if ours else None
+        self._plain_labels = self._plain and self.dtype == np.uint8 and self.nodata in (None, NODATA)
         self._ids = None  # of labels whose legend has values: value -> class id, int16 of 256
         self._colors = self._opaque = None  # of images with a palette: (3, values) uint8 and bool, by pixel value
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
@@ -89,8 +102,11 @@ class Raster:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The file's metadata items, as text."""
-        return self._dataset.tags()
+        """The file's metadata items, as text; none where they are not UTF-8, as ours are."""
+        try:
+            return self._dataset.tags()
+        except UnicodeDecodeError:
+            return {}
 
     @property
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
@@ -133,7 +149,7 @@ class Raster:
         numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
         planes = self._read(numbers, window)
         pixels = planes[: len(self._band_numbers)]
-        valid = self._validity(pixels, window)
+        valid = self._valid(pixels, window)
         if self._alpha:
             valid &= planes[-1] != 0
         if self._colors is not None:
@@ -142,11 +158,11 @@ class Raster:
 
     def read_validity(self, window: Window) -> np.ndarray:
         """The validity of a window, bool HW, without its pixels where the file allows that."""
-        if np.issubdtype(self.dtype, np.floating) or self.nodata is not None or self._colors is not None:
+        if self._validity.by_pixels or self._colors is not None:
             return self.read(window)[1]
         if self._alpha:
             return self._read([self._alpha], window)[0] != 0
-        return self._validity(np.empty((0, window.height, window.width), self.dtype), window)
+        return self._valid(np.empty((0, window.height, window.width), self.dtype), window)
 
     def read_rows(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """`read` of full rows, for callers that go down the scene: rows that the last call gave are not read again."""
@@ -215,32 +231,44 @@ class Raster:
             raise self._broken(Window(first, 0, len(valid), self.width), error) from error
 
     def _read(self, numbers: list[int], window: Window) -> np.ndarray:
-        place = RasterioWindow(window.col, window.row, window.width, window.height)
+        how = {"window": _of_rasterio(window), "out_dtype": self._stored.name}
+        return self._by_gdal(window, lambda: self._dataset.read(numbers, **how))
+
+    def _valid(self, pixels: np.ndarray, window: Window) -> np.ndarray:
+        """The validity of pixels_CHW of a window, alpha left out."""
+
+        def read_mask(number: int) -> np.ndarray:
+            return self._by_gdal(window, lambda: self._dataset.read_masks(number, window=_of_rasterio(window)))
+
+        return self._validity.of(pixels, read_mask)
+
+    def _by_gdal(self, window: Window, read) -> np.ndarray:
+        """What `read` gives. InputError where it fails, with a word or without: then pixels would be wrong."""
         try:
             with gdal_errors(of_this_thread=True) as errors:
-                planes = self._dataset.read(numbers, window=place)
-        except RasterioIOError as error:
-            raise self._broken(window, error.__cause__ or error) from error
+                read_pixels = read()
+        except GDAL_FAILURES as failure:
+            raise self._broken(window, reason_of(failure)) from failure
         if errors:
             raise self._broken(window, errors[0])
-        return planes
+        return read_pixels
 
     def _broken(self, window: Window, reason) -> InputError:
         rows = f"rows {window.row} to {window.row_end} of {self.height}"
         return InputError(self.path, f"broken or truncated at {rows} ({reason})", "copy or export the file again")
 
-    def _validity(self, pixels: np.ndarray, window: Window) -> np.ndarray:
-        if self._has_mask:
-            place = RasterioWindow(window.col, window.row, window.width, window.height)
-            valid = self._dataset.read_masks(1, window=place) != 0
-        else:
-            valid = np.ones(pixels.shape[1:], bool)
-        is_float = np.issubdtype(self.dtype, np.floating)
-        if self.nodata is not None and not self._has_mask and not np.isnan(self.nodata):
-            valid &= (pixels != self.nodata).all(axis=0) if is_float else (pixels != self.nodata).any(axis=0)
-        if is_float:
-            valid &= np.isfinite(pixels).all(axis=0)
-        return valid
+
+def _type_of(names: list[str]) -> np.dtype:
+    """The smallest type that holds values of all these types of rasterio exactly; float32 where that does."""
+    # What numpy has no type for is read as the next larger one.
+    types = [np.dtype(name.replace("complex_int16", "complex64")) for name in names]
+    joint = np.result_type(*types)
+    fits = joint.name not in IMAGE_TYPES and all(np.can_cast(each, np.float32) for each in types)
+    return np.dtype(np.float32) if len(set(types)) > 1 and fits else joint
+
+
+def _of_rasterio(window: Window) -> RasterioWindow:
+    return RasterioWindow(window.col, window.row, window.width, window.height)
 
 
 def open_image(path) -> Raster:
@@ -271,34 +299,3 @@ def read_tags(path) -> dict[str, str]:
     """The metadata items of a raster file."""
     with Raster(path) as raster:
         return raster.tags
-
-
-def check_same_size(raster: Raster, other: Raster) -> None:
-    """Raises InputError where two rasters that must lie on each other differ in size."""
-    if raster.shape != other.shape:
-        ours, theirs = (f"{r.width} x {r.height}" for r in (raster, other))
-        problem = f"{ours} px, but {other.path.name} is {theirs}"
-        raise InputError(raster.path, problem, "export it again at the same size")
-
-
-def check_same_place(raster, other) -> None:
-    """Raises InputError where two rasters of one size say, both, where they lie, and it's not the same place.
-
-    Corners may be a pixel apart: tools round, and name one CRS in several ways.
-    """
-    if not all(r.crs and r.transform != Affine.identity() and not r.transform.is_degenerate for r in (raster, other)):
-        return
-    corners = np.array([(col, row) for col in (0, other.width) for row in (0, other.height)], np.float64)
-    try:
-        there = moved(np.stack(placed(raster.transform, *corners.T), axis=1), raster.crs, other.crs, raster.path)
-        apart = np.abs(np.stack(placed(~other.transform, *there.T), axis=1) - corners).max()
-    except (RasterioError, CPLE_BaseError):  # no way from the one CRS to the other
-        apart = np.inf
-    if apart <= 1:
-        return
-    if raster.crs != other.crs:
-        problem = f"is in {raster.crs.to_string()}, but {other.path.name} is in {other.crs.to_string()}"
-    else:
-        problem = f"lies at another place than {other.path.name}, by its georeference ({apart:.1f} px apart)"
-    remedy = "export it again on the scene's grid; or, where the pixels fit, without a georeference"
-    raise InputError(raster.path, problem, remedy)

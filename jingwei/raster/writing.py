@@ -17,6 +17,7 @@ from jingwei.errors import OutputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.georeference import Georeference
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiff import (
@@ -67,13 +68,14 @@ class TiledWriter:
         assert not mask or nodata is None, "validity is a mask or a nodata value, not both"
         self.path, self._height, self._width = Path(path), height, width
         self._colormap, self._mask, self._workers, self._tags = colormap, mask, workers, tags or {}
+        self._georeference = like.georeference if like else Georeference()
         shorter = min(height, width)
         factors = [2**k for k in range(1, 12) if shorter >> k >= TILE] if overviews else []
         make = {"bands": bands, "dtype": np.dtype(dtype), "fill": nodata or 0, "mask": mask}
         self._levels = [_Level(-(-height // factor), -(-width // factor), **make) for factor in (1, *factors)]
         self._profile = dict(
             driver="GTiff", height=2 * TILE, width=2 * TILE, count=bands, dtype=dtype, nodata=nodata,
-            crs=like.crs if like else None, transform=like.transform if like else None,
+            **self._georeference.profile,
             tiled=True, blockxsize=TILE, blockysize=TILE, interleave="pixel",
             compress="zstd", predictor=3 if make["dtype"].kind == "f" else 2,
             sparse_ok=True, bigtiff="yes", endianness="little",
@@ -166,6 +168,7 @@ class TiledWriter:
             with memory.open(**self._profile) as small:
                 if self._colormap:
                     small.write_colormap(1, self._colormap)
+                self._georeference.put_into(small)
                 small.update_tags(**self._tags)
                 if self._mask:
                     small.write_mask(False)

@@ -1,0 +1,144 @@
+"""Which files GDAL may open, and by which of its drivers: see docs/security.md.
+
+GDAL goes by what a file holds, whatever its name: a "PNG" of XML makes it fetch from the network, or read any file of
+the machine. So known endings are opened by their drivers, unknown ones by those that read one self-contained file.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rasterio.env import ensure_env_with_credentials
+from rasterio.io import DatasetReader
+
+from jingwei.errors import InputError
+from jingwei.raster.gdal import GDAL_FAILURES, reason_of
+from jingwei.raster.linked_files import check_file
+
+ALLOW_REMOTE = "JINGWEI_ALLOW_REMOTE"  # the environment's name for what `allow_remote` sets: it reaches all processes
+
+# Pictures under a wrong one of these endings are common, and do no harm.
+PICTURES = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID", "BMP", "GIF", "BIGGIF", "WEBP")
+PICTURE_ENDINGS = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".jp2", ".j2k", ".bmp", ".gif", ".webp", ".ovr", ".msk")
+# Their files may name others. They hold several pictures mostly, which are listed; to read one takes `allow_remote`.
+LINKED = {".nc": ("netCDF",), ".hdf": ("HDF4", "HDF5"), ".h4": ("HDF4",)}
+LINKED |= dict.fromkeys((".h5", ".hdf5", ".he5"), ("HDF5", "HDF5Image", "BAG"))
+# One file, or files of fixed names beside it, and nothing in them that names another file or a place on the network.
+SELF_CONTAINED = (
+    *PICTURES, "AAIGrid", "ACE2", "AIG", "AVIF", "AirSAR", "BLX", "BSB", "BT", "BYN", "CALS", "CEOS", "COSAR", "CTG",
+    "CTable2", "DDS", "DOQ1", "DOQ2", "DTED", "ECW", "EHdr", "ELAS", "ENVI", "ESAT", "EXR", "FIT", "FITS", "GFF",
+    "GPKG", "GRASSASCIIGrid", "GRIB", "GS7BG", "GSAG", "GSBG", "GSC", "GTX", "GXF", "GenBin", "HEIF", "HF2", "HFA",
+    "IDA", "IRIS", "ISCE", "ISG", "JAXAPALSAR", "JDEM", "JPEGLS", "JPEGXL", "KRO", "KTX2", "L1B", "LAN", "LCP",
+    "Leveller", "MBTiles", "MSGN", "MrSID", "NGSGEOID", "NITF", "NTv2", "NWT_GRC", "NWT_GRD", "PAux", "PCRaster", "PNM",
+    "R", "RIK", "RMF", "ROI_PAC", "RRASTER", "RST", "Rasterlite", "SAGA", "SAR_CEOS", "SGI", "SIGDEM", "SNAP_TIFF",
+    "SRP", "SRTMHGT", "TGA", "Terragen", "USGSDEM", "VICAR", "XPM", "XYZ", "ZMap",
+)  # fmt: skip
+SHOWN = 8  # pictures of a container that a message lists
+
+
+@contextmanager
+def allow_remote(allowed: bool = True) -> Iterator[None]:
+    """While the block runs, files may be of any driver and may name other files and places on the network."""
+    before = os.environ.get(ALLOW_REMOTE)
+    os.environ[ALLOW_REMOTE] = "1" if allowed else ""
+    try:
+        yield
+    finally:
+        os.environ.pop(ALLOW_REMOTE)
+        if before is not None:
+            os.environ[ALLOW_REMOTE] = before
+
+
+def remote_allowed() -> bool:
+    """Whether `allow_remote` is in force, here or in the process that started this one."""
+    return os.environ.get(ALLOW_REMOTE, "") not in ("", "0")
+
+
+def is_vsi(path) -> bool:
+    """Whether a path names one of GDAL's own file systems: an archive, an object store, a server."""
+    return str(path).startswith("/vsi")
+
+
+def open_dataset(path) -> DatasetReader:
+    """A raster file, open by rasterio. Raises InputError where it can't or must not be read, or holds no one picture.
+
+    Of a TIFF with several pages the first one is read where it is the largest, as the others are previews then.
+    """
+    if not is_vsi(path) and not os.path.exists(path):
+        raise InputError(path, "no such file", "check the path")
+    ending = Path(path).suffix.lower()
+    free = remote_allowed()
+    if not (free or is_vsi(path)):
+        check_file(path)
+    try:
+        dataset = open_by(path, [] if free else drivers_of(path))
+    except GDAL_FAILURES as failure:
+        remedy = "export it again"
+        if not free and ending not in (*PICTURE_ENDINGS, ".vrt"):
+            remedy += " as GeoTIFF; what names other files, such as XML, is opened with --allow_remote"
+        raise InputError(path, f"is not a raster that GDAL can read ({reason_of(failure)})", remedy) from failure
+    try:
+        _check_one_picture(dataset, path, ending, free)
+    except InputError:
+        dataset.close()
+        raise
+    return dataset
+
+
+def drivers_of(path) -> list[str]:
+    """The drivers that may open a file, by its ending."""
+    ending = Path(path).suffix.lower()
+    if ending == ".vrt":
+        return ["VRT"]
+    if ending in PICTURE_ENDINGS:
+        return list(PICTURES)
+    return list(LINKED.get(ending, SELF_CONTAINED))
+
+
+def open_by(path, drivers: list[str], **options) -> DatasetReader:
+    """`path` opened by one of these drivers, [] for any. Raises one of GDAL_FAILURES."""
+    name = _vsi_name(str(path)) if is_vsi(path) else os.path.abspath(path)
+    return _open(_FileName(name), drivers, options)
+
+
+@ensure_env_with_credentials
+def _open(name: str, drivers: list[str], options: dict) -> DatasetReader:
+    return DatasetReader(name, driver=drivers, **options)  # rasterio.open takes one driver at most
+
+
+class _FileName(str):
+    """A file's name, in whose bytes rasterio finds those of the disk, UTF-8 or not."""
+
+    def encode(self, *how) -> bytes:
+        return os.fsencode(str(self))
+
+
+def _vsi_name(path: str) -> str:
+    """A name behind /vsi, its `https://` made whole again where it was a Path."""
+    head, scheme, rest = path.partition(":/")
+    return f"{head}://{rest.lstrip('/')}" if scheme and head.endswith(("http", "https", "ftp")) else path
+
+
+def _check_one_picture(dataset: DatasetReader, path, ending: str, free: bool) -> None:
+    """Raises InputError for a container of several pictures, for a stack of pages, and for what may name files."""
+    try:
+        listed = dataset.tags(ns="SUBDATASETS")
+    except UnicodeDecodeError:
+        listed = {}
+    names = [text for key, text in listed.items() if key.endswith("_NAME")]
+    if dataset.count == 0:
+        raise _several(path, names, "pictures") if names else InputError(path, "has no bands", "export it again")
+    sizes = [re.search(r"\((\d+)P x (\d+)L", text) for key, text in listed.items() if key.endswith("_DESC")]
+    areas = [int(size[1]) * int(size[2]) for size in sizes[1:] if size]
+    if dataset.driver == "GTiff" and max(areas, default=0) >= dataset.height * dataset.width:
+        raise _several(path, names, "pages")
+    if ending in LINKED and not free:
+        raise InputError(path, f"is {dataset.driver}, which may name other files", "trust it with --allow_remote")
+
+
+def _several(path, names: list[str], what: str) -> InputError:
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
+    remedy = f"take one out, as by: rio convert '{names[0]}' one.tif"
+    return InputError(path, f"holds {len(names)} {what} ({shown})", remedy)

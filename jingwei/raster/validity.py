@@ -1,0 +1,64 @@
+"""Where a raster has no data, by what its file says: alpha, masks, nodata values, NaN."""
+
+from collections.abc import Callable
+
+import numpy as np
+from rasterio.enums import MaskFlags
+
+
+class Validity:
+    """The rules of one open dataset, for its image bands (numbers from 1; `alpha` is none of them).
+
+    Alpha 0 and a mask's 0 are no data; of masks that each band has for itself, any 0. A nodata value that all bands
+    share counts where all bands have it in whole numbers (a dark red may well have blue 0), in floats where any has
+    it. Where the bands have unlike values, or some have none, it counts where any band has its own. NaN and infinity
+    in any band are no data.
+    """
+
+    def __init__(self, dataset, bands: list[int], alpha: int | None, dtype: np.dtype):
+        flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+        masked = [] if alpha else [of_band == [] or MaskFlags.per_dataset in of_band for of_band in flags]
+        # The bands whose masks are to be read: one for all, or each band's own.
+        self._masks = [band for band, of_band in zip(bands, flags, strict=True) if not (alpha or of_band)]
+        if any(MaskFlags.per_dataset in of_band for of_band in flags) and not alpha:
+            self._masks.insert(0, bands[0])
+        values = [dataset.nodatavals[band - 1] for band in bands]
+        self.nodata: float | None = values[0] if _alike(values) else None  # the value of all bands
+        self._is_float = np.issubdtype(dtype, np.floating)
+        if any(masked):  # a mask takes the place of its bands' nodata values
+            values = [None if by_mask else value for value, by_mask in zip(values, masked, strict=True)]
+        self._nodata = [
+            (plane, int(value) if float(value).is_integer() and not self._is_float else value)
+            for plane, value in enumerate(values)
+            if value is not None and not np.isnan(value)
+        ]
+        self._in_all = _alike(values) and not self._is_float
+
+    @property
+    def by_pixels(self) -> bool:
+        """Whether the pixels' own values say something."""
+        return bool(self._is_float or self._nodata)
+
+    @property
+    def masked(self) -> bool:
+        """Whether a mask says something."""
+        return bool(self._masks)
+
+    def of(self, pixels: np.ndarray, read_mask: Callable[[int], np.ndarray]) -> np.ndarray:
+        """The validity, bool HW, of pixels_CHW; `read_mask` gives a band's mask (uint8 HW) of the same window."""
+        valid = np.ones(pixels.shape[1:], bool)
+        for band in self._masks:
+            valid &= read_mask(band) != 0
+        if self._nodata and self._in_all:
+            value = self._nodata[0][1]
+            valid &= (pixels != value).any(axis=0)
+        else:
+            for plane, value in self._nodata:
+                valid &= pixels[plane] != value
+        if self._is_float:
+            valid &= np.isfinite(pixels).all(axis=0)
+        return valid
+
+
+def _alike(values: list) -> bool:
+    return len({str(value) for value in values}) == 1  # as text: NaN is not equal to itself

@@ -21,25 +21,37 @@ def crop_suffix(bands: int, dtype) -> str:
 
 
 def write_crop(path, pixels_CHW: np.ndarray) -> None:
-    """Writes a crop's pixels, whole or not at all, in the format of the path's suffix."""
+    """Writes a crop's pixels, whole or not at all, in the format of the path's suffix.
+
+    Not durable: there are thousands of crops, and each is checked when it is read.
+    """
     if Path(path).suffix == ".png":
-        write_png(path, pixels_CHW[0] if len(pixels_CHW) == 1 else cv2.merge(list(pixels_CHW)))
+        write_png(path, pixels_CHW[0] if len(pixels_CHW) == 1 else cv2.merge(list(pixels_CHW)), durable=False)
         return
     bands, height, width = pixels_CHW.shape
-    with TiledWriter(path, height, width, bands=bands, dtype=pixels_CHW.dtype.name) as writer:
+    with TiledWriter(path, height, width, bands=bands, dtype=pixels_CHW.dtype.name, durable=False) as writer:
         writer.write(Window(0, 0, height, width), pixels_CHW)
 
 
 def read_crop(path) -> np.ndarray:
     """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
     if str(path).endswith(".png"):
-        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if Path(path).exists() else None
+        pixels = _decoded(str(path)) if Path(path).exists() else None
         if pixels is None:
             raise InputError(path, "missing or broken", "cut the scenes again")
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]
     with Raster(path) as raster:
         pixels, _ = raster.read(Window(0, 0, *raster.shape))
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def _decoded(path: str) -> np.ndarray | None:
+    """What OpenCV makes of a PNG; None where it can't."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:  # a name in another encoding: OpenCV takes UTF-8
+        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    return cv2.imread(path, cv2.IMREAD_UNCHANGED)
 
 
 def read_label_crop(path) -> np.ndarray:

@@ -32,9 +32,23 @@ def check_file(path) -> None:
     _check(Path(path), Path(path), 0)
 
 
-def sources_of(vrt: Path) -> list[Path]:
-    """The files that a VRT of this machine names, as far as they are there."""
-    return [source for name in _named(_parsed(vrt, vrt)) for source in _places(name, vrt)]
+def all_sources(path: Path) -> list[Path]:
+    """A file of this machine and those that it names where it is a VRT, those of VRTs in it too."""
+    found, waiting = {}, [path]
+    while waiting:
+        file = waiting.pop()
+        if file in found:
+            continue
+        found[file] = None
+        if file.suffix.lower() == ".vrt":
+            waiting += [source for name in _named(_parsed(file, path)) for source in _places(name, file)]
+    return sorted(found)
+
+
+def companions(path: Path) -> list[Path]:
+    """Where files that hold a picture's pixels and masks lie beside it, if there are any."""
+    beside = [Path(f"{path}{ending}") for ending in (".msk", ".MSK", ".hdr")]
+    return beside + [path.with_suffix(ending) for ending in (".hdr", ".HDR", ".ige")]
 
 
 def _check(path: Path, named: Path, depth: int) -> None:

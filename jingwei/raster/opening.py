@@ -14,7 +14,7 @@ from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
 from jingwei.errors import InputError
-from jingwei.raster.gdal import GDAL_FAILURES, reason_of
+from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
 from jingwei.raster.linked_files import check_file
 
 ALLOW_REMOTE = "JINGWEI_ALLOW_REMOTE"  # the environment's name for what `allow_remote` sets: it reaches all processes
@@ -73,7 +73,8 @@ def open_dataset(path) -> DatasetReader:
     if not (free or is_vsi(path)):
         check_file(path)
     try:
-        dataset = open_by(path, [] if free else drivers_of(path))
+        with gdal_errors(of_this_thread=True):  # so that nothing goes to the terminal
+            dataset = open_by(path, [] if free else drivers_of(path))
     except GDAL_FAILURES as failure:
         remedy = "export it again"
         if not free and ending not in (*PICTURE_ENDINGS, ".vrt"):

@@ -85,7 +85,7 @@ class Upright:
     """
 
     def __init__(self, dataset, path: Path, orientation: int):
-        self._dataset, self._orientation = dataset, orientation
+        self._dataset, self.orientation = dataset, orientation
         self._planes = self._masks = None
         problem = f"is stored turned (EXIF orientation {orientation})"
         remedy = "save it upright (as `mogrify -auto-orient` does), or take the tag away where the pixels are right"
@@ -104,12 +104,12 @@ class Upright:
     def read(self, numbers: list[int], window: RasterioWindow, out_dtype=None) -> np.ndarray:
         """The pixels of a window, CHW."""
         if self._planes is None:
-            self._planes = upright(self._dataset.read(out_dtype=out_dtype), self._orientation)
+            self._planes = upright(self._dataset.read(out_dtype=out_dtype), self.orientation)
         rows, cols = window.toslices()
         return self._planes[[number - 1 for number in numbers], rows, cols]
 
     def read_masks(self, number: int, window: RasterioWindow) -> np.ndarray:
         """The mask of a band in a window, HW."""
         if self._masks is None:
-            self._masks = upright(self._dataset.read_masks(), self._orientation)
+            self._masks = upright(self._dataset.read_masks(), self.orientation)
         return self._masks[(number - 1, *window.toslices())]

@@ -215,13 +215,21 @@ class PngWriter:
 
     `bands` is 1 (grey), 2 (grey with alpha), 3 (RGB) or 4 (RGBA). Rows are filtered (`up` for label maps, whose rows
     repeat; `sub` for pictures) and deflated by ISA-L: many times the speed of zlib at about the size of its level 1.
-    `tags` are kept in the file as text chunks, names and values in Latin-1.
+    `tags` are kept in the file as text chunks, names and values in Latin-1. `durable`: see `whole_or_nothing`.
     """
 
-    def __init__(self, path, height: int, width: int, bands: int = 1, tags: dict[str, str] | None = None):
+    def __init__(
+        self,
+        path,
+        height: int,
+        width: int,
+        bands: int = 1,
+        tags: dict[str, str] | None = None,
+        durable: bool = True,
+    ):
         self.path, self.height, self.width, self.bands = Path(path), height, width, bands
         self._tags = tags or {}
-        self._whole = whole_or_nothing(path)
+        self._whole = whole_or_nothing(path, durable)
 
     def __enter__(self):
         self._part = self._whole.__enter__()
@@ -265,9 +273,10 @@ class PngWriter:
             raise failure
 
 
-def write_png(path, pixels: np.ndarray) -> None:
+def write_png(path, pixels: np.ndarray, durable: bool = True) -> None:
     """Writes a small picture (HW grey or HWC RGB/RGBA, uint8) as PNG, whole or not at all."""
-    with PngWriter(path, *pixels.shape[:2], bands=1 if pixels.ndim == 2 else pixels.shape[2]) as writer:
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
+    with PngWriter(path, *pixels.shape[:2], bands=bands, durable=durable) as writer:
         writer.write(pixels)
 
 

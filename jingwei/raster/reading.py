@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 from rasterio.enums import ColorInterp
-from rasterio.errors import RasterioIOError
 from rasterio.windows import Window as RasterioWindow
 
 from jingwei.errors import InputError
@@ -12,7 +11,8 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
 from jingwei.raster.georeference import Georeference
-from jingwei.raster.opening import open_dataset
+from jingwei.raster.linked_files import all_sources, companions
+from jingwei.raster.opening import is_vsi, open_dataset
 from jingwei.raster.orientation import UPRIGHT, Upright, orientation_of
 from jingwei.raster.png import BrokenPng, PngReader
 from jingwei.raster.same_place import check_same_place, check_same_size  # noqa: F401
@@ -107,6 +107,35 @@ class Raster:
             return self._dataset.tags()
         except UnicodeDecodeError:
             return {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that its pixels and masks come from: those that a VRT names too, and masks beside them.
+
+        What lies beside it besides, such as world files and `.aux.xml`, is told by `facts`.
+        """
+        if is_vsi(self.path):
+            return (self.path,)
+        beside = [file for path in all_sources(self.path) for file in (path, *companions(path))]
+        return tuple(dict.fromkeys(file for file in beside if file.is_file()))
+
+    @property
+    def facts(self) -> dict:
+        """What the file says of its pixels, in JSON's types: size, types, no data, place, colours."""
+        place = self.georeference
+        return {
+            "size": [self.height, self.width],
+            "types": list(self._dataset.dtypes),
+            "nodata": [str(value) for value in self._dataset.nodatavals],
+            "masks": [sorted(flag.name for flag in flags) for flags in self._dataset.mask_flag_enums],
+            "colors": [color.name for color in self._dataset.colorinterp],
+            "crs": [crs.to_wkt() if crs else None for crs in (place.crs, place.gcps_crs)],
+            "transform": list(place.transform)[:6],
+            "gcps": [list(point) for point in place.gcps],
+            "rpcs": place.rpcs.to_dict() if place.rpcs else None,
+            "palette": {str(value): list(color) for value, color in self.palette.items()},
+            "turned": getattr(self._dataset, "orientation", UPRIGHT),
+        }
 
     @property
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
@@ -232,6 +261,8 @@ class Raster:
 
     def _read(self, numbers: list[int], window: Window) -> np.ndarray:
         how = {"window": _of_rasterio(window), "out_dtype": self._stored.name}
+        if len(set(self._dataset.dtypes)) > 1:  # rasterio reads no bands of unlike types at once
+            return self._by_gdal(window, lambda: np.concatenate([self._dataset.read([i], **how) for i in numbers]))
         return self._by_gdal(window, lambda: self._dataset.read(numbers, **how))
 
     def _valid(self, pixels: np.ndarray, window: Window) -> np.ndarray:

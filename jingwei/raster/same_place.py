@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
 from rasterio.transform import GCPTransformer, RPCTransformer
 
 from jingwei.errors import InputError
@@ -33,14 +32,14 @@ def check_same_place(raster, other) -> None:
     if raster.georeference == other.georeference:
         return
     corners = np.array([(col, row) for col in (0, other.width) for row in (0, other.height)], np.float64)
+    ours, theirs = _mapping(raster.georeference), _mapping(other.georeference)
+    if ours is None or theirs is None:
+        return
     try:
-        ours, theirs = _mapping(raster.georeference), _mapping(other.georeference)
-        if ours is None or theirs is None:
-            return
         there = moved(ours.to_ground(corners), ours.crs, theirs.crs, raster.path)
         apart = np.abs(theirs.to_pixels(there) - corners).max()
         most = MOST_PX + ours.error(corners) + theirs.error(corners)
-    except (RasterioError, *GDAL_FAILURES):  # no way from the one CRS to the other
+    except GDAL_FAILURES:  # no way from the one CRS to the other
         apart, most = np.inf, MOST_PX
     if apart <= most:
         return
@@ -82,8 +81,11 @@ def _mapping(place: Georeference) -> _Mapping | None:
         )
     if place.gcps and place.gcps_crs:
         points = np.array(place.gcps)
-        known = points[:, 1::-1], points[:, 2:4]
-        return _by(GCPTransformer([GroundControlPoint(*point) for point in place.gcps]), place.gcps_crs, known)
+        try:
+            polynomial = GCPTransformer([GroundControlPoint(*point) for point in place.gcps])
+        except GDAL_FAILURES:  # too few points, or all on a line
+            return None
+        return _by(polynomial, place.gcps_crs, (points[:, 1::-1], points[:, 2:4]))
     if place.rpcs:
         return _by(RPCTransformer(place.rpcs), CRS.from_epsg(4326), (np.empty((0, 2)), np.empty((0, 2))))
     return None

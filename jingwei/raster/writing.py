@@ -18,6 +18,7 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.raster.gdal import gdal_errors
 from jingwei.raster.georeference import Georeference
+from jingwei.raster.opening import open_by
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiff import (
@@ -44,6 +45,7 @@ class TiledWriter:
     memory. Blank tiles cost nothing (sparse). `mask=True` keeps validity as an internal mask; invalid pixels become 0.
     `overviews=True` adds the scene at 1/2, 1/4, 1/8 ... for viewers: averages of valid pixels where there is a mask,
     else (class ids) one of the pixels. Tags are kept in the file as text.
+    `durable`: see `whole_or_nothing`.
 
     GDAL writes a small file of the same kind, from which size, georeference, colours and tags get their form; tiles are
     compressed here, on `workers` threads, and lie in the file in the order in which they were finished.
@@ -64,10 +66,12 @@ class TiledWriter:
         overviews: bool = False,
         workers: int = 1,
         tags: dict[str, str] | None = None,
+        durable: bool = True,
     ):
         assert not mask or nodata is None, "validity is a mask or a nodata value, not both"
         self.path, self._height, self._width = Path(path), height, width
         self._colormap, self._mask, self._workers, self._tags = colormap, mask, workers, tags or {}
+        self._whole = whole_or_nothing(self.path, durable)
         self._georeference = like.georeference if like else Georeference()
         shorter = min(height, width)
         factors = [2**k for k in range(1, 12) if shorter >> k >= TILE] if overviews else []
@@ -87,7 +91,6 @@ class TiledWriter:
 
     def __enter__(self):
         self._template = self._made_by_gdal()
-        self._whole = whole_or_nothing(self.path)
         self._part = self._whole.__enter__()
         try:
             self._file = open(self._part, "wb")
@@ -192,7 +195,7 @@ class TiledWriter:
         """Raises OutputError where GDAL can't read the file: the last pixel and its validity, on every level."""
         with self._output_errors(), gdal_errors(of_this_thread=True) as errors:
             for number, level in enumerate(self._levels):
-                with rasterio.open(self._part, **{"overview_level": number - 1} if number else {}) as done:
+                with open_by(self._part, ["GTiff"], **{"overview_level": number - 1} if number else {}) as done:
                     assert done.shape == (level.height, level.width), f"{done.shape} on level {number}"
                     last = RasterioWindow(level.width - 1, level.height - 1, 1, 1)
                     done.read(window=last)

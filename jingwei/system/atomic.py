@@ -14,22 +14,70 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def whole_or_nothing(path):
-    """A temporary path beside `path`, renamed to it when the block ends well and deleted when it doesn't.
+def whole_or_nothing(path, durable: bool = True):
+    """A temporary path for `path`, moved to it when the block ends well and deleted when it doesn't.
+
+    It lies in a new folder beside `path` that only this user may enter: what others planted there under its name, such
+    as links, is not followed, and what a killed run left is thrown away. `durable`: when the block has ended, the file
+    outlasts a power cut; without it, what is read later has to be checked then.
 
     A full disk, a read-only folder or another run that writes the same path becomes an OutputError.
     """
     path = Path(path)
-    part = path.with_name(f".{path.name}.part")
+    folder = path.with_name(f".{path.name}.part")
     with only_run(path):
         try:
+            _make_private(folder)
+            part = folder / path.name
             yield part
+            if durable:
+                _sync(part, os.O_RDWR)
             os.replace(part, path)
+            if durable and os.name == "posix":  # Windows opens no folders
+                with suppress(OSError):  # some file systems can't
+                    _sync(path.parent, os.O_RDONLY)
         except OSError as error:
             raise _failure(path, error) from error
         finally:
             with suppress(OSError):
-                part.unlink()
+                remove(folder)
+
+
+def remove(path: Path) -> None:
+    """Deletes a file, a folder with all that is in it, or a link, but not what the link leads to. Nothing is fine."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def make_own_folder(path: Path) -> None:
+    """Makes a folder for our own use, in place of a link that lies there. Raises OutputError where it can't be made."""
+    try:
+        if path.is_symlink():
+            path.unlink()
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _failure(path, error) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Makes a new folder that nobody else may write to, in place of what lies there."""
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        for stale in (folder, folder.with_name(f"{folder.name}-journal")):  # SQLite's, as version 0.3 left it
+            remove(stale)
+        folder.mkdir(mode=0o700)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Has the system put a file or folder on the disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

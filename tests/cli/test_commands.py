@@ -415,8 +415,8 @@ BROKEN = {
     "unknown ids": (r"7 \(25 px\), 9 \(3 px\)", "known are 0 background, 1 cured tobacco", "--legend"),
     "label of numbers beyond 255": ("300",),
     "label of fractions": ("float32",),
-    "empty file": ("is no raster",),
-    "text": ("is no raster",),
+    "empty file": ("is not a raster",),
+    "text": ("is not a raster",),
     "truncated": ("broken or truncated at rows .* of 150",),
     "truncated label": ("broken or truncated at rows .* of 150",),
     "corrupt": ("broken or truncated at rows .* of 150",),
@@ -452,7 +452,7 @@ def test_two_scenes_of_one_name_are_refused(call, bare):
         ("truncated", "broken or truncated at rows .* of 170"),
         ("corrupt", "broken or truncated at rows .* of 170"),
         ("transparent", "has no valid pixel"),
-        ("text", "is no raster"),
+        ("text", "is not a raster"),
     ],
 )
 def test_a_test_scene_that_cannot_be_used_is_named(call, bare, how, message):

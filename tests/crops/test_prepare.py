@@ -401,7 +401,7 @@ def test_a_mask_of_0_and_255_among_others_is_none_of_that_kind(tmp_path):
     (lambda d: write_png(d / "lbl" / "3_gt.png", np.zeros((64, 63), np.uint8)), "3_gt.png: 63 x 64 px, but 3.tif"),
     (lambda d: write_png(d / "lbl" / "3_gt.png", np.full((64, 64), 77, np.uint8)), "3_gt.png: .* 77 .4,096 px."),
     (lambda d: write_tiff(d / "img" / "4.tif", np.ones((4, 64, 64), np.uint16)), "4.tif: 4 bands of uint16, but 0.tif"),
-    (lambda d: (d / "img" / "1.tif").write_bytes(b"II*\0"), "1.tif: is no raster"),
+    (lambda d: (d / "img" / "1.tif").write_bytes(b"II*\0"), "1.tif: is not a raster"),
     (lambda d: shutil.rmtree(d / "img") or (d / "img").mkdir(), "img: no samples there"),
     (lambda d: shutil.rmtree(d), "data: no such folder"),
     (lambda d: (d / "train").mkdir(), "data: has no folder valid: add it"),

@@ -195,7 +195,7 @@ def no_label(project):
 
 def no_picture(project):
     (project / TEST / "image_3.png").write_bytes(b"a download that failed")
-    return "image_3.png: is no raster that GDAL can read"
+    return "image_3.png: is not a raster that GDAL can read"
 
 
 def all_transparent(project):

@@ -336,7 +336,7 @@ def test_broken_samples_are_told_and_all_others_are_done(tmp_path, optical, call
     assert f"3 samples written, 5 left out: {tmp_path / 'out'}" in out
     lines = err.splitlines()
     assert len(lines) == 5
-    for what in ("2.tif: broken or truncated", "4.tif: is no raster", "3 bands, but .*6.tif has 5",
+    for what in ("2.tif: broken or truncated", "4.tif: is not a raster", "3 bands, but .*6.tif has 5",
                  "optical scenes, but .*7_HH.tiff is radar", "sample 8: 8_VH.tiff is missing"):  # fmt: skip
         assert any(re.match(f"error: .*{what}", line) for line in lines), what
     for name, values in labels.items():

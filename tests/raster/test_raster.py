@@ -435,7 +435,7 @@ def test_a_file_that_is_no_raster_gives_one_line(content, tmp_path):
     path.write_bytes(content)
     with pytest.raises(InputError) as raised:
         whole(path)
-    assert str(raised.value).startswith(f"{path}: is no raster that GDAL can read")
+    assert str(raised.value).startswith(f"{path}: is not a raster that GDAL can read")
     assert "\n" not in str(raised.value)
 
 
@@ -445,7 +445,7 @@ def test_a_missing_file_gives_one_line(tmp_path):
 
 
 def test_a_folder_is_no_raster(tmp_path):
-    with pytest.raises(InputError, match="is no raster"):
+    with pytest.raises(InputError, match="is not a raster"):
         Raster(tmp_path)
 
 

@@ -13,7 +13,7 @@ from jingwei.crops.settings import CutSettings
 from jingwei.crops.tile import tile_scene
 from jingwei.errors import OutputError
 from jingwei.legend import JINGWEI
-from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.workspace import Workspace
 
 HOLD = """
@@ -93,3 +93,109 @@ def test_a_folder_that_is_a_file_is_told(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="can't be written"), whole_or_nothing(Path(tmp_path / "file" / "x")):
         pass
+
+
+def plant(tmp_path: Path, name: str, how: str) -> Path:
+    """Something of somebody else's where an output is made; the file or folder that it leads to."""
+    victim = tmp_path / "elsewhere" / "victim"
+    victim.parent.mkdir()
+    place = tmp_path / "out" / name
+    place.parent.mkdir()
+    if how == "link to a file":
+        victim.write_text("precious")
+        place.symlink_to(victim)
+    elif how == "link to a folder":
+        victim.mkdir()
+        (victim / "x.txt").write_text("precious")
+        place.symlink_to(victim)
+    elif how == "link to nothing":
+        place.symlink_to(victim)
+    elif how == "file":
+        place.write_text("half")
+    elif how == "folder":
+        (place / "deep").mkdir(parents=True)
+        (place / "deep" / "old").write_text("half")
+        (place / "x.txt").symlink_to(victim)
+        victim.write_text("precious")
+    return victim
+
+
+def untouched(victim: Path, how: str) -> bool:
+    if how == "link to a folder":
+        return [(p.name, p.read_text()) for p in victim.iterdir()] == [("x.txt", "precious")]
+    if how in ("link to a file", "folder"):
+        return victim.read_text() == "precious"
+    return not victim.exists()
+
+
+@pytest.mark.parametrize("how", ["link to a file", "link to a folder", "link to nothing", "file", "folder"])
+def test_what_lies_where_an_output_is_made_is_replaced_and_not_followed(how, tmp_path):
+    victim = plant(tmp_path, ".x.txt.part", how)
+    path = tmp_path / "out" / "x.txt"
+    with whole_or_nothing(path) as part:
+        assert not part.exists()  # a GeoPackage that is there would be added to
+        assert part.parent.stat().st_mode & 0o777 == 0o700
+        part.write_text("whole")
+        assert part.name == "x.txt"
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+    assert untouched(victim, how)
+
+
+@pytest.mark.parametrize("how", ["link to a file", "link to nothing"])
+def test_a_link_where_the_lock_is_made_is_refused(how, tmp_path):
+    victim = plant(tmp_path, ".x.txt.lock", how)
+    with pytest.raises(OutputError, match="x.txt: can't be written"), whole_or_nothing(tmp_path / "out" / "x.txt"):
+        pass
+    assert untouched(victim, how)
+
+
+@pytest.mark.parametrize("how", ["link to a file", "link to a folder", "link to nothing"])
+def test_own_folders_take_the_place_of_links(how, tmp_path):
+    victim = plant(tmp_path, ".map.parts", how)
+    folder = tmp_path / "out" / ".map.parts"
+    make_own_folder(folder)
+    make_own_folder(folder)
+    (folder / "stamp").write_text("ours")
+    assert not folder.is_symlink()
+    assert untouched(victim, how)
+    remove(folder)
+    remove(folder)
+    assert list(folder.parent.iterdir()) == []
+
+
+def test_an_output_replaces_a_link_of_its_name_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "x.txt").symlink_to(tmp_path / "victim")
+    with whole_or_nothing(tmp_path / "x.txt") as part:
+        part.write_text("whole")
+    assert (tmp_path / "victim").read_text() == "precious"
+    assert (tmp_path / "x.txt").read_text() == "whole"
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_durable_file_is_on_the_disk_before_its_name_and_its_name_after(durable, tmp_path, monkeypatch):
+    told = []
+    whole, replace = os.fsync, os.replace
+
+    def fsync(handle):
+        told.append(os.readlink(f"/proc/self/fd/{handle}"))
+        whole(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", lambda *paths: (told.append("moved"), replace(*paths)))
+    with whole_or_nothing(tmp_path / "x.txt", durable) as part:
+        part.write_text("whole")
+    expected = [str(tmp_path / ".x.txt.part" / "x.txt"), "moved", str(tmp_path)]
+    assert told == (expected if durable else ["moved"])
+
+
+def test_a_file_that_the_disk_refuses_at_last_is_not_kept(tmp_path, monkeypatch):
+    def fsync(handle):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OutputError, match="No space left on device.*free some space"):
+        with whole_or_nothing(tmp_path / "x.txt") as part:
+            part.write_text("whole")
+    assert list(tmp_path.iterdir()) == []

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jingwei.errors import SettingError
-from jingwei.legend import Legend, find_legend
+from jingwei.legend import Legend
 
 if TYPE_CHECKING:
     from jingwei.crops.table import Crop
@@ -65,8 +65,8 @@ def cut(
     """
     from jingwei.crops.cut import cut_train
     from jingwei.crops.settings import CutSettings
+    from jingwei.inputs.legends import choose_legend
     from jingwei.inputs.scenes import Scene, refuse_twins
-    from jingwei.legend import own_legend
     from jingwei.workspace import Workspace
 
     workspace = Workspace(Path(data_dir))
@@ -76,8 +76,8 @@ def cut(
         chosen = [Scene(Path(image), Path(label)) for image, label in scenes]
         refuse_twins(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)
-    own = own_legend(workspace.root) if legend is None else None
-    return cut_train(workspace, chosen, settings, _legend(legend or own or "jingwei"), _workers(workers))
+    classes = choose_legend(legend, folder=workspace.root).legend
+    return cut_train(workspace, chosen, settings, classes, _workers(workers))
 
 
 def tile(scene: StrPath, output: StrPath, *, workers: int | None = None) -> Path:
@@ -339,16 +339,16 @@ def report(
     It goes to DIR/report/, or to the folder `output`. `scenes` are names of cut test scenes, such as image_3 (None:
     all). `language` is en, zh, or auto for the reader's own; `gsd` the side of a pixel on the ground in metres.
     """
-    from jingwei.legend import own_legend
+    from jingwei.inputs.legends import choose_legend
     from jingwei.reporting.report import write_report
     from jingwei.workspace import Workspace
 
     workspace = Workspace(Path(data_dir))
-    own = own_legend(workspace.train) or own_legend(workspace.root) if legend is None else None
     folder = workspace.root / "report" if output is None else Path(output)
     how = {"language": language, "gsd": gsd, "workers": _workers(workers)}
     chosen = workspace.named_scenes(scenes)
-    return write_report(workspace, chosen, _legend(legend or own or "jingwei"), folder, **how).page
+    classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
+    return write_report(workspace, chosen, classes, folder, **how).page
 
 
 def export(
@@ -384,12 +384,9 @@ def export(
 
 def _legend(chosen: Legend | StrPath | None, map_of: Path | None = None) -> Legend:
     """The legend that was asked for, else that of a map, else the contest's."""
-    from jingwei.raster.map_legend import legend_of_map
+    from jingwei.inputs.legends import choose_legend
 
-    if isinstance(chosen, Legend):
-        return chosen
-    own = legend_of_map(map_of) if chosen is None and map_of is not None else None
-    return own or find_legend(str(chosen or "jingwei"))
+    return choose_legend(chosen, of_map=map_of).legend
 
 
 def _id(land_class: Class, legend: Legend) -> int:

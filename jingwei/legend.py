@@ -166,12 +166,6 @@ def find_legend(name_or_path: str) -> Legend:
     return legend_from_dict(read_json(path, remedy=EXAMPLE, error=SettingError), where=path)
 
 
-def own_legend(folder: Path) -> str | None:
-    """The path of `legend.json`, where a data folder has one."""
-    path = Path(folder) / "legend.json"
-    return str(path) if path.is_file() else None
-
-
 def _legend(name: str, background: int | None, *classes: tuple[str, tuple[int, int, int]]) -> Legend:
     return Legend(name, tuple(LandClass(i, label, color) for i, (label, color) in enumerate(classes)), background)
 

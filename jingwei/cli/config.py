@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jingwei.cli.parser import Parser, not_negative, positive, say, tell_legend
+from jingwei.inputs.legends import ChosenLegend
 
 # Flags that change a key of the file for this run: flag -> (key, type).
 CHANGES = {
@@ -39,7 +40,7 @@ def train_from_config() -> str | None:
     config = read_config(Path(args.config) if "config" in args else kept_config(resume), changes)
     device = choose_device(getattr(args, "device", None), config.n_gpu, sys.argv)
     if leads():
-        tell_legend(config.data.legend, config.legend)
+        tell_legend(ChosenLegend(config.data.legend, config.legend))
     keeping = train_config(config, ConfigOptions(device, args.compile, resume, weights, args.skip_bad_steps))
     if leads():
         say(f"trained: {keeping.folder}")

@@ -14,8 +14,8 @@ from jingwei.cli.parser import (
     tell_legend,
     workspace_flags,
 )
+from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene, label_of, refuse_twins
-from jingwei.legend import find_legend, own_legend
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Workspace
@@ -51,9 +51,9 @@ def generate_train_data_command() -> str | None:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
     settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
-    source = args.legend if "legend" in args else own_legend(workspace.root) or "jingwei"
-    legend = find_legend(source)
-    tell_legend(legend, source)
+    chosen = choose_legend(getattr(args, "legend", None), folder=workspace.root)
+    tell_legend(chosen)
+    legend = chosen.legend
     if args.dry_run:
         from jingwei.planning.rehearsal import crop_steps
 

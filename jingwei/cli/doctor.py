@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from jingwei.cli.parser import Parser, as_flags, command, spell_seconds
-from jingwei.legend import find_legend
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
 
@@ -25,7 +24,7 @@ def doctor_command() -> None:
     args = parser.parse_args()
     from jingwei.planning.checkup import examine
 
-    checkup = examine(Path(args.folder), find_legend(args.legend) if "legend" in args else None)
+    checkup = examine(Path(args.folder), getattr(args, "legend", None))
     _tell_scenes(checkup)
     _tell_classes(checkup)
     if checkup.scenes:

@@ -17,7 +17,6 @@ from jingwei.cli.parser import (
     cog_flag,
     command,
     going_on,
-    label_legend_source,
     legend_flag,
     say,
     tell_legend,
@@ -26,7 +25,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import Scene
-from jingwei.legend import Legend, find_legend
+from jingwei.legend import Legend
 from jingwei.planning.room import require_room_for_maps
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Workspace
@@ -57,7 +56,7 @@ def vote_command() -> str | None:
     from jingwei.voting.vote import VoteFiles, vote
 
     workspace = Workspace(Path(args.data_dir))
-    legend = chosen_legend(args, workspace)
+    legend = chosen_legend(args, workspace, of_map=Path(args.inputs[0]) if "inputs" in args else None).legend
     if ("inputs" in args) != ("output" in args):
         raise SettingError("vote.py", "--inputs and --output go together", "give both or neither")
     if args.dry_run:
@@ -151,7 +150,7 @@ def fill_hole_command() -> str | None:
     from jingwei.filling.fill_map import fill_map
 
     workspace = Workspace(Path(args.data_dir))
-    legend = chosen_legend(args, workspace)
+    legend = chosen_legend(args, workspace, of_map=Path(args.input) if "input" in args else None).legend
     rules = {"legend": legend, **chosen_rule(args, legend)}
     if ("input" in args) != ("output" in args):
         raise SettingError("fill_hole.py", "--input and --output go together", "give both or neither")
@@ -215,17 +214,17 @@ def evaluate_command() -> None:
 
     workspace = Workspace(Path(args.data_dir))
     if asks_for_areas(args):
-        return tell_areas(args, workspace, chosen_legend(args, workspace))
+        return tell_areas(args, workspace, chosen_legend(args, workspace).legend)
     if ("prediction" in args) != ("label" in args):
         raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
     if "prediction" in args:
         _refuse_unlike(Path(args.prediction), Path(args.label))
-        source = label_legend_source(args, workspace, Path(args.label))
-        legend = find_legend(source)
+        chosen = chosen_legend(args, workspace, label=Path(args.label))
+        legend = chosen.legend
         if not args.json:
-            tell_legend(legend, source)
+            tell_legend(chosen)
     else:
-        legend = chosen_legend(args, workspace)
+        legend = chosen_legend(args, workspace).legend
     if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
         return _evaluate_folders(args, legend)
     if args.dry_run:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from jingwei.errors import JingweiError
-from jingwei.legend import Legend, find_legend, own_legend
+from jingwei.inputs.legends import ChosenLegend, choose_legend
 from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
@@ -185,33 +185,15 @@ def experiment_name(text: str) -> str:
     return text
 
 
-def chosen_legend(args: argparse.Namespace, workspace: Workspace) -> Legend:
-    """The legend of --legend, else that of the cut, else the folder's own, else the contest's."""
-    return find_legend(_legend_source(args, workspace))
+def chosen_legend(
+    args: argparse.Namespace, workspace: Workspace, *, label: Path | None = None, of_map: Path | None = None
+) -> ChosenLegend:
+    """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
+    named = getattr(args, "legend", None)
+    return choose_legend(named, label=label, of_map=of_map, cut=workspace.train, folder=workspace.root)
 
 
-def _legend_source(args: argparse.Namespace, workspace: Workspace) -> str:
-    if "legend" in args:
-        return args.legend
-    return own_legend(workspace.train) or own_legend(workspace.root) or "jingwei"
-
-
-def label_legend_source(args: argparse.Namespace, workspace: Workspace, label: Path) -> str:
-    """The legend that a label, or a folder of them, is read by: its name or its file.
-
-    That of --legend; else `legend.json` beside the label, one folder above, or two: a data set's root is that of
-    `test/lbl`; else as of chosen_legend.
-    """
-    folder = label if label.is_dir() else label.parent
-    for up in ("", "..", "../..") if "legend" not in args else ():
-        place = Path(os.path.normpath(folder / up))
-        if place.absolute() == workspace.root.absolute():
-            break  # there the cut's copy comes first
-        if found := own_legend(place):
-            return found
-    return _legend_source(args, workspace)
-
-
-def tell_legend(legend: Legend, source: str) -> None:
-    """Says which legend was taken: its name, or the file that it is `source`."""
-    say(f"legend {source}: {len(legend)} classes, {', '.join(legend.names)}")
+def tell_legend(chosen: ChosenLegend) -> None:
+    """Says which legend was taken: its name, or its file."""
+    names = chosen.legend.names
+    say(f"legend {chosen.source}: {len(names)} classes, {', '.join(names)}")

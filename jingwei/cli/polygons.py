@@ -41,7 +41,7 @@ def polygons_command() -> str | None:
     from jingwei.polygons.polygons import write_polygons
 
     workspace = Workspace(Path(args.data_dir))
-    legend = chosen_legend(args, workspace)
+    legend = chosen_legend(args, workspace, of_map=Path(args.input) if "input" in args else None).legend
     if ("input" in args) != ("output" in args):
         raise SettingError("polygons.py", "--input and --output go together", "give both or neither")
     if args.background and legend.background is None:

@@ -37,7 +37,7 @@ def report_command() -> str | None:
     from jingwei.reporting.report import write_report
 
     workspace = Workspace(Path(args.data_dir))
-    legend = chosen_legend(args, workspace)
+    legend = chosen_legend(args, workspace).legend
     scenes = workspace.named_scenes(getattr(args, "scene", None))
     folder = Path(args.output) if "output" in args else workspace.root / "report"
     if args.dry_run:

@@ -7,7 +7,7 @@ import statistics
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from jingwei.configs.mapping import data_of, legend_source, recipe_of, tile_side
+from jingwei.configs.mapping import data_of, legend_of, recipe_of, tile_side
 from jingwei.configs.reading import Reading
 from jingwei.configs.sections import ConfigFile, Trainer
 from jingwei.crops.prepare import FolderData
@@ -117,7 +117,7 @@ def config_from_dict(content, where="config") -> Config:
         bands=file.arch.args.in_channels,
         base_size=args.base_size,
         tile_size=args.tile_size,
-        legend=legend_source(file.train_loader, data.root),
+        legend=legend_of(file.train_loader, data.root).source,
         content=content,
     )
 

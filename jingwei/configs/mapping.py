@@ -21,10 +21,11 @@ from jingwei.configs.sections import (
     TrainLoader,
 )
 from jingwei.crops.prepare import SPLITS, FolderData
-from jingwei.errors import known
+from jingwei.errors import SettingError, known
+from jingwei.inputs.legends import ChosenLegend, choose_legend
 from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.inputs.sar import SarSettings
-from jingwei.legend import NODATA, Legend, find_legend, own_legend
+from jingwei.legend import NODATA, Legend
 from jingwei.system.own_files import in_words, is_of, short
 from jingwei.training.recipes import MOST_CROP, SCORES, Recipe
 
@@ -114,7 +115,7 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
         shown = f"windows of {max(recipe.crop_sizes)} px show {tile_side(recipe)} px of a picture"
         reading.problems.append(f"{where}.scale begins at {recipe.min_scale}: {shown}, above {MOST_CROP}")
     root = _root(reading, args.data_dir, validation.args.data_dir)
-    legend = _legend(reading, legend_source(loader, root), kind, root)
+    legend = _legend(reading, loader, kind, root)
     sar = _sar(reading, args.sar, kind)
     if legend is None:
         return None
@@ -275,18 +276,21 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
     return root
 
 
-def legend_source(loader: TrainLoader, root: Path) -> str | None:
-    """A legend's name or file: the one that a loader names, else its type's, else that in the data set's folder."""
+def legend_of(loader: TrainLoader, root: Path) -> ChosenLegend | None:
+    """The legend that a loader names, else its type's, else that in the data set's folder; None where there is none."""
     usual, _ = LOADERS.get(loader.type, (None, None))
-    beside = [root, root.parent] if root.name.lower() in TRAIN_FOLDERS else [root]
-    return loader.args.legend or usual or next(filter(None, map(own_legend, beside)), None)
+    return choose_legend(loader.args.legend or None, of_kind=usual, folder=root, usual=None)
 
 
-def _legend(reading: Reading, name: str | None, kind: tuple | None, root: Path) -> Legend | None:
-    if name:
-        with reading.noting(f"train_loader.args.legend {name}"):
-            return find_legend(name)
-    elif kind and not root.is_dir():
+def _legend(reading: Reading, loader: TrainLoader, kind: tuple | None, root: Path) -> Legend | None:
+    try:
+        if chosen := legend_of(loader, root):
+            return chosen.legend
+    except SettingError as error:
+        source, problem, remedy = error.args
+        reading.problems.append(f"train_loader.args.legend {source}: {problem}, {remedy}")
+        return None
+    if kind and not root.is_dir():
         reading.problems.append(f"train_loader.args.data_dir is {short(str(root))}: no such folder")
     elif kind:
         reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend), "

@@ -12,6 +12,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
+from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.sample_scene import open_sample
 from jingwei.inputs.samples import (
@@ -27,7 +28,7 @@ from jingwei.inputs.samples import (
 )
 from jingwei.inputs.sar import SarSettings
 from jingwei.inputs.scenes import SCENE_TYPES
-from jingwei.legend import NODATA, Legend, find_legend, own_legend
+from jingwei.legend import NODATA, Legend
 from jingwei.raster.histogram import histogram
 from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_labels
 from jingwei.raster.tiles import TILE
@@ -107,7 +108,7 @@ class _Entry:
     use: str
 
 
-def examine(folder: Path, legend: Legend | None = None) -> Checkup:
+def examine(folder: Path, legend: Legend | str | None = None) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
     Without a legend: the folder's `legend.json` (or, of a `train`, that beside it), else the contest's own.
@@ -121,7 +122,7 @@ def examine(folder: Path, legend: Legend | None = None) -> Checkup:
         problem = "no scenes there"
         remedy = "put *train*/image_N.png with image_N_label.png, or train/img/N.tif with train/lbl/N_gt.png there"
         raise InputError(folder, problem, remedy)
-    legend = legend or _usual_legend(folder, layout, entries)
+    legend = choose_legend(legend, folder=folder, usual=_usual_legend(layout, entries)).legend
     checkup = Checkup(layout, legend, findings=findings)
     total = sum(path.stat().st_size for entry in entries for path in entry.sample.images)
     with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:
@@ -186,14 +187,10 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
             yield Finding(path, "is a mask without a picture", "name both alike, as 7.tif and 7_gt.png", False)
 
 
-def _usual_legend(folder: Path, layout: str, entries: list[_Entry]) -> Legend:
-    # As a config finds it.
-    own = own_legend(folder) or (own_legend(folder.parent) if folder.name.lower() in TRAIN_FOLDERS else None)
-    if own:
-        return find_legend(own)
+def _usual_legend(layout: str, entries: list[_Entry]) -> str:
     if layout == CONTEST:
-        return find_legend("jingwei")
-    return find_legend("gf3" if entries and entries[0].sample.is_sar else "gf2")
+        return "jingwei"
+    return "gf3" if entries and entries[0].sample.is_sar else "gf2"
 
 
 def _as_they_are(sample: Sample) -> SarSettings | None:

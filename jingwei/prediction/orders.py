@@ -6,8 +6,8 @@ from pathlib import Path
 
 from jingwei.crops.tile import tile_scene
 from jingwei.errors import InputError
+from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene
-from jingwei.legend import find_legend, own_legend
 from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
 from jingwei.prediction.job import Job, PredictSettings
 from jingwei.raster.reading import open_image
@@ -33,8 +33,7 @@ def trained_networks(workspace: Workspace, experiments: Sequence[str], files: Se
     chosen = _named_files(files) if files else _of_experiments(workspace, experiments)
     networks = [Network(name, path, load_checkpoint(path)) for name, path in chosen.items()]
     networks.sort(key=lambda network: -network.checkpoint.score)
-    kept = own_legend(workspace.train)
-    legend = find_legend(kept) if kept else networks[0].checkpoint.legend
+    legend = choose_legend(cut=workspace.train, of_network=networks[0].checkpoint.legend).legend
     for network in networks:
         check_fits(network.checkpoint, network.path, legend, network.checkpoint.spec.bands)
     return networks

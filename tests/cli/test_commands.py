@@ -996,10 +996,10 @@ def test_a_folders_own_legend_is_found_and_told(call, bare, tmp_path):
     assert "legend jingwei: 5 classes, background, " in call(*cut, "--legend", "jingwei")[1]
     assert find_legend(str(copy)) == JINGWEI
     arguments = argparse.Namespace()
-    assert chosen_legend(arguments, Workspace(bare)) == JINGWEI  # that of the cut
+    assert chosen_legend(arguments, Workspace(bare)).legend == JINGWEI  # that of the cut
     copy.unlink()
-    assert chosen_legend(arguments, Workspace(bare)) == own
-    assert chosen_legend(arguments, Workspace(tmp_path)) == JINGWEI
+    assert chosen_legend(arguments, Workspace(bare)).legend == own
+    assert chosen_legend(arguments, Workspace(tmp_path)).legend == JINGWEI
 
 
 def test_a_cut_without_validation_says_so(call, bare):

@@ -94,7 +94,7 @@ def test_classes_of_one_colour_are_refused_by_name():
     content = {"classes": [{"id": i, "name": "abcde"[i], "color": color} for i, color in enumerate(colors)]}
     with pytest.raises(SettingError) as raised:
         legend_from_dict(content)
-    assert "'a' and 'c' have one colour, #102030: give each a `color` of its own" in str(raised.value)
+    assert "'a' and 'c' have one colour, #102030: give each a \"color\" of its own" in str(raised.value)
     assert "'b' and 'd' have one colour, #00FF00" in str(raised.value)
     assert [c.name for c in legend_from_dict(content, kept=True).classes] == list("abcde")  # of a checkpoint
 

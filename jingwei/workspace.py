@@ -14,6 +14,7 @@ DIR/polygons/image_3.gpkg                      the final map (filled, else vote,
 DIR/sample/image_3.gpkg                        points of the final map for people to label
 """
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from pathlib import Path
 from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import SCENE_TYPES, Scene, label_of, natural_order
 from jingwei.raster.stamps import read_score
+
+LONGEST_NAME = 200  # bytes of an experiment's name: files' names, 255 at most, carry it with the recipe's and more
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ class Workspace:
         return self.root / "model"
 
     def experiment(self, recipe: str, exp: str) -> Path:
-        return self.models / recipe / exp
+        return self.models / recipe / checked_name(exp)
 
     def tiled(self, scene: Scene) -> Path:
         return self.root / "test" / f"image{scene.number}" / f"{scene.name}.tif"
@@ -169,6 +172,17 @@ class Workspace:
         if not scenes:
             raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")
         return scenes
+
+
+def checked_name(exp: str) -> str:
+    """An experiment's name, which folders and maps carry. SettingError for one that they can't."""
+    if not re.fullmatch(r"[^/\\\s]+", exp) or exp.strip(".") == "":
+        raise SettingError("`exp`", f"{exp!r} can't be the name of a folder", "take letters, digits, - and _")
+    if len(os.fsencode(exp)) > LONGEST_NAME:
+        raise SettingError(
+            "`exp`", f"{exp!r} is too long for the names of files", f"take {LONGEST_NAME} letters at most"
+        )
+    return exp
 
 
 def _best_first(maps: Iterable[Path]) -> list[Path]:

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, gsd_flag, positive, say
+from jingwei.cli.parser import Parser, gsd_flag, positive
+from jingwei.cli.wording import command_line, say
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
 from jingwei.workspace import Workspace
@@ -74,7 +75,8 @@ def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str
         shares = draw_sample(source, target, legend, args.sample, seed=args.seed)
         told = ", ".join(f"{shares[c.id]} {c.name}" for c in legend.classes if shares[c.id])
         say(f"written: {target} ({shares.sum()} points: {told})")
-    return "write a class into the field `label` of each point, then python evaluate.py --sample_file FILE"
+    then = command_line("evaluate.py", "--sample_file", "FILE")
+    return f"write a class into the field `label` of each point, then {then}"
 
 
 def _score(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:

@@ -1,12 +1,11 @@
 """System B's training: a config file, a checkpoint to go on from, GPUs to run on."""
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, not_negative, positive, say, tell_legend
+from jingwei.cli.parser import Parser, not_negative, positive, tell_legend
+from jingwei.cli.wording import command_line, say, this_process
 from jingwei.inputs.legends import ChosenLegend
 
 # Flags that change a key of the file for this run: flag -> (key, type).
@@ -38,15 +37,15 @@ def train_from_config() -> str | None:
     weights = Path(args.weights) if "weights" in args else None
     check_files(resume, weights)
     config = read_config(Path(args.config) if "config" in args else kept_config(resume), changes)
-    device = choose_device(getattr(args, "device", None), config.n_gpu, sys.argv)
+    device = choose_device(getattr(args, "device", None), config.n_gpu, this_process())
     if leads():
         tell_legend(ChosenLegend(config.data.legend, config.legend))
     keeping = train_config(config, ConfigOptions(device, args.compile, resume, weights, args.skip_bad_steps))
     if leads():
         say(f"trained: {keeping.folder}")
         samples = samples_to_predict(config.data.root)
-        words = ("inference.py", samples, keeping.folder / "maps", "--checkpoint", keeping.file("best"))
-        return shlex.join(map(str, ("python", *words)))
+        maps, weights = keeping.folder / "maps", keeping.file("best")
+        return command_line("inference.py", samples, maps, "--checkpoint", weights)
 
 
 def _parser() -> Parser:

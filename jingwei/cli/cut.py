@@ -4,16 +4,9 @@ import argparse
 from pathlib import Path
 
 from jingwei.cli import dry_run
-from jingwei.cli.parser import (
-    Parser,
-    chosen_cluster,
-    cluster_flag,
-    command,
-    going_on,
-    say,
-    tell_legend,
-    workspace_flags,
-)
+from jingwei.cli.command import command
+from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, going_on, tell_legend, workspace_flags
+from jingwei.cli.wording import say
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene, label_of, refuse_twins
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled

@@ -3,7 +3,9 @@
 import sys
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, as_flags, command, spell_seconds
+from jingwei.cli.command import command
+from jingwei.cli.parser import Parser
+from jingwei.cli.wording import spell_seconds, spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
 
@@ -34,7 +36,7 @@ def doctor_command() -> None:
     for title, findings in (("problems", grave), ("warnings", slight)):
         if findings:
             print(f"\n{title}")
-            print("\n".join(f"  {as_flags(str(finding))}" for finding in findings))
+            print("\n".join(f"  {spelled(str(finding))}" for finding in findings))
     if grave:
         print(f"\nverdict: NOT READY: {_count(len(grave), 'problem')} to mend first")
         sys.exit(1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jingwei.cli.parser import Parser, as_flags, spell_seconds
+from jingwei.cli.parser import Parser
+from jingwei.cli.wording import spell_seconds, spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.raster.reading import Raster
 from jingwei.system.machine import free_bytes
@@ -41,7 +42,7 @@ def _describe(path: Path) -> str:
 
 def _print_costs(costs: list[Cost], place: Path | None) -> None:
     if len(costs) == 1 and costs[0].unmeasured:
-        print(f"  not measured, for a sample of it can't be worked on: {as_flags(str(costs[0].unmeasured))}")
+        print(f"  not measured, for a sample of it can't be worked on: {spelled(str(costs[0].unmeasured))}")
     print(f"  memory {spell_bytes(max(cost.memory for cost in costs)):>10} at most")
     if place and all(cost.disk is not None for cost in costs):
         disk, free = sum(cost.disk for cost in costs), free_bytes(place)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, command, positive, say, workspace_flags
+from jingwei.cli.command import command
+from jingwei.cli.parser import Parser, positive, workspace_flags
+from jingwei.cli.wording import say
 from jingwei.workspace import Workspace
 
 

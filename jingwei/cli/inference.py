@@ -1,11 +1,12 @@
 """System B: every sample of a folder predicted, as the contest wants it."""
 
-import shlex
 import sys
 from dataclasses import fields
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, command, cores, positive, say
+from jingwei.cli.command import command
+from jingwei.cli.parser import Parser, cores, positive
+from jingwei.cli.wording import command_line, say
 from jingwei.errors import JingweiError, SettingError
 from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
 from jingwei.legend import LEGENDS, Legend
@@ -78,8 +79,7 @@ def _scoring(source: Path, target: Path, used: Legend) -> str | None:
     labels = [*folders_named(source, LABEL_FOLDERS), *beside]
     if not known or not labels:
         return None
-    words = ("evaluate.py", "--prediction", target, "--label", labels[0], "--legend", known[0])
-    return shlex.join(map(str, ("python", *words)))
+    return command_line("evaluate.py", "--prediction", target, "--label", labels[0], "--legend", known[0])
 
 
 def _report(error: JingweiError) -> None:

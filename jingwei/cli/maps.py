@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jingwei.cli import dry_run
 from jingwei.cli.areas import area_flags, asks_for_areas, tell_areas
+from jingwei.cli.command import command
 from jingwei.cli.fill_rules import chosen_rule, rule_flags
 from jingwei.cli.parser import (
     Parser,
@@ -15,14 +16,13 @@ from jingwei.cli.parser import (
     chosen_legend,
     cluster_flag,
     cog_flag,
-    command,
     going_on,
     legend_flag,
-    say,
     tell_legend,
     workspace_flags,
     write_cogs,
 )
+from jingwei.cli.wording import say
 from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend

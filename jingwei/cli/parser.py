@@ -4,16 +4,12 @@ import argparse
 import difflib
 import functools
 import math
-import os
-import re
-import shlex
 import sys
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from jingwei.errors import JingweiError
+from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.inputs.legends import ChosenLegend, choose_legend
 from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
@@ -23,46 +19,18 @@ from jingwei.workspace import Workspace
 DATA = "data"  # the folder that stages work on unless told another
 
 
-def command(work: Callable[..., str | None]) -> Callable[..., None]:
-    """Turns a user's mistake into one line and status 2, and Ctrl-C into status 130.
-
-    Where `work` returns what to do next, the last line tells that, and how long it took.
-    """
-
-    @functools.wraps(work)
-    def guarded(*args, **kwargs):
-        begun = time.perf_counter()
-        sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch when it ends
-        try:
-            following = work(*args, **kwargs)
-            if following:
-                say(f"done in {spell_seconds(time.perf_counter() - begun)}; next: {following}")
-        except JingweiError as error:
-            print(f"error: {as_flags(str(error))}", file=sys.stderr)
-            sys.exit(2)
-        except KeyboardInterrupt as stop:
-            if os.environ.get("RANK", "0") == "0":
-                print(str(stop) or "stopped; the same command goes on from what is done", file=sys.stderr)
-            sys.exit(128 + getattr(stop, "signal_number", 2))
-        except BrokenPipeError:  # `evaluate.py | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
-
-    return guarded
-
-
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags are spelled with `_` or `-`, never cut short, their defaults in `-h`."""
 
     def __init__(self, description: str):
         formatter = functools.partial(argparse.ArgumentDefaultsHelpFormatter, width=100)
-        super().__init__(description=description, allow_abbrev=False, formatter_class=formatter)
+        super().__init__(description=as_called(description), allow_abbrev=False, formatter_class=formatter)
         self.flag("quiet", "no progress, nothing but results and errors", action="store_true")
 
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
         """argparse's; --quiet takes effect here."""
         parsed = super().parse_args(*args, **kwargs)
-        Progress.hidden, Progress.spell = parsed.quiet, as_flags
+        Progress.hidden, Progress.spell = parsed.quiet, spelled
         return parsed
 
     def flag(self, name: str, help: str, **settings) -> None:
@@ -70,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
         if settings.get("action") != "store_true" and settings.get("default") is None:
             settings["default"] = argparse.SUPPRESS
-        self.add_argument(*spellings, dest=name, help=help.replace("%", "%%"), **settings)
+        self.add_argument(*spellings, dest=name, help=as_called(help).replace("%", "%%"), **settings)
 
     def error(self, message: str):
         """One line, as for every other mistake, with the flag that may have been meant."""
@@ -82,28 +50,10 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def as_flags(text: str) -> str:
-    """A text of the library, in which `window` is an argument, as the command line says it: --window."""
-    return re.sub(r"`([a-z_]+)`", r"--\1", text)
-
-
-def say(text: str) -> None:
-    """Prints what is good to know and no result: --quiet leaves it out."""
-    if not Progress.hidden:
-        print(text)
-
-
-def going_on(args: argparse.Namespace, *words) -> str:
+def going_on(args: argparse.Namespace, script: str, *words) -> str:
     """The command of a next step on the same data, ready to be pasted."""
     moved = [] if args.data_dir == DATA else ["--data_dir", args.data_dir]
-    return shlex.join(map(str, ["python", *words, *moved]))
-
-
-def spell_seconds(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    return command_line(script, *words, *moved)
 
 
 def workspace_flags(parser: Parser, workers: bool = True) -> None:
@@ -176,13 +126,6 @@ def not_negative(text: str) -> int:
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
     return value
-
-
-def experiment_name(text: str) -> str:
-    """A name that can be a folder."""
-    if not re.fullmatch(r"[^/\\\s]+", text) or text.strip(".") == "":
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
-    return text
 
 
 def chosen_legend(

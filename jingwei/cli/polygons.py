@@ -2,17 +2,9 @@
 
 from pathlib import Path
 
-from jingwei.cli.parser import (
-    Parser,
-    chosen_legend,
-    command,
-    going_on,
-    gsd_flag,
-    legend_flag,
-    not_negative,
-    say,
-    workspace_flags,
-)
+from jingwei.cli.command import command
+from jingwei.cli.parser import Parser, chosen_legend, going_on, gsd_flag, legend_flag, not_negative, workspace_flags
+from jingwei.cli.wording import say
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.workspace import Workspace

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 from jingwei.cli import dry_run
+from jingwei.cli.command import command
 from jingwei.cli.cut import test_scenes
 from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
     cluster_flag,
     cog_flag,
-    command,
     going_on,
     positive,
-    say,
     workspace_flags,
     write_cogs,
 )
+from jingwei.cli.wording import say
 from jingwei.planning.room import require_room_for_maps
 from jingwei.workspace import Workspace
 

@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from jingwei.cli import dry_run
+from jingwei.cli.command import command
 from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
     chosen_legend,
     cluster_flag,
-    command,
     gsd_flag,
     legend_flag,
-    say,
     workspace_flags,
 )
+from jingwei.cli.wording import say
 from jingwei.workspace import Workspace
 
 LANGUAGES = ("auto", "en", "zh")

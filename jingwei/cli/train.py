@@ -5,18 +5,10 @@ import sys
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
 
+from jingwei.cli.command import command
 from jingwei.cli.config import asks_for_config, train_from_config
-from jingwei.cli.parser import (
-    Parser,
-    as_flags,
-    command,
-    cores,
-    experiment_name,
-    going_on,
-    not_negative,
-    say,
-    workspace_flags,
-)
+from jingwei.cli.parser import Parser, cores, going_on, not_negative, workspace_flags
+from jingwei.cli.wording import say, spelled
 from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
@@ -32,7 +24,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     workspace_flags(parser, workers=False)
     parser.flag("train", "train; without it, score best.pt and print the table", action="store_true")
     text = "name of the experiment: a folder under DIR/model/<recipe>/"
-    parser.flag("exp", text, type=experiment_name, default="default", metavar="NAME")
+    parser.flag("exp", text, default="default", metavar="NAME")
     _recipe_flags(parser, recipe)
     parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
     parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
@@ -81,7 +73,7 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
     """A flag for each field of the recipe, documented there. `pretrained` is spelled as its contrary, --scratch."""
     for field in fields(recipe):
         default = getattr(recipe, field.name)
-        text, choices = as_flags(field.metadata["help"]), field.metadata["choices"]
+        text, choices = spelled(field.metadata["help"]), field.metadata["choices"]
         if field.name == "name":
             continue
         if field.name == "pretrained":

@@ -1,5 +1,6 @@
 """The look at the disk with which every long command begins."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def require_room_for_crops(root: Path, images: Iterable[Path], keep_background: 
 
 def require_room_for_tiled(root: Path, copies: Iterable[tuple[Path, Path]]) -> None:
     """`require_room` for tiled copies: (image, copy). Those that are there may be up to date: left out."""
-    require_room(root, sum(_copy_at_least(image) for image, copy in copies if not copy.exists()))
+    require_room(root, sum(_copy_at_least(image) for image, copy in copies if not os.path.exists(copy)))
 
 
 def require_room_for_maps(source: Path, outputs: Iterable[Path]) -> None:
     """`require_room` for maps of a raster's size, .tif or .png. Those that are there may be up to date: left out."""
     size = size_of(source)._replace(bands=1, itemsize=1)
     least = {".tif": estimates.tiles_at_least(size), ".png": estimates.png_at_least(size)}
-    missing = [path for path in outputs if not path.exists()]
+    missing = [path for path in outputs if not os.path.exists(path)]  # Path.exists raises for a name that is too long
     if missing:
         require_room(missing[0].parent, sum(least.get(path.suffix.lower(), 0) for path in missing))
 

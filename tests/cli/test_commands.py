@@ -243,7 +243,7 @@ BAD_FLAGS = [
     ("vote.py", "--weights 0 0", "--weights"),
     ("vote.py", "--weights nan 1", "--weights"),
     ("vote.py", "--weights many", "--weights: 'many' is neither a number nor `auto`"),
-    ("vote.py", "--weights 1 auto", "--weights: `auto` stands beside other weights"),
+    ("vote.py", "--weights 1 auto", "--weights: auto stands beside other weights"),
     ("vote.py", "--weights auto --inputs a.tif --output b.tif", "a.tif is not the map of an experiment.*entropy/first"),
     ("vote.py", "--weights auto --legend gf3", "the vote's legend is gf3, that of the crops is jingwei"),
     ("vote.py", "--soft", "probabilities: no probabilities there: run predict.py --probabilities first"),

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import jingwei
-from jingwei.cli.parser import as_flags, command
+from jingwei.cli.command import command
+from jingwei.cli.wording import as_flags
 from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
 

@@ -14,8 +14,8 @@ FLOORS = [
     {"errors", "grid"},
     {"system"},
     {"legend"},
-    {"raster", "synthetic"},
-    {"inputs", "models", "polygons", "filling"},
+    {"raster"},
+    {"inputs", "models", "polygons", "filling", "synthetic"},
     {"workspace"},
     {"crops", "evaluation"},
     {"training"},
@@ -23,6 +23,7 @@ FLOORS = [
     {"voting", "reporting", "planning"},
     {"api"},
     {"cli"},
+    {"__main__"},
 ]
 
 

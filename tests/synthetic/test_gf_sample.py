@@ -1,35 +1,37 @@
 """The GF sample: folders as system B wants them, legends' colours, honest speckle, and no task for colours alone."""
 
 import json
-import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import rasterio
+from in_process import status_of
 from scipy import ndimage
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "data")]
-
-import make_gf_sample  # noqa: E402
-
-from jingwei.evaluation.metrics import ConfusionMatrix  # noqa: E402
-from jingwei.inputs.samples import find_samples  # noqa: E402
-from jingwei.legend import GF2, GF3, NODATA  # noqa: E402
-from jingwei.synthetic import radar  # noqa: E402
-from jingwei.synthetic.town import town_scene  # noqa: E402
+from jingwei.cli.sample import sample_gf_command
+from jingwei.evaluation.metrics import ConfusionMatrix
+from jingwei.inputs.samples import find_samples
+from jingwei.legend import GF2, GF3, NODATA
+from jingwei.synthetic import radar
+from jingwei.synthetic.gf_sample import plan
+from jingwei.synthetic.town import town_scene
 
 SMALL = ["--scenes", "5", "--size", "160"]
+
+
+def make(flags: list[str]) -> int:
+    """The exit status of the sample maker."""
+    return status_of(sample_gf_command, *flags)
 
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory) -> Path:
     """Five small scenes of each kind to train, two to validate, two to test."""
     root = tmp_path_factory.mktemp("gf")
-    assert make_gf_sample.main(["--data_dir", str(root), *SMALL]) == 0
+    assert make(["--data_dir", str(root), *SMALL]) == 0
     return root
 
 
@@ -85,7 +87,7 @@ def test_formats_and_sizes(samples):
 
 
 def test_sizes_to_test_are_mixed_from_512_to_1500():
-    shapes = {(s.height, s.width) for s in make_gf_sample.plan(24, 512, 0, 3) if s.part.startswith("test")}
+    shapes = {(s.height, s.width) for s in plan(24, 512, 0, 3) if s.part.startswith("test")}
     assert len(shapes) == 6
     assert all(512 <= side <= 1500 for shape in shapes for side in shape)
     assert max(max(shape) for shape in shapes) == 1500
@@ -94,7 +96,7 @@ def test_sizes_to_test_are_mixed_from_512_to_1500():
 def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path, samples):
     few = ["--scenes", "1", "--size", "96"]
     for folder, seed in (("a", "3"), ("b", "3"), ("c", "4")):
-        assert make_gf_sample.main(["--data_dir", str(tmp_path / folder), *few, "--seed", seed]) == 0
+        assert make(["--data_dir", str(tmp_path / folder), *few, "--seed", seed]) == 0
     files = {path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*") if path.suffix != ".json"}
     assert len(files) == 5 * 2 + 5 * 5
     for name in files:
@@ -105,7 +107,7 @@ def test_the_same_seed_gives_the_same_bytes_and_another_one_others(tmp_path, sam
 def test_a_smaller_sample_leaves_no_scene_of_a_larger_one(tmp_path):
     for folder, counts in (("a", ("4", "2")), ("b", ("2",))):
         for count in counts:
-            assert make_gf_sample.main(["--data_dir", str(tmp_path / folder), "--scenes", count, "--size", "64"]) == 0
+            assert make(["--data_dir", str(tmp_path / folder), "--scenes", count, "--size", "64"]) == 0
         (tmp_path / folder / "notes.txt").touch()
     one, other = ({p.relative_to(tmp_path / f) for p in (tmp_path / f).rglob("*.*")} for f in ("a", "b"))
     assert one == other
@@ -258,14 +260,14 @@ def test_single_pixels_tell_little_and_their_surroundings_more(scene, classes, h
 
 def test_what_is_there_is_kept_and_what_is_lost_or_changed_is_made_again(tmp_path):
     flags = ["--data_dir", str(tmp_path), "--scenes", "1", "--size", "64"]
-    make_gf_sample.main(flags)
+    make(flags)
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.*") if path.suffix != ".json"}
     lost = tmp_path / "sar/train/img/1_HV.tiff"
     lost.unlink()
-    make_gf_sample.main(flags)
+    make(flags)
     again = {path for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert again == {path for path in times if "sar/train" in path.as_posix()}
-    make_gf_sample.main([*flags, "--looks", "1"])
+    make([*flags, "--looks", "1"])
     assert json.loads((tmp_path / "sample.json").read_text())["sar/train/img/1_HV.tiff"]["settings"]["looks"] == 1
 
 
@@ -274,7 +276,7 @@ def test_never_among_a_users_own_scenes(tmp_path, foreign, capsys):
     path = tmp_path / foreign
     path.parent.mkdir(parents=True)
     path.write_bytes(b"precious")
-    assert make_gf_sample.main(["--data_dir", str(tmp_path), "--scenes", "1", "--size", "64"]) == 2
+    assert make(["--data_dir", str(tmp_path), "--scenes", "1", "--size", "64"]) == 2
     assert capsys.readouterr().err.startswith(f"error: {path}: ")
     assert path.read_bytes() == b"precious"
 
@@ -283,7 +285,7 @@ def test_never_among_a_users_own_scenes(tmp_path, foreign, capsys):
     "flags", [["--size", "9"], ["--size", "x"], ["--looks", "0"], ["--scenes", "0"], ["--seed", "-1"], ["--siz", "64"]]
 )
 def test_bad_flags_get_one_line(tmp_path, flags, capsys):
-    assert make_gf_sample.main(["--data_dir", str(tmp_path), *flags]) == 2
+    assert make(["--data_dir", str(tmp_path), *flags]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert error.count("\n") == 1

@@ -116,7 +116,7 @@ def test_a_background_that_is_no_id_is_refused(background):
 
 @pytest.mark.parametrize("content", [[], {}, {"classes": []}, {"classes": {}}, None, 3, "jingwei"])
 def test_a_legend_needs_a_list_of_classes(content):
-    with pytest.raises(SettingError, match="has no list `classes`"):
+    with pytest.raises(SettingError, match='has no list "classes"'):
         legend_from_dict(content)
 
 
@@ -172,7 +172,7 @@ def test_a_value_stands_for_a_class_in_masks_and_survives_its_json(tmp_path):
 
 
 @pytest.mark.parametrize(("values", "problem"), [
-    ((1, None), "in masks 1 would stand for 'a' and 'b': give each a `value` of its own"),
+    ((1, None), """in masks 1 would stand for 'a' and 'b': give each a "value" of its own"""),
     ((255, 255), "in masks 255 would stand for 'a' and 'b'"),
     ((256, None), "class 'a' has value 256, which is no whole number from 0 to 255"),
     ((-1, None), "class 'a' has value -1"),

@@ -1,0 +1,17 @@
+"""Commands of the command line run in the process of a test."""
+
+import sys
+from collections.abc import Callable
+
+import pytest
+
+
+def status_of(command: Callable[[], None], *flags: str) -> int:
+    """The exit status of a command with some flags."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["program", *map(str, flags)])
+        try:
+            command()
+        except SystemExit as stopped:
+            return stopped.code or 0
+    return 0

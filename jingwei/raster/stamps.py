@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jingwei import __version__
 from jingwei.errors import InputError
+from jingwei.raster.identity import identity
 from jingwei.raster.reading import read_tags
 
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
@@ -26,19 +27,9 @@ def up_to_date(path: Path, mark: str) -> bool:
 
 
 def stamp(*inputs: Path, **settings) -> str:
-    """A hash of input files (name, size, time of change), settings and this library's version.
+    """A hash of inputs (see `identity`), settings and this library's version: outputs that carry it are kept.
 
-    Outputs that carry it need no second making.
+    Raises InputError where an input is missing.
     """
-    identity = [_identity(Path(path)) for path in inputs]
-    text = json.dumps([__version__, identity, settings], sort_keys=True, default=str)
+    text = json.dumps([__version__, [identity(path) for path in inputs], settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _identity(path: Path) -> tuple:
-    """What tells a file from an earlier state of it; of a file behind GDAL's /vsi, its name alone: it has no date."""
-    if str(path).startswith("/vsi"):
-        return (str(path),)
-    if not path.exists():
-        raise InputError(path, "no such file", "check the path")
-    return path.name, path.stat().st_size, path.stat().st_mtime_ns

@@ -4,20 +4,18 @@ A checkpoint is self-contained: family, encoder, bands, type, normalisation, leg
 whole or not at all, and read without running any code that a stranger may have put into it.
 """
 
-import textwrap
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
 
-from jingwei.errors import CheckpointError
-from jingwei.legend import Legend, legend_from_dict
-from jingwei.models.pretrained import MOST_SAID, read_pickle
+from jingwei.errors import CheckpointError, SettingError
+from jingwei.legend import Legend
+from jingwei.models.checkpoint_content import FORMAT, check_content
 from jingwei.models.segmenter import Segmenter, build_model
 from jingwei.models.spec import ModelSpec
+from jingwei.models.torch_files import AGAIN, first_line, read_torch_file
 from jingwei.system.atomic import whole_or_nothing
-
-FORMAT = "jingwei-1"
 
 
 @dataclass
@@ -45,14 +43,17 @@ class Checkpoint:
 
     def build(self) -> Segmenter:
         """The network with its weights, in evaluation mode, on the CPU."""
-        model = build_model(self.spec, self.mean, self.std)
+        where = self.path or "checkpoint"
+        try:
+            model = build_model(self.spec, self.mean, self.std)
+        except SettingError as error:
+            problem = f"is of a network that can't be built ({error.args[0]}, {error.args[1]})"
+            raise CheckpointError(where, problem, "use the version that wrote it, or train again") from error
         try:
             model.load_state_dict(self.weights)
         except RuntimeError as error:
-            problem = (
-                f"its weights don't fit its network ({textwrap.shorten(str(error), MOST_SAID, placeholder=' ...')})"
-            )
-            raise CheckpointError(self.path or "checkpoint", problem, "copy it again or train again") from error
+            problem = f"its weights don't fit its network ({first_line(error)})"
+            raise CheckpointError(where, problem, AGAIN) from error
         return model.eval()
 
 
@@ -84,27 +85,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint. Raises CheckpointError where it is missing, broken, carries code, or is not one of ours."""
-    content = read_pickle(path)
+    content = read_torch_file(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         remedy = "give a last.pt or best.pt under model/ (system B: a .pth under saved/), or train from it by `weights`"
         raise CheckpointError(path, "is not a checkpoint of this library", remedy)
-    try:
-        return _from_content(content, path)
-    except (KeyError, TypeError, AttributeError) as error:
-        problem = f"was written by another version ({error!r})"
-        raise CheckpointError(path, problem, "use the version that wrote it, or train again") from error
-
-
-def _from_content(content: dict, path: Path) -> Checkpoint:
+    legend, weights = check_content(content, path)
     return Checkpoint(
         spec=ModelSpec(**content["spec"]),
         dtype=content["dtype"],
         mean=tuple(content["mean"]),
         std=tuple(content["std"]),
-        legend=legend_from_dict(content["legend"], where=path, kept=True),
+        legend=legend,
         recipe=content["recipe"],
-        # DistributedDataParallel and DataParallel put a prefix before every name.
-        weights={name.removeprefix("module."): tensor for name, tensor in content["weights"].items()},
+        weights=weights,
         scores=content["scores"],
         path=path,
         training=content["training"],

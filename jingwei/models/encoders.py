@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.models.blocks import PooledBatchNorm
 from jingwei.models.libraries import smp, timm
 
@@ -26,8 +26,8 @@ def find_encoder(name: str) -> str:
     timm_name = TORCHVISION_NAMES.get(name, name).removeprefix("tu-")
     if timm.is_model(timm_name):
         return f"tu-{timm_name}"
-    known = "resnet18, resnet34, resnet50, resnet101, mobilenet_v2, mobilenet_v3_large, efficientnet-b0"
-    raise SettingError(f"`backbone` {name}", "no such encoder", f"known are {known}, and every network of timm")
+    usual = "resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2", "mobilenet_v3_large", "efficientnet-b0"
+    raise SettingError(f"`backbone` {name}", "no such encoder", f"{known(usual, name)}, and every network of timm")
 
 
 def encoder_settings(name: str) -> dict:

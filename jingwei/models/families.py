@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.models.blocks import AveragePooling, PooledBatchNorm
 from jingwei.models.duc_hdc import build_duc_hdc
 from jingwei.models.encoders import encoder_settings, find_encoder, named
@@ -154,7 +154,7 @@ def find_family(name: str) -> str:
     """The registry's name for a family by that name or an alias. SettingError for an unknown one."""
     name = ALIASES.get(name, name)
     if name not in MODELS:
-        raise SettingError(f"`model` {name}", "no such network", f"known are {', '.join(MODELS)}")
+        raise SettingError(f"`model` {name}", "no such network", known(MODELS, name))
     return name
 
 
@@ -168,8 +168,8 @@ def find_backbone(name: str | None, family: str) -> str:
     name = name or choice.backbone
     if choice.backbones:
         if name not in choice.backbones:
-            known = ", ".join(choice.backbones)
-            raise SettingError(f"`backbone` {name}", f"{family} has no such encoder", f"known are {known}")
+            problem = f"{family} has no such encoder"
+            raise SettingError(f"`backbone` {name}", problem, known(choice.backbones, name))
         return name
     return find_encoder(name)
 
@@ -182,8 +182,6 @@ def find_output_stride(stride: int, family: str) -> int:
     if not choices:
         raise SettingError(f"`output_stride` {stride}", f"{family} has none to choose", "leave it at 0")
     if stride not in choices:
-        known = " or ".join(map(str, sorted(choices)))
-        raise SettingError(
-            f"`output_stride` {stride}", f"{family} can't have it", f"choose {known}, or 0 for {choices[0]}"
-        )
+        remedy = f"choose {' or '.join(map(str, sorted(choices)))}, or 0 for {choices[0]}"
+        raise SettingError(f"`output_stride` {stride}", f"{family} can't have it", remedy)
     return stride

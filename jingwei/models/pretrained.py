@@ -1,7 +1,6 @@
 """Weights for a network to start from: ImageNet's, a file of encoder weights, or another checkpoint's."""
 
 import re
-import textwrap
 from pathlib import Path
 
 import torch
@@ -12,10 +11,10 @@ from jingwei.models.families import MODELS
 from jingwei.models.fcn8 import Decoder as Fcn8Decoder
 from jingwei.models.libraries import smp
 from jingwei.models.segmenter import Segmenter
+from jingwei.models.torch_files import check_finite, first_line, read_torch_file
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)  # of 8-bit RGB
 IMAGENET_STD = (58.395, 57.12, 57.375)
-MOST_SAID = 160  # characters of a library's own words in a message
 FROM_NOTHING = 'start from random weights (`scratch`), in a config with "pretrained": false'
 _PREFIXES = ("module.", "network.encoder.", "encoder.", "backbone.", "model.")
 
@@ -77,47 +76,15 @@ def load_weights(model: Segmenter, path: Path) -> int:
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """The tensors of a checkpoint or state-dict file; nothing else in it is run. Raises CheckpointError."""
-    content = read_pickle(path)
+    content = read_torch_file(path)
     for key in ("weights", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     tensors = {k: v for k, v in content.items() if isinstance(v, torch.Tensor)} if isinstance(content, dict) else {}
     if not tensors:
         raise CheckpointError(path, "holds no tensors by name", "give a state dict saved with torch.save")
-    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
-
-
-def read_pickle(path: Path):
-    """What torch.save wrote, tensors and plain values only: code in the file is refused, never run."""
-    path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(path, "is a folder", "name a checkpoint in it, such as best.pth or best.pt")
-    if not path.is_file():
-        raise CheckpointError(path, "no such file", "check the path, or train first")
-    try:
-        with open(path, "rb") as file:
-            head = file.read(2)
-    except OSError as error:
-        raise CheckpointError(path, f"can't be read ({error.strerror})", "check the file's rights and disk") from error
-    if not head.startswith((b"PK", b"\x80")):  # torch.save writes a zip, long ago a pickle; torch takes text for code
-        problem = "is not a checkpoint file" if head else "is not a checkpoint file, but empty"
-        raise CheckpointError(path, problem, "give one that train.py or torch.save wrote")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        if "weights_only" in str(error) or "Unsupported" in str(error):
-            problem = "carries code, not only tensors, and was not opened"
-            remedy = "save its state_dict() alone where you trust it"
-        else:
-            problem = f"is not a checkpoint file, or cut off ({first_line(error)})"
-            remedy = "copy it again or train again"
-        raise CheckpointError(path, problem, remedy) from error
-
-
-def first_line(error: Exception) -> str:
-    """The first line of what a library says, cut between words where it is long; else the error's kind."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return textwrap.shorten(lines[0], MOST_SAID, placeholder=" ...")
+    check_finite(tensors, path)
+    return {str(name).removeprefix("module."): tensor for name, tensor in tensors.items()}
 
 
 def _bare(name: str) -> str:

@@ -21,6 +21,7 @@ from jingwei.models.checkpoints import Checkpoint, check_fits
 from jingwei.models.devices import autocast, find_precision, to_device
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
+from jingwei.models.torch_files import AGAIN, first_line
 from jingwei.training.averaging import equal_average, moving_average, refit_batch_norm
 from jingwei.training.distributed import Team, synchronize_batch_norm
 from jingwei.training.losses import build_loss
@@ -270,12 +271,16 @@ class Learner:
             problem = f"is of another network ({checkpoint.spec.in_words()}; this is {self.model.spec.in_words()})"
             remedy = 'give its `model`, `backbone` and `output_stride`; in a config its "arch"'
             raise CheckpointError(path, problem, remedy)
-        if checkpoint.recipe["optimizer"] != self.recipe.optimizer:
-            problem = f"was trained with the optimizer {checkpoint.recipe['optimizer']}"
+        trained = Recipe().to_dict() | checkpoint.recipe  # older ones have fewer fields
+        if trained["optimizer"] != self.recipe.optimizer:
+            problem = f"was trained with the optimizer {trained['optimizer']}"
             raise CheckpointError(path, problem, "give the same `optimizer`, or start anew from it by `init_from`")
-        self.model.load_state_dict(checkpoint.weights)
+        with _loading(path):
+            self.model.load_state_dict(checkpoint.weights)
+            self._load_state(checkpoint.training, same_average=bool(trained["ema"]) == bool(self.recipe.ema))
         self.kind = replace(self.kind, mean=checkpoint.mean, std=checkpoint.std)
-        state = checkpoint.training
+
+    def _load_state(self, state: dict, same_average: bool) -> None:
         chosen = [{name: value for name, value in g.items() if name != "params"} for g in self.optimizer.param_groups]
         self.optimizer.load_state_dict(state["optimizer"])
         for group, settings in zip(self.optimizer.param_groups, chosen, strict=True):
@@ -284,10 +289,20 @@ class Learner:
             self.scaler.load_state_dict(state["scaler"])
         if self.average is None:
             return
-        if state["average"] is not None and bool(checkpoint.recipe["ema"]) == bool(self.recipe.ema):
+        if state["average"] is not None and same_average:
             self.average.load_state_dict(state["average"])
         else:  # this kind of average was switched on for the rest of the run
             self.average.module.load_state_dict(self.model.state_dict())
+
+
+@contextlib.contextmanager
+def _loading(path: Path) -> Iterator[None]:
+    """Makes a CheckpointError of what torch raises for weights and states that don't fit."""
+    try:
+        yield
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        problem = f"its weights or its optimizer's state don't fit its network ({first_line(error)})"
+        raise CheckpointError(path, problem, AGAIN) from error
 
 
 def _mixed(*numbers: int) -> int:

@@ -12,9 +12,10 @@ import torch
 from jingwei.errors import CheckpointError
 from jingwei.legend import GF2, GF3, JINGWEI
 from jingwei.models.checkpoints import FORMAT, Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from jingwei.models.pretrained import first_line, read_tensors
+from jingwei.models.pretrained import read_tensors
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
+from jingwei.models.torch_files import first_line
 from jingwei.training.recipes import ATTENTION_UNET
 
 SPEC = ModelSpec("attention_unet", "mobilenetv3_small_050", 4, len(JINGWEI))
@@ -177,7 +178,9 @@ def test_other_classes_and_other_bands_do_not_fit(checkpoint):
         check_fits(checkpoint, Path("best.pt"), JINGWEI, 3)
 
 
-@pytest.mark.parametrize("source", [{}, {"values": "amplitude", "lee": 7, "low": (-20.5, 1.0), "high": (3.0, 4.0)}])
+@pytest.mark.parametrize(
+    "source", [{}, {"values": "db", "lee": 7, "looks": 1, "low": (-20.5,) * 4, "high": (3.0,) * 4}]
+)
 def test_how_radar_files_become_its_input_travels_with_it(checkpoint, source, tmp_path):
     save_checkpoint(tmp_path / "best.pth", replace(checkpoint, source=source))
     assert load_checkpoint(tmp_path / "best.pth").source == source

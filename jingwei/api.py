@@ -58,7 +58,7 @@ def cut(
 ) -> list[Crop]:
     """Cuts labelled scenes into crops to train on, in DIR/train/, split into training and validation.
 
-    `scenes` are pairs (image, label); None takes those of `DIR/*train*/`. `crop_size` and `stride` (as large, where it is
+    `scenes` are pairs (image, label); None takes those of DIR/*train*/. `crop_size` and `stride` (as large, where it is
     left out) in px; `val_fraction` of each class goes to validation; `keep_background` of the crops of nothing but
     background are kept. Without a `legend`, DIR/legend.json counts, else the contest's. Scenes that were cut before in
     the same way are not cut again. Returns the crops, as crops.csv lists them.

@@ -21,6 +21,7 @@ _PUBLIC = {
         "jingwei.api",
     ),
     "Model": "jingwei.prediction.model",
+    "allow_remote": "jingwei.raster.opening",
     "Recipe": "jingwei.training.recipes",
     "RECIPES": "jingwei.training.recipes",
     **dict.fromkeys(("Legend", "LandClass", "LEGENDS", "NODATA", "find_legend"), "jingwei.legend"),
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError, TrainingError
     from jingwei.legend import LEGENDS, NODATA, LandClass, Legend, find_legend
     from jingwei.prediction.model import Model
+    from jingwei.raster.opening import allow_remote
     from jingwei.training.recipes import RECIPES, Recipe
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "Recipe",
     "SettingError",
     "TrainingError",
+    "allow_remote",
     "cut",
     "evaluate",
     "export",

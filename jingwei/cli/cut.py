@@ -26,7 +26,12 @@ def generate_train_data_command() -> str | None:
     workspace_flags(parser)
     parser.flag("scene", "a scene and its label, instead of DIR/*train*/; may be repeated", nargs=2, action="append",
                 metavar=("IMAGE", "LABEL"))  # fmt: skip
-    parser.flag("crop_size", "side of a crop, px", type=int, default=defaults.crop_size)
+    parser.flag(
+        "crop_size",
+        "side of the crops that scenes are cut into, px; training takes windows out of them",
+        type=int,
+        default=defaults.crop_size,
+    )
     parser.flag("stride", "px from one crop to the next (default: the crop size)", type=int)
     parser.flag("val_fraction", "share of each class for validation", type=float, default=defaults.val_fraction)
     text = "share of the crops of nothing but background that is kept"

@@ -52,13 +52,12 @@ def vote_command() -> str | None:
     cluster_flag(parser)
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
+    parser.pair("inputs", "output")
     args = parser.parse_args()
     from jingwei.voting.vote import VoteFiles, vote
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace, of_map=Path(args.inputs[0]) if "inputs" in args else None).legend
-    if ("inputs" in args) != ("output" in args):
-        raise SettingError("vote.py", "--inputs and --output go together", "give both or neither")
     if args.dry_run:
         named = [list(map(Path, args.inputs))] if "inputs" in args else None
         groups = named or [_voters(workspace, scene, args.soft) for scene in workspace.cut_scenes()]
@@ -146,14 +145,13 @@ def fill_hole_command() -> str | None:
     cluster_flag(parser)
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
+    parser.pair("input", "output")
     args = parser.parse_args()
     from jingwei.filling.fill_map import fill_map
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace, of_map=Path(args.input) if "input" in args else None).legend
     rules = {"legend": legend, **chosen_rule(args, legend)}
-    if ("input" in args) != ("output" in args):
-        raise SettingError("fill_hole.py", "--input and --output go together", "give both or neither")
     if args.dry_run:
         named = [Path(args.input)] if "input" in args else None
         sources = named or [workspace.vote_or_best(scene) for scene in workspace.cut_scenes()]
@@ -216,7 +214,7 @@ def evaluate_command() -> None:
     if asks_for_areas(args):
         return tell_areas(args, workspace, chosen_legend(args, workspace).legend)
     if ("prediction" in args) != ("label" in args):
-        raise SettingError("evaluate.py", "--prediction and --label go together", "give both or neither")
+        raise SettingError(parser.prog, "--prediction and --label go together", "give both or neither")
     if "prediction" in args:
         _refuse_unlike(Path(args.prediction), Path(args.label))
         chosen = chosen_legend(args, workspace, label=Path(args.label))

@@ -4,13 +4,16 @@ import argparse
 import difflib
 import functools
 import math
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from jingwei.cli.wording import as_called, command_line, say, spelled
+from jingwei.errors import SettingError
 from jingwei.inputs.legends import ChosenLegend, choose_legend
+from jingwei.raster.opening import ALLOW_REMOTE
 from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
@@ -25,17 +28,30 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, description: str):
         formatter = functools.partial(argparse.ArgumentDefaultsHelpFormatter, width=100)
         super().__init__(description=as_called(description), allow_abbrev=False, formatter_class=formatter)
+        self._pairs: list[tuple[str, str]] = []
         self.flag("quiet", "no progress, nothing but results and errors", action="store_true")
+        text = "open files of any format, which may name other files and places on the network (docs/security.md)"
+        self.flag("allow_remote", text, action="store_true")
 
     def parse_args(self, *args, **kwargs) -> argparse.Namespace:
-        """argparse's; --quiet takes effect here."""
+        """argparse's; what all commands have takes effect here. SettingError for half of a pair of flags."""
         parsed = super().parse_args(*args, **kwargs)
         Progress.hidden, Progress.spell = parsed.quiet, spelled
+        if parsed.allow_remote:
+            os.environ[ALLOW_REMOTE] = "1"  # this process is ours, and those that it starts are to know
+        for one, other in self._pairs:
+            if (one in parsed) != (other in parsed):
+                raise SettingError(self.prog, f"--{one} and --{other} go together", "give both or neither")
         return parsed
 
-    def flag(self, name: str, help: str, **settings) -> None:
-        """Adds `--name` (and its `-` spelling). A default of None is left to the help text to explain."""
-        spellings = [f"--{name}"] + ([f"--{name.replace('_', '-')}"] if "_" in name else [])
+    def pair(self, one: str, other: str) -> None:
+        """Two flags of which each means nothing without the other."""
+        self._pairs.append((one, other))
+
+    def flag(self, name: str, help: str, *others: str, **settings) -> None:
+        """Adds `--name`, and `others` for the same, spelled with `_` or `-`. A default of None is left to the help."""
+        spellings = [word for each in (name, *others) for word in dict.fromkeys((each, each.replace("_", "-")))]
+        spellings = [f"--{word}" for word in spellings]
         if settings.get("action") != "store_true" and settings.get("default") is None:
             settings["default"] = argparse.SUPPRESS
         self.add_argument(*spellings, dest=name, help=as_called(help).replace("%", "%%"), **settings)

@@ -29,13 +29,12 @@ def polygons_command() -> str | None:
     parser.flag("background", "polygons of the background class too", action="store_true")
     gsd_flag(parser)
     legend_flag(parser)
+    parser.pair("input", "output")
     args = parser.parse_args()
     from jingwei.polygons.polygons import write_polygons
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace, of_map=Path(args.input) if "input" in args else None).legend
-    if ("input" in args) != ("output" in args):
-        raise SettingError("polygons.py", "--input and --output go together", "give both or neither")
     if args.background and legend.background is None:
         raise SettingError("--background", f"legend {legend.name} has no background class", "leave it out")
     classes = {legend.id_of(name) for name in args.classes} if "classes" in args else set(legend.foreground)

@@ -84,7 +84,8 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
             parser.flag(field.name, text, action="store_true")
         elif isinstance(default, tuple):
             name = field.metadata["flag"]
-            parser.flag(name, text, type=type(default[0]), nargs="+", default=list(default))
+            others = ("window",) if name == "crop_size" else ()
+            parser.flag(name, text, *others, type=type(default[0]), nargs="+", default=list(default))
         else:
             assert field.default is not MISSING
             default = None if default == "" else default  # the help text tells what counts then

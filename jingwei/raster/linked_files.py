@@ -24,7 +24,7 @@ _NETWORK = re.compile(r"/vsi|://", re.IGNORECASE)
 _OTHER_DRIVER = re.compile(r"\s*[<{]|[A-Za-z][A-Za-z0-9_]+:|:::")  # `HDF5:...` and the like; C: is a disk
 _NAMING = {"sourcefilename", "sourcedataset", "dempath", "x_dataset", "y_dataset"}
 _PROSE = {"srs", "metadata", "mdi", "gcplist", "description", "category", "unittype"}
-_REMEDY = "where you trust it, open it with --allow_remote"
+_REMEDY = "where you trust it, open it with `allow_remote`"
 
 
 def check_file(path) -> None:

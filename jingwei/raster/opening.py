@@ -78,7 +78,7 @@ def open_dataset(path) -> DatasetReader:
     except GDAL_FAILURES as failure:
         remedy = "export it again"
         if not free and ending not in (*PICTURE_ENDINGS, ".vrt"):
-            remedy += " as GeoTIFF; what names other files, such as XML, is opened with --allow_remote"
+            remedy += " as GeoTIFF; what names other files, such as XML, is opened with `allow_remote`"
         raise InputError(path, f"is not a raster that GDAL can read ({reason_of(failure)})", remedy) from failure
     try:
         _check_one_picture(dataset, path, ending, free)
@@ -136,7 +136,7 @@ def _check_one_picture(dataset: DatasetReader, path, ending: str, free: bool) ->
     if dataset.driver == "GTiff" and max(areas, default=0) >= dataset.height * dataset.width:
         raise _several(path, names, "pages")
     if ending in LINKED and not free:
-        raise InputError(path, f"is {dataset.driver}, which may name other files", "trust it with --allow_remote")
+        raise InputError(path, f"is {dataset.driver}, which may name other files", "trust it with `allow_remote`")
 
 
 def _several(path, names: list[str], what: str) -> InputError:

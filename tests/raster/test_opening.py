@@ -323,7 +323,7 @@ def test_formats_that_may_name_other_files_are_opened_when_they_are_trusted(tmp_
             pytest.skip("this GDAL reads no netCDF")
     tiff(tmp_path / "a.tif", PIXELS[:1])
     rasterio.shutil.copy(tmp_path / "a.tif", tmp_path / "a.nc", driver="netCDF")
-    with pytest.raises(InputError, match="a.nc: is netCDF, which may name other files: trust it with --allow_remote"):
+    with pytest.raises(InputError, match="a.nc: is netCDF, which may name other files: trust it with `allow_remote`"):
         Raster(tmp_path / "a.nc")
     with allow_remote(), Raster(tmp_path / "a.nc") as image:
         assert image.read(WHOLE)[0].shape == (1, 40, 60)

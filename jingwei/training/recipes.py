@@ -76,7 +76,7 @@ class Recipe:
     accumulate: int = _field(1, "batches whose gradients make one step: a larger batch than memory holds", ABOVE_0)
     crop_sizes: tuple[int, ...] = _field(
         (512,),
-        "side of the windows that training takes out of the crops, px; several take turns, smaller ones in larger batches",
+        "side of the windows that are taken out of the crops, px; several take turns, smaller ones in larger batches",
         at_least(32, " px"),
         at_most(MOST_CROP, f"above {MOST_CROP} px: too much for memory"),
         flag="crop_size",

@@ -1,5 +1,7 @@
 """Step 7: the report."""
 
+import shlex
+import sys
 from pathlib import Path
 
 from jingwei.cli import dry_run
@@ -46,6 +48,7 @@ def report_command() -> str | None:
         return dry_run.tell(report_steps(workspace, scenes, legend, folder, args.workers), folder)
     with chosen_cluster(args) as cluster:
         how = {"language": args.language, "gsd": getattr(args, "gsd", None), "workers": args.workers}
+        how["command"] = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
         report = write_report(workspace, scenes, legend, folder, scheduler=cluster, **how)
     for verb, names in (("made", report.made), ("kept, up to date", report.kept)):
         if names:

@@ -1,52 +1,23 @@
 """What the report says in numbers. All of it is read from files that are there; what is not there is left out."""
 
 import math
+import os
+from datetime import UTC, datetime
+from glob import escape as glob_escape
+from pathlib import Path
+from urllib.parse import quote
 
-from jingwei.evaluation.metrics import scores
-from jingwei.evaluation.scenes import score_file, score_stages
+from jingwei.evaluation.scenes import score_file
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
+from jingwei.reporting.layers import PERCENTS, SURE
 from jingwei.reporting.names import shown
 from jingwei.reporting.pyramid import Layer, finest_level
-from jingwei.reporting.worst import largest_errors, least_agreement
-from jingwei.system.own_files import read_json
-from jingwei.system.scheduling import Cluster, Here
-from jingwei.training.log_file import read_log
+from jingwei.reporting.worst import largest_errors, least_sure
 from jingwei.workspace import Workspace
 
-CURVES = ("epoch", "loss", "val_loss", "miou", "miou_with_background")  # of log.csv, with the IoU per class
-
-
-def experiments(workspace: Workspace) -> list[dict]:
-    """The log of every experiment that has one: recipe, name, network, and a row per epoch."""
-    found = []
-    for path in sorted(workspace.models.glob("*/*/log.csv")):
-        rows = [_drawn(row) for row in read_log(path)]
-        if rows:
-            recipe = path.with_name("recipe.json")
-            settings = read_json(recipe, dict, remedy="delete it, or train again") if recipe.exists() else {}
-            network = [str(settings[key]) for key in ("model", "backbone") if settings.get(key)]
-            exp, name = shown(path.parent.name), shown(path.parent.parent.name)
-            found.append({"recipe": name, "exp": exp, "network": " ".join(network), "rows": rows})
-    return found
-
-
-def _drawn(row: dict) -> dict:
-    """What is drawn of an epoch; a loss that is not a number is left out of the curves: JSON has no word for it."""
-    values = {k: v for k, v in row.items() if k in CURVES or k.startswith("iou ")}
-    return {k: v if v is None or math.isfinite(v) else None for k, v in values.items()}
-
-
-def stage_scores(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> list[dict]:
-    """The scores of every stage (each model, vote, filled) over all scenes with a label and maps; empty without any."""
-    stages = score_stages(workspace, legend, scheduler, scenes)
-    return [{"name": shown(name)} | _by_id(scores(matrix, legend)) for name, matrix in stages.items()]
-
-
-def _by_id(content: dict) -> dict:
-    """Scores with the classes as a list: names that people gave are not to be keys in a browser's objects."""
-    return content | {"classes": list(content["classes"].values())}
+DOUBT = 60  # percent: what is below is called unsure on the page
 
 
 def changed_by_filling(workspace: Workspace, scene: Scene, legend: Legend) -> list[list[int]] | None:
@@ -63,7 +34,7 @@ def scene_facts(
     """What the page knows of a scene: size, place on earth, layers, areas, what filling changed, places to look at.
 
     `hectares` is what a pixel covers, under a CRS in degrees at the scene's centre; `metres` is its width where all
-    pixels have the same one. `gsd` (metres) stands in for a georeference.
+    pixels have the same one. `gsd` (metres) stands in for a georeference. `made` is when the final map was written.
     """
     with scene.open_image() as picture:
         height, width, crs, transform = *picture.shape, picture.crs, picture.transform
@@ -71,7 +42,8 @@ def scene_facts(
     facts = {
         "name": shown(scene.name), "height": height, "width": width, "place": None, "hectares": None, "metres": None,
         "layers": {name: _layer_facts(layer) for name, layer in layers.items()},
-        "stage": None, "areas": None, "changed": changed_by_filling(workspace, scene, legend), "worst": [],
+        "stage": None, "made": None, "areas": None, "sure": None, "models": len(workspace.predictions(scene)),
+        "changed": changed_by_filling(workspace, scene, legend), "worst": [],
     }  # fmt: skip
     if crs or not transform.is_identity:
         epsg = f"EPSG:{crs.to_epsg()}" if crs and crs.to_epsg() else None
@@ -83,15 +55,47 @@ def scene_facts(
             across = math.hypot(transform.a, transform.d) * crs.units_factor[1] if gsd is None else gsd
             facts["metres"] = across
     if "map" in layers:
-        counts = layers["map"].counts
-        facts["stage"] = shown(workspace.final_map(scene).stem)
+        counts, path = layers["map"].counts, workspace.final_map(scene)
+        facts["stage"] = shown(path.stem)
+        facts["made"] = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
         facts["areas"] = {"classes": list(counts[: len(legend)]), "nodata": counts[NODATA]}
+    sure = next((name for name in SURE if name in layers), None)
+    if sure:
+        facts["sure"] = {"layer": sure} | _how_sure(layers[sure])
     if "map" in layers and "truth" in layers:
         facts["worst"] = largest_errors(layers["map"], layers["truth"])
-    elif "agreement" in layers:
-        facts["worst"] = least_agreement(layers["agreement"])
+    elif sure:
+        facts["worst"] = least_sure(layers[sure])
     facts["worst"] = [{k: v for k, v in place._asdict().items() if v is not None} for place in facts["worst"]]
     return facts
+
+
+def _how_sure(layer: Layer) -> dict:
+    """The mean of a layer of percents, and the share of its pixels that is below DOUBT; None where all is no data."""
+    counts = layer.counts[: PERCENTS + 1]
+    total = sum(counts)
+    mean = sum(percent * count for percent, count in enumerate(counts)) / total if total else None
+    return {"mean": mean, "below": DOUBT, "share": sum(counts[:DOUBT]) / total if total else None}
+
+
+def files_of(workspace: Workspace, scene: Scene, report: Path) -> list[dict]:
+    """The files of a scene that are there: `what` (a word of the page), `path` to read, `href` from the report."""
+    polygons = sorted(workspace.polygons(scene, "").parent.glob(f"{glob_escape(scene.name)}.*"))
+    found = [
+        ("scene", scene.image), ("map", workspace.final_map(scene) if workspace.has_map(scene) else None),
+        ("contest", workspace.submission(scene)), ("vote", workspace.vote(scene)),
+        ("agreement", workspace.agreement(scene)), ("entropy", workspace.entropy(scene)), ("truth", scene.label),
+        ("filling", workspace.fill_picture(scene)), *(("polygons", path) for path in polygons),
+    ]  # fmt: skip
+    files = []
+    for what, path in found:
+        if path is not None and path.exists():
+            try:
+                relative = Path(os.path.relpath(path, report)).as_posix()
+            except ValueError:  # another drive of Windows
+                continue
+            files.append({"what": what, "path": shown(relative), "href": quote(os.fsencode(relative))})
+    return files
 
 
 def _layer_facts(layer: Layer) -> dict:

@@ -20,6 +20,9 @@ from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
+# The layers that say how sure a map is, of which a scene has one; certainty is 100 minus the entropy of the votes.
+SURE = ("confidence", "agreement", "certainty")
+PERCENTS = 100
 SAMPLES = 8  # windows along each side that a scene's brightness is judged by
 
 
@@ -38,11 +41,11 @@ class Source(NamedTuple):
 
 
 def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) -> list[Source]:
-    """The layers that a scene has so far: scene, map (the last stage's), agreement, truth."""
+    """The layers that a scene has so far: scene, map (the last stage's), how sure that is, truth."""
     final_map = workspace.final_map(scene) if workspace.has_map(scene) else None
     found = [("scene", PICTURE, scene.image), ("map", LABELS, final_map)]
-    agreement = workspace.agreement(scene)
-    found.append(("agreement", PERCENT, agreement if agreement.exists() else None))
+    if final_map:
+        found += [(name, PERCENT, path) for name, path in [_how_sure(workspace, scene)] if path]
     found.append(("truth", LABELS, scene.label))
     sources = []
     for name, kind, path in found:
@@ -52,6 +55,18 @@ def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) 
             mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None, **values)
             sources.append(Source(name, kind, path, scene, folder / folder_name(scene.name) / f"{name}-{mark}"))
     return sources
+
+
+def _how_sure(workspace: Workspace, scene: Scene) -> tuple[str, Path | None]:
+    """What tells best how sure the final map is: its confidence, else the agreement of the voters, else their entropy.
+
+    A filled map has the confidence of what was filled. None where nothing tells.
+    """
+    confidence = workspace.masks(scene) / "confidence"
+    sources = dict.fromkeys([workspace.final_map(scene), workspace.vote_or_best(scene)])
+    found = [("confidence", confidence / f"{path.stem}.tif") for path in sources]
+    found += [("agreement", workspace.agreement(scene)), ("certainty", workspace.entropy(scene))]
+    return next(((name, path) for name, path in found if path.exists()), ("confidence", None))
 
 
 def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer, bool]:
@@ -70,10 +85,12 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
         elif source.kind == LABELS:
             parts = _labels(pixels, scene if source.name == "truth" else None, legend)
         else:
-            parts = _percent(pixels)
+            parts = _percent(pixels, turned=source.name == "certainty")
         title = f"{shown(source.scene.name)} {source.name}"
         with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
             layer = write_layer(source.folder, _counted(ahead(parts), bar), *scene.shape, source.kind, workers)
+    if source.kind == PERCENT:
+        _refuse_more_than_percents(layer, source.path)
     return layer, True
 
 
@@ -141,6 +158,19 @@ def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np
         yield part
 
 
-def _percent(percent: Raster) -> Iterator[np.ndarray]:
+def _percent(percent: Raster, turned: bool) -> Iterator[np.ndarray]:
+    """Percents as they are, or `turned`: 100 minus each."""
+    values = np.arange(256, dtype=np.uint8)
+    values[: PERCENTS + 1] = values[PERCENTS::-1]
     for first, end in strips(percent.height, STRIP):
-        yield percent.read_label_rows(first, end)
+        part = percent.read_label_rows(first, end)
+        yield values[part] if turned else part
+
+
+def _refuse_more_than_percents(layer: Layer, path: Path) -> None:
+    """Raises InputError for values that are neither percents nor NODATA, and deletes the layer made of them."""
+    strange = [value for value in range(PERCENTS + 1, NODATA) if layer.counts[value]]
+    if strange:
+        remove_layer(layer.folder)
+        problem = f"has the value {strange[0]}, but percents end at {PERCENTS}"
+        raise InputError(path, problem, "make it again with predict.py or vote.py")

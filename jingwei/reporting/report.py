@@ -1,18 +1,23 @@
 """The report: a folder that opens from disk, with a deep zoom into every scene and all numbers below."""
 
 import json
+import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
+from jingwei import __version__
 from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
-from jingwei.reporting.facts import experiments, scene_facts, stage_scores
+from jingwei.reporting.curves import experiments
+from jingwei.reporting.facts import files_of, scene_facts
 from jingwei.reporting.folder import DATA, PAGE, TILES, VIEWER, files_named_by, refuse_foreign, sweep
 from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.reporting.names import shown
 from jingwei.reporting.pyramid import TILE
+from jingwei.reporting.screen import screen_legend
+from jingwei.reporting.summary import delivered, models_of, scene_score, score_maps, stage_scores
 from jingwei.reporting.worst import SIDE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.scheduling import Cluster, Here, Task
@@ -37,6 +42,7 @@ def write_report(
     *,
     language: str = "auto",
     gsd: float | None = None,
+    command: str | None = None,
     workers: int = 1,
     scheduler: Here | Cluster | None = None,
 ) -> Report:
@@ -44,9 +50,10 @@ def write_report(
 
     What the project doesn't have yet is left out; layers that are up to date are kept. The page changes over to new
     layers at once, at the very end: a run that was stopped leaves the report that was there before. `language` is `en`,
-    `zh`, or `auto` for the reader's own; `gsd` is the side of a pixel in metres, where scenes don't tell.
+    `zh`, or `auto` for the reader's own; `gsd` is the side of a pixel in metres, where scenes don't tell; `command` is
+    what the page says it was made by.
 
-    Raises InputError where there is nothing to show, OutputError for a folder that is none of ours.
+    Raises InputError where there is nothing to show, OutputError for a folder that is not a report.
     """
     assert language in LANGUAGES
     runs = experiments(workspace)
@@ -67,13 +74,23 @@ def write_report(
             layer, fresh = results[source]
             layers[source.scene][source.name] = layer
             (made if fresh else kept).append(f"{shown(source.scene.name)} {source.name}")
+        maps = score_maps(workspace, scenes, legend, scheduler)
         content = {
             "language": language,
+            "version": __version__,
+            "command": command,
+            "data": None if workspace.root == Path("data") else shlex.quote(shown(str(workspace.root))),
             "tile": TILE,
             "placesSide": SIDE,
-            "legend": legend.to_dict(),
-            "scenes": [scene_facts(workspace, scene, layers[scene], legend, gsd) for scene in scenes],
-            "stages": stage_scores(workspace, scenes, legend, scheduler),
+            "legend": screen_legend(legend),
+            "scenes": [
+                scene_facts(workspace, scene, layers[scene], legend, gsd)
+                | {"score": scene_score(workspace, maps, scene, legend), "files": files_of(workspace, scene, folder)}
+                for scene in scenes
+            ],
+            "delivered": delivered(workspace, maps, legend),
+            "stages": stage_scores(maps, legend),
+            "models": models_of(workspace, scenes),
             "experiments": runs,
         }
         _write_page(folder, page, content)

@@ -1,4 +1,4 @@
-"""The places of a scene that are worth a look: the largest wrong regions, or where the voters agree least."""
+"""The places of a scene that are worth a look: the largest wrong regions, or where the map is least sure."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from jingwei.reporting.pyramid import Layer, finest_level
 SIDE = 4096  # px of the level that places are looked for on: the finest that is no larger
 PLACES = 20
 FEW_PIXELS = 4  # of that level: what is smaller is no region to jump to
-CELLS = 32  # squares along the longer side, of which those with the least agreement are shown
+CELLS = 32  # squares along the longer side, of which the least sure are shown
 
 
 class Place(NamedTuple):
     """A rectangle of the scene, px, and what is wrong there.
 
     Where there is truth: `pixels` of class `truth` that the map has as class `guess`, joined over their 4 neighbours.
-    Else: the mean `agreement` in percent of the voters.
+    Else: how `sure` the map is on average, in percent.
     """
 
     row: int
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     pixels: int | None = None
     truth: int | None = None
     guess: int | None = None
-    agreement: float | None = None
+    sure: float | None = None
 
 
 def largest_errors(labels: Layer, truth: Layer) -> list[Place]:
@@ -54,10 +54,10 @@ def largest_errors(labels: Layer, truth: Layer) -> list[Place]:
     ]
 
 
-def least_agreement(agreement: Layer) -> list[Place]:
-    """The squares in which the voters agree least, the least first; none that is mostly outside the flight."""
-    level, scale = _level_for(agreement)
-    percent = agreement.read(level)
+def least_sure(sure: Layer) -> list[Place]:
+    """The squares in which a map is least sure, by a layer of percents; none that is mostly outside the flight."""
+    level, scale = _level_for(sure)
+    percent = sure.read(level)
     side = max(1, -(-max(percent.shape) // CELLS))
     rows, cols = (-(-length // side) for length in percent.shape)
     padded = np.full((rows * side, cols * side), NODATA, np.uint8)
@@ -69,7 +69,7 @@ def least_agreement(agreement: Layer) -> list[Place]:
     shown = [(means[place], *place) for place in map(tuple, np.argwhere(2 * counts > side * side).tolist())]
     shown = sorted(place for place in shown if place[0] < 100)[:PLACES]
     return [
-        Place(*_inside(agreement, scale, row * side, col * side, side, side), agreement=round(float(mean), 1))
+        Place(*_inside(sure, scale, row * side, col * side, side, side), sure=round(float(mean), 1))
         for mean, row, col in shown
     ]
 

@@ -1,163 +1,37 @@
 """The report in a real browser, opened from disk: it draws, it answers, and it asks for nothing outside its folder."""
 
-import shutil
-from pathlib import Path
-
-import cv2
-import numpy as np
 import pytest
+from report_page import HEIGHT, WIDTH, assert_color, mixed
 
-from jingwei.grid import Window
-from jingwei.legend import JINGWEI, NODATA
-from jingwei.raster.png import write_png
-from jingwei.raster.writing import TiledWriter
-from jingwei.reporting.report import write_report
-from jingwei.voting.vote import VoteFiles, vote
-from jingwei.workspace import Workspace
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]  # root has no sandbox, in containers
-HEIGHT, WIDTH = 1100, 1300  # three levels of tiles
-EN, ZH = "en-GB", "zh-CN"
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A headless browser of this machine."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="playwright is not installed: pip install playwright"
-    )
-    found = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if found is None:
-        pytest.skip(f"no browser here, none of {', '.join(BROWSERS)}: `make browser` installs one where it can")
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=found, args=FLAGS)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
-def truth_HW() -> np.ndarray:
-    """Four fields of four classes, a strip of background between them; nothing is known at the left edge."""
-    labels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    labels[:540, :640], labels[:540, 660:], labels[560:, :640], labels[560:, 660:] = 1, 2, 3, 4
-    labels[:, :40] = NODATA
-    return labels
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, truth_HW) -> Workspace:
-    """A grey scene, its truth, and a vote of three maps: one is right, two take a square of corn for barley-rice."""
-    workspace = Workspace(tmp_path_factory.mktemp("browser"))
-    image = workspace.root / "test" / "image3" / "image_3.tif"
-    where = {"height": HEIGHT, "width": WIDTH}
-    valid = truth_HW != NODATA
-    with TiledWriter(image, **where, bands=3, mask=True) as writer:
-        writer.write(Window(0, 0, HEIGHT, WIDTH), np.full((3, HEIGHT, WIDTH), 120, np.uint8), valid)
-    write_png(workspace.root / "truth" / "image_3_label.png", truth_HW)
-    wrong = truth_HW.copy()
-    wrong[100:300, 800:1000] = 3
-    scene = workspace.cut_scenes()[0]
-    maps = []
-    for name, labels in (("a_1", wrong), ("b_1", wrong), ("c_1", truth_HW)):
-        maps.append(workspace.masks(scene) / f"{name}.tif")
-        with TiledWriter(maps[-1], **where, nodata=NODATA) as writer:
-            writer.write(Window(0, 0, HEIGHT, WIDTH), labels)
-    vote(maps, VoteFiles(workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)), JINGWEI)
-    log = workspace.experiment("swa", "one") / "log.csv"
-    log.parent.mkdir(parents=True)
-    log.write_text("epoch,loss,val_loss,miou\n1,1.5,1.6,0.2\n2,0.8,,0.5\n3,0.6,0.9,0.6\n")
-    write_report(workspace, workspace.cut_scenes(), JINGWEI, workspace.root / "report")
-    return workspace
-
-
-class Opened:
-    """The page of a report, and what went wrong in it."""
-
-    def __init__(self, browser, folder: Path, locale: str, **settings):
-        self.folder, self.complaints, self.asked = folder, [], []
-        self.context = browser.new_context(locale=locale, **settings)
-        self.page = self.context.new_page()
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.complaints.append(f"failed: {request.url}"))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto((folder / "index.html").as_uri())
-        self.settle()
-
-    def settle(self) -> None:
-        """Waits until all tiles are there and nothing moves any more."""
-        self.page.wait_for_function(
-            """() => !look.viewer || (look.items.scene
-                && look.viewer.imageLoader.jobsInProgress === 0 && !look.viewer.isAnimating?.()
-                && Object.values(look.items).every((item) => item.opacity === 0 || item.getFullyLoaded()))""",
-            timeout=20_000,
-        )
-        self.page.wait_for_timeout(120)  # the last frames of a movement
-
-    def on_page(self, *places: tuple[float, float]) -> list[tuple[float, float]]:
-        """Where points (row, column) of the scene are on the page: (x, y), px."""
-        return self.page.evaluate(
-            """(places) => places.map(([row, col]) => {
-                const at = look.items.scene.imageToViewerElementCoordinates(new OpenSeadragon.Point(col, row));
-                const box = document.getElementById("viewer").getBoundingClientRect();
-                return [at.x + box.left, at.y + box.top];
-            })""",
-            [list(place) for place in places],
-        )
-
-    def colors(self, *places: tuple[int, int]) -> list[list[int]]:
-        """What a person sees at pixels (row, column) of the scene: RGB of the page's screenshot."""
-        points = self.on_page(*places)
-        shot = cv2.imdecode(np.frombuffer(self.page.screenshot(), np.uint8), cv2.IMREAD_COLOR)[..., ::-1]
-        scale = shot.shape[1] / self.page.viewport_size["width"]
-        return [shot[int(y * scale), int(x * scale)].tolist() for x, y in points]
-
-    def center(self, row: int, col: int) -> tuple[float, float]:
-        """Where the centre of a pixel of the scene is on the page, px."""
-        return self.on_page((row + 0.5, col + 0.5))[0]
-
-    def assert_clean(self) -> None:
-        assert self.complaints == []
-        inside = self.folder.resolve().as_uri() + "/"
-        assert [url for url in self.asked if not url.startswith((inside, "data:", "blob:"))] == []
-        assert any("/tiles/" in url for url in self.asked)
-
-
-@pytest.fixture
-def opened(chromium, project):
-    page = Opened(chromium, project.root / "report", EN, viewport={"width": 1400, "height": 900})
-    yield page
-    page.assert_clean()
-    page.context.close()
-
+from jingwei.legend import JINGWEI
+from jingwei.reporting.screen import SCREEN
 
 CORN, TOBACCO, WRONG_SQUARE, ROAD = (450, 1200), (270, 300), (200, 900), (550, 700)
 
 
-def mixed(color, below, share: float) -> np.ndarray:
-    """A colour laid over another."""
-    return np.round(share * np.array(color) + (1 - share) * np.array(below))
-
-
-def assert_color(seen, expected, tolerance: int = 4) -> None:
-    assert np.abs(np.array(seen, int) - np.array(expected)).max() <= tolerance, f"{seen}, expected {expected}"
-
-
 GREY = (120, 120, 120)
-CLASS = [land_class.color for land_class in JINGWEI.classes]
+CLASS = [tuple(bytes.fromhex(color[1:])) for color in SCREEN["jingwei"]]
+RIGHT, PAPER = (205, 209, 213), (241, 243, 245)
 
 
-def test_the_map_lies_over_the_scene_in_the_legends_colours(opened):
-    corn, tobacco, road, square = opened.colors(CORN, TOBACCO, ROAD, WRONG_SQUARE)
+@pytest.fixture
+def map_alone(opened):
+    """The page with the map over the scene, and nothing else."""
+    opened.page.uncheck("#show-errors")
+    opened.settle()
+    return opened
+
+
+def test_the_map_lies_over_the_scene_in_the_legends_colours(map_alone):
+    corn, tobacco, road, square = map_alone.colors(CORN, TOBACCO, ROAD, WRONG_SQUARE)
     assert_color(corn, mixed(CLASS[2], GREY, 0.65))
     assert_color(tobacco, mixed(CLASS[1], GREY, 0.65))
     assert_color(road, GREY)  # the background is off at first
     assert_color(square, mixed(CLASS[3], GREY, 0.65))
 
 
-def test_layers_and_opacity_change_what_is_seen(opened):
-    page = opened.page
+def test_layers_and_opacity_change_what_is_seen(map_alone):
+    opened, page = map_alone, map_alone.page
     page.uncheck("#show-map")
     opened.settle()
     assert_color(opened.colors(CORN)[0], GREY)
@@ -167,22 +41,38 @@ def test_layers_and_opacity_change_what_is_seen(opened):
     corn, square = opened.colors(CORN, WRONG_SQUARE)
     assert_color(corn, CLASS[2])
     assert_color(square, CLASS[2])
-    page.check("#show-errors")
+
+
+def test_what_is_right_is_grey_and_what_is_wrong_has_the_colour_of_the_truth(opened):
+    opened.page.fill("#opacity-errors", "100")
     opened.settle()
-    corn, square = opened.colors(CORN, WRONG_SQUARE)
-    assert_color(corn, CLASS[2])
-    assert_color(square, (214, 0, 110))
+    corn, road, square = opened.colors(CORN, ROAD, WRONG_SQUARE)
+    assert_color(corn, RIGHT)
+    assert_color(road, RIGHT)
+    assert_color(square, CLASS[2])  # corn: the map says barley-rice
+    assert_color(opened.colors((550, 20))[0], PAPER)  # not labelled
+    opened.zoom_to(100, 800)  # the square's corner
+    inside, edge_above, edge_beside, outside = opened.colors((103, 803), (99.5, 803), (103, 799.5), (95, 790))
+    assert_color(inside, CLASS[2])
+    assert_color(edge_above, (20, 20, 24))
+    assert_color(edge_beside, (20, 20, 24))
+    assert_color(outside, RIGHT)
+
+
+def test_what_the_map_is_sure_of_stays_clear_and_doubt_is_dark(map_alone):
+    opened, page = map_alone, map_alone.page
     page.check("#show-agreement")
-    page.uncheck("#show-errors")
     page.fill("#opacity-agreement", "100")
     opened.settle()
     corn, square = opened.colors(CORN, WRONG_SQUARE)
-    assert min(corn) > 245  # all agree: nearly white
-    assert square[1] < 230  # two of three: darker
+    below = mixed(CLASS[2], GREY, 0.65)
+    assert_color(corn, below)  # all agree: nothing lies over it
+    assert_color(square, mixed((28, 8, 56), mixed(CLASS[3], GREY, 0.65), 0.33))  # two of three
+    assert page.is_visible("#ramp")
 
 
-def test_a_class_is_switched_off_and_on(opened):
-    page = opened.page
+def test_a_class_is_switched_off_and_on(map_alone):
+    opened, page = map_alone, map_alone.page
     page.uncheck("#class-2")
     page.check("#class-0")
     opened.settle()
@@ -235,8 +125,8 @@ def test_swiping_between_two_layers_by_mouse_and_by_keys(opened):
     opened.settle()
     corn, tobacco, square = opened.colors(CORN, TOBACCO, WRONG_SQUARE)
     assert_color(tobacco, mixed(CLASS[1], GREY, 0.65))  # truth, on the left
-    assert_color(corn, GREY)  # no error there
-    assert_color(square, (214, 0, 110))
+    assert_color(corn, mixed(RIGHT, GREY, 0.9))
+    assert_color(square, mixed(CLASS[2], GREY, 0.9))
 
 
 UNDER_THE_CURSOR = {
@@ -251,21 +141,17 @@ UNDER_THE_CURSOR = {
 def test_the_readout_names_what_is_under_the_cursor(opened):
     for place, expected in UNDER_THE_CURSOR.items():
         # Zoomed in on it: then the page's pixels are finer than the scene's, and the cursor can hit one.
-        opened.page.evaluate(
-            """([row, col]) => look.viewer.viewport.fitBounds(
-                look.items.scene.imageToViewportRectangle(new OpenSeadragon.Rect(col - 30, row - 30, 61, 61)), true)""",
-            list(place),
-        )
-        opened.settle()
+        opened.zoom_to(*place)
         opened.page.mouse.move(*opened.center(*place))
-        told = "(text) => document.getElementById('readout').textContent.includes(text)"
-        opened.page.wait_for_function(told, arg=expected[-1], timeout=5000)
+        there = "(text) => document.getElementById('readout').textContent.includes(text)"
+        opened.page.wait_for_function(there, arg=expected[-1], timeout=5000)
         shown = opened.page.eval_on_selector_all("#readout > span", "spans => spans.map((span) => span.textContent)")
         assert tuple(shown) == expected
 
 
 def test_the_list_leads_to_the_worst_place(opened):
     page = opened.page
+    page.uncheck("#show-errors")
     assert "corn taken for barley-rice" in page.inner_text("#worst li:first-child")
     assert "40,000 px" in page.inner_text("#worst li:first-child")
     page.keyboard.press("n")
@@ -275,7 +161,8 @@ def test_the_list_leads_to_the_worst_place(opened):
     box = page.locator("#viewer").bounding_box()
     assert abs(x - box["x"] - box["width"] / 2) < 5
     assert abs(y - box["y"] - box["height"] / 2) < 5
-    assert_color(opened.colors(WRONG_SQUARE)[0], (214, 0, 110))  # errors are shown, to see what is wrong
+    below = mixed(CLASS[3], GREY, 0.65)
+    assert_color(opened.colors(WRONG_SQUARE)[0], mixed(CLASS[2], below, 0.9))  # errors are shown, to see what is wrong
     assert page.get_attribute("#worst li:first-child button", "aria-current") == "true"
 
 
@@ -297,43 +184,47 @@ def test_both_languages_and_no_word_is_missing(opened):
 
 def test_the_numbers_are_there(opened):
     page = opened.page
-    assert page.inner_text("#stage-table tbody tr:last-child th") == "vote"
+    assert page.inner_text("#stage-table thead th:last-child") == "vote"
     assert "a_1" in page.inner_text("#stage-table")
     assert page.locator("#confusion-table tbody tr").count() == len(JINGWEI)
-    page.select_option("#stage", "c_1")
+    page.select_option("#stage", label="c_1")
     assert page.inner_text("#confusion-table tbody tr:nth-child(3) td:nth-child(4)") == "100.0"
-    assert page.locator("#charts svg").count() == 3
-    assert page.locator("#charts svg").first.locator("circle").count() == 3
-    assert page.locator("#charts svg").last.locator("circle").count() == 2  # epochs with a validation loss
+    assert page.locator("#charts svg[role=img]").count() == 3
+    assert page.locator("#charts svg[role=img]").first.locator("circle").count() == 3
+    assert page.locator("#charts svg[role=img]").last.locator("circle").count() == 2  # epochs with a validation loss
     assert "swa/one" in page.inner_text("#experiment-table")
     assert "0.6000" in page.inner_text("#experiment-table")
     assert page.is_hidden("#filling")
 
 
-def test_a_phone_in_chinese(chromium, project):
-    phone = Opened(chromium, project.root / "report", ZH, viewport={"width": 390, "height": 844},
-                   device_scale_factor=2, is_mobile=True, has_touch=True)  # fmt: skip
-    page = phone.page
-    assert page.inner_text("h1").strip() == "制图报告"
-    assert page.evaluate("() => document.documentElement.scrollWidth") == 390  # nothing sticks out sideways
-    viewer, panel = page.locator("#viewer").bounding_box(), page.locator(".panel").bounding_box()
-    assert viewer["width"] == 390
-    assert panel["y"] >= viewer["y"] + viewer["height"]
-    assert_color(phone.colors(CORN)[0], mixed(CLASS[2], GREY, 0.65))
-    page.touchscreen.tap(*phone.center(*CORN))
-    page.wait_for_function("() => document.getElementById('readout').textContent.includes('玉米')", timeout=5000)
-    for target in ("#zoom-in", "#compare", "#worst button"):
-        assert page.locator(target).first.bounding_box()["height"] >= 40  # a finger's breadth
-    phone.assert_clean()
-    phone.context.close()
+def test_iou_by_class_over_the_epochs(opened):
+    page = opened.page
+    titles = page.eval_on_selector_all("#class-charts figcaption", "all => all.map((e) => e.textContent.trim())")
+    assert titles == ["corn", "building"]  # those that the log has
+    assert page.locator("#class-charts figure").first.locator("circle").count() == 2
+    label = page.get_attribute("#class-charts figure:first-child svg[role=img]", "aria-label")
+    assert label == "corn: swa/one 0.5000"
+    assert page.inner_text("#class-charts figure:last-child dd") == "0.2500 after epoch 2"  # one epoch is no curve
 
 
-def test_a_report_without_scenes_is_numbers_alone(chromium, project, tmp_path):
-    write_report(project, [], JINGWEI, tmp_path / "report", language="zh")
-    report = Opened(chromium, tmp_path / "report", EN)
-    assert report.page.inner_text("h1").strip() == "制图报告"  # as asked for, whatever the reader's own is
-    assert report.page.is_hidden("#look")
-    assert report.page.is_visible("#training")
-    assert report.page.is_hidden("#scores")
-    assert report.complaints == []
-    report.context.close()
+@pytest.mark.parametrize("layer", ["map", "errors"])
+def test_native_pixels_are_crisp(opened, layer):
+    """At 16 screen pixels a pixel: its colour right up to its edge, in layers that are not opaque too."""
+    page = opened.page
+    for other in ("map", "errors"):
+        page.set_checked(f"#show-{other}", other == layer)
+    row, col = (450, 660) if layer == "map" else (100, 800)  # a corner of corn, and of what is wrong
+    opened.zoom_to(row, col, 40)
+    zoom = page.evaluate("look.zoom()")
+    assert zoom >= 8
+    near = 1.5 / zoom  # of a pixel of the scene
+    beside, *inside = opened.colors((row + 0.5, col - near), *((row + y, col + x) for y in (near, 1 - near)
+                                                             for x in (near, 1 - near)))  # fmt: skip
+    assert_color(beside, GREY if layer == "map" else mixed((20, 20, 24), GREY, 0.9), 2)
+    for seen in inside:
+        assert_color(seen, mixed(CLASS[2], GREY, 0.65 if layer == "map" else 0.9), 2)
+    assert page.evaluate("look.viewer.drawer.sketchContext.imageSmoothingEnabled") is False
+    page.click("#zoom-home")
+    opened.settle()
+    page.wait_for_timeout(600)
+    assert page.evaluate("look.viewer.drawer.sketchContext.imageSmoothingEnabled") is True

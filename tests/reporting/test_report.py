@@ -24,7 +24,7 @@ from jingwei.reporting import pyramid, worst
 from jingwei.reporting.layers import make_layer
 from jingwei.reporting.pyramid import LABELS, PERCENT, PICTURE, TILE, finest_level, write_layer
 from jingwei.reporting.report import write_report
-from jingwei.reporting.worst import largest_errors, least_agreement
+from jingwei.reporting.worst import largest_errors, least_sure
 from jingwei.workspace import Workspace
 
 # ---- pyramids ----
@@ -215,14 +215,14 @@ def test_errors_of_a_large_scene_are_found_on_a_coarser_level(tmp_path, monkeypa
     assert max(place.row + place.height for place in places) <= 1000
 
 
-def test_the_least_agreement(tmp_path):
+def test_the_least_sure(tmp_path):
     percent = np.full((640, 640), 100, np.uint8)
     percent[200:220, 400:420] = 40
     percent[320:340, 20:30] = 60
     percent[:, 600:] = NODATA
     percent[0:3, 600:603] = 0  # in a square that is nearly all outside the flight
-    places = least_agreement(layer_of(percent, PERCENT, tmp_path / "agreement"))
-    assert [(p.row, p.col, p.height, p.width, p.agreement) for p in places] == [
+    places = least_sure(layer_of(percent, PERCENT, tmp_path / "agreement"))
+    assert [(p.row, p.col, p.height, p.width, p.sure) for p in places] == [
         (200, 400, 20, 20, 40.0),
         (320, 20, 20, 20, 80.0),
     ]
@@ -231,8 +231,8 @@ def test_the_least_agreement(tmp_path):
 def test_no_places_where_all_is_right(tmp_path):
     labels = layer_of(np.full((50, 60), 2, np.uint8), LABELS, tmp_path / "map")
     assert largest_errors(labels, labels) == []
-    assert least_agreement(layer_of(np.full((50, 60), 100, np.uint8), PERCENT, tmp_path / "all")) == []
-    assert least_agreement(layer_of(np.full((50, 60), NODATA, np.uint8), PERCENT, tmp_path / "none")) == []
+    assert least_sure(layer_of(np.full((50, 60), 100, np.uint8), PERCENT, tmp_path / "all")) == []
+    assert least_sure(layer_of(np.full((50, 60), NODATA, np.uint8), PERCENT, tmp_path / "none")) == []
 
 
 # ---- the report ----
@@ -289,7 +289,7 @@ def test_the_report_says_what_the_files_say(project):
     assert scene["changed"] == expected
     stages = score_stages(project, JINGWEI)
     expected = [(name, scores(matrix, JINGWEI)) for name, matrix in stages.items()]
-    assert data["stages"] == [{"name": n} | s | {"classes": [*s["classes"].values()]} for n, s in expected]
+    assert data["stages"] == [{"name": n, "scenes": 1} | s | {"classes": [*s["classes"].values()]} for n, s in expected]
     assert [stage["name"] for stage in data["stages"]] == ["swa_a", "swa_b", "vote", "filled"]
     (run,) = data["experiments"]
     assert (run["recipe"], run["exp"]) == ("swa", "a")
@@ -347,7 +347,7 @@ def test_nothing_is_invented(project):
     assert scene["stage"] == "vote"
     assert scene["changed"] is None
     assert scene["worst"]
-    assert all(place["agreement"] < 100 for place in scene["worst"])
+    assert all(place["sure"] < 100 for place in scene["worst"])
     shutil.move(project.root / "models_later", project.models)
     shutil.rmtree(project.root / "test")
     _, data = report_of(project)
@@ -480,6 +480,9 @@ def test_the_page_and_all_it_needs_travel_with_the_package(project):
         assert file.startswith("data:") or (folder / file).is_file(), file
     assert "Redistribution and use" in (folder / "viewer" / "openseadragon-LICENSE.txt").read_text()
     own = [path for path in (folder / "viewer").glob("*.js") if not path.name.startswith("openseadragon")]
-    for path in [folder / "index.html", folder / "viewer" / "report.css", *own]:
+    assert {f"viewer/{path.name}" for path in (folder / "viewer").iterdir()} <= set(needed)  # else they are not swept
+    for path in own:
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 300, path
+    for path in [folder / "index.html", *(folder / "viewer").glob("*.css"), *own]:
         addresses = re.findall(r"(?:https?:)?//[\w.-]+\.\w+", path.read_text(encoding="utf-8"))
         assert set(addresses) <= {"http://www.w3.org"}, path  # the name of SVG, which nobody asks for

@@ -1,4 +1,4 @@
-// Starts the page: its language, its keys.
+// Starts the page: its language, its theme, its keys.
 "use strict";
 
 function setLanguage(name) {
@@ -13,27 +13,47 @@ function setLanguage(name) {
   byId("language").textContent = word("other");
   byId("language").lang = name === "zh" ? "en" : "zh-CN";
   byId("key-list").replaceChildren(...word("keyList").flatMap(([keys, text]) => [element("dt", { text: keys }), element("dd", { text })]));
-  numbers.write();
   if (look.viewer) look.write();
+  writeTables();
+}
+
+/** All that is written in colours that the theme changes. */
+function writeTables() {
+  byId("theme").textContent = word(theme.now === "dark" ? "light" : "dark");
+  summary.write();
+  scores.write();
+  training.write();
+  areas.write();
+  scrolling.look();
 }
 
 function switchLanguage() {
   setLanguage(language === "zh" ? "en" : "zh");
 }
 
-byId("language").onclick = switchLanguage;
-byId("help-button").onclick = () => byId("help").showModal();
-document.addEventListener("keydown", (event) => {
-  // A select finds its options by their letters; check boxes and sliders leave letters to us.
-  if (event.target.closest("select, dialog") || event.ctrlKey || event.metaKey || event.altKey) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  if (key === "l") switchLanguage();
-  else if (key === "?") byId("help").showModal();
+/** What a key does; null where it stands for nothing. */
+function doing(key, target) {
+  if (key === "l") return switchLanguage;
+  if (key === "d") return () => theme.toggle();
+  if (key === "?") return () => byId("help").showModal();
   // Arrows move the map where the map has the focus; elsewhere they scroll the page, as ever.
-  else if (!look.viewer || (key.startsWith("Arrow") && !byId("viewer").contains(event.target))) return;
-  else if (!look.key(key)) return;
-  event.preventDefault();
+  if (!look.viewer || (key.startsWith("Arrow") && !byId("viewer").contains(target))) return null;
+  return () => look.key(key);
+}
+
+document.addEventListener("keydown", (event) => {
+  // Lists find their options by letters, fields take them; check boxes and sliders leave them to us.
+  if (event.target.closest("select, dialog, input[type=text]") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (key.length === 1 && !byId("keys-on").checked) return;
+  const work = doing(key, event.target);
+  if (work && work() !== false) event.preventDefault();
 });
 
+byId("language").onclick = switchLanguage;
+byId("theme").onclick = () => theme.toggle();
+byId("help-button").onclick = () => byId("help").showModal();
+scrolling.start();
+theme.changed = writeTables;
 setLanguage(REPORT.language === "auto" ? (navigator.language.startsWith("zh") ? "zh" : "en") : REPORT.language);
 look.start();

@@ -4,9 +4,6 @@
 
 const NODATA = 255;
 const KEPT_TILES = matchMedia("(max-width: 700px)").matches ? 120 : 400; // of 256 KiB each
-const WRONG = [214, 0, 110];
-// Few votes to all votes: dark purple to nearly white (after ColorBrewer's Purples).
-const RAMP = [[63, 0, 125], [106, 81, 163], [158, 154, 200], [218, 218, 235], [252, 251, 253]];
 
 /** Called by a tile's script. */
 function tile(content) {
@@ -51,7 +48,7 @@ class Tiles {
   }
 }
 
-/** Where the map is wrong: made of the map's tiles and the truth's. 1 is wrong, 0 is right. */
+/** Where the map is wrong: made of the map's tiles and the truth's, as true class ids, RIGHT, EDGE, and NODATA. */
 class ErrorTiles {
   constructor(map, truth) {
     Object.assign(this, { map, truth, layer: map.layer });
@@ -71,8 +68,24 @@ class ErrorTiles {
 
   async load(level, col, row) {
     const [map, truth] = await Promise.all([this.map.load(level, col, row), this.truth.load(level, col, row)]);
-    return truth && truth.map((id, i) => (id === NODATA ? NODATA : Number(!map || map[i] !== id)));
+    return truth && errorsOf(map, truth, this.size(level, col, row)[0]);
   }
+}
+
+/** The true class of what is wrong; RIGHT, but EDGE beside what is wrong: so that a lone pixel keeps its colour. */
+function errorsOf(map, truth, width) {
+  const values = new Uint16Array(truth.length);
+  const wrong = (i) => truth[i] !== NODATA && (!map || map[i] !== truth[i]);
+  for (let i = 0; i < values.length; i++) {
+    if (truth[i] === NODATA || wrong(i)) values[i] = truth[i];
+    else {
+      const col = i % width;
+      const beside = (col > 0 && wrong(i - 1)) || (col < width - 1 && wrong(i + 1))
+        || (i >= width && wrong(i - width)) || (i + width < values.length && wrong(i + width));
+      values[i] = beside ? EDGE : RIGHT;
+    }
+  }
+  return values;
 }
 
 function runScript(path) {
@@ -94,92 +107,4 @@ async function inflate(content) {
   const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
-}
-
-/** The colours of a layer's values: 256 of red, green, blue, alpha, as one Uint32Array. */
-function palette(name, hidden) {
-  const bytes = new Uint8ClampedArray(4 * 256);
-  if (name === "errors") bytes.set([...WRONG, 255], 4);
-  else if (name === "agreement") for (let value = 0; value <= 100; value++) bytes.set([...ramp(value), 255], 4 * value);
-  else for (const { id, color } of REPORT.legend.classes) if (!hidden.has(id)) bytes.set([...rgb(color), 255], 4 * id);
-  return new Uint32Array(bytes.buffer);
-}
-
-function ramp(value) {
-  const place = (value / 100) * (RAMP.length - 1), lower = Math.min(Math.floor(place), RAMP.length - 2);
-  return RAMP[lower].map((from, i) => from + (RAMP[lower + 1][i] - from) * (place - lower));
-}
-
-function rgb(color) {
-  return [1, 3, 5].map((start) => parseInt(color.slice(start, start + 2), 16));
-}
-
-/** What OpenSeadragon asks for the tiles of a layer that is coloured here. */
-class PaintedSource extends OpenSeadragon.TileSource {
-  constructor(name, tiles, colors) {
-    const { layer, map } = tiles, { width, height } = (map || tiles).scene;
-    super({ width, height, tileSize: REPORT.tile, minLevel: layer.coarsest, maxLevel: layer.finest });
-    Object.assign(this, { name, tiles, colors, painted: new Set() });
-  }
-
-  tileExists(level, col, row) {
-    return super.tileExists(level, col, row) && this.tiles.exists(level, col, row);
-  }
-
-  getTileUrl(level, col, row) {
-    return this.tiles.path(level, col, row);
-  }
-
-  hasTransparency() {
-    return true;
-  }
-
-  downloadTileStart(job) {
-    const { level, x, y } = job.tile;
-    this.tiles.load(level, x, y).then((values) => {
-      const [width, height] = this.tiles.size(level, x, y);
-      const canvas = element("canvas", { width, height });
-      const context = canvas.getContext("2d");
-      context.values = values;
-      this.paint(context);
-      this.painted.add(new WeakRef(context));
-      job.finish(context, null, "context2d");
-    }).catch((error) => job.fail(error.message, null));
-  }
-
-  downloadTileAbort() {} // a script that runs can't be called back
-
-  /** Gives all tiles other colours. */
-  repaint(colors) {
-    this.colors = colors;
-    for (const reference of this.painted) {
-      const context = reference.deref();
-      if (context && context.canvas.width) this.paint(context);
-      else this.painted.delete(reference);
-    }
-  }
-
-  paint(context) {
-    const { width, height } = context.canvas, image = context.createImageData(width, height);
-    const pixels = new Uint32Array(image.data.buffer), { values } = context, { colors } = this;
-    for (let i = 0; i < pixels.length; i++) pixels[i] = colors[values[i]];
-    context.putImageData(image, 0, 0);
-  }
-}
-
-/** The scene's JPEGs. */
-class PictureSource extends OpenSeadragon.TileSource {
-  constructor(tiles) {
-    const { layer, scene } = tiles, { width, height } = scene;
-    super({ width, height, tileSize: REPORT.tile, minLevel: layer.coarsest, maxLevel: layer.finest });
-    this.tiles = tiles;
-  }
-
-  tileExists(level, col, row) {
-    return super.tileExists(level, col, row) && this.tiles.exists(level, col, row);
-  }
-
-  getTileUrl(level, col, row) {
-    return this.tiles.path(level, col, row);
-  }
 }

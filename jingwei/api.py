@@ -54,13 +54,16 @@ def cut(
     val_fraction: float = 0.2,
     keep_background: float = 0.1,
     legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
     workers: int | None = None,
 ) -> list[Crop]:
     """Cuts labelled scenes into crops to train on, in DIR/train/, split into training and validation.
 
     `scenes` are pairs (image, label); None takes those of DIR/*train*/. `crop_size` and `stride` (as large, where it is
     left out) in px; `val_fraction` of each class goes to validation; `keep_background` of the crops of nothing but
-    background are kept. Without a `legend`, DIR/legend.json counts, else the contest's. Scenes that were cut before in
+    background are kept. `label_nodata` (keep, ignore) says what pixels of a label are whose value is
+    both its nodata tag and a class; without it, such labels are refused. Without a `legend`, DIR/legend.json counts,
+    else the contest's. Scenes that were cut before in
     the same way are not cut again. Returns the crops, as crops.csv lists them.
     """
     from jingwei.crops.cut import cut_train
@@ -76,7 +79,7 @@ def cut(
         chosen = [Scene(Path(image), Path(label)) for image, label in scenes]
         refuse_twins(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)
-    classes = choose_legend(legend, folder=workspace.root).legend
+    classes = choose_legend(legend, folder=workspace.root, label_nodata=label_nodata).legend
     return cut_train(workspace, chosen, settings, classes, _workers(workers))
 
 
@@ -296,8 +299,16 @@ def polygonize(
     return Path(output)
 
 
-def evaluate(prediction: StrPath, label: StrPath, *, legend: Legend | StrPath | None = None) -> dict[str, Any]:
+def evaluate(
+    prediction: StrPath,
+    label: StrPath,
+    *,
+    legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
+) -> dict[str, Any]:
     """Scores a label map, or a folder of masks, against its truth.
+
+    Without a `legend`, the one beside the label counts, else the map's own. `label_nodata` is as of `cut`.
 
     Gives miou (without the background), miou_with_background, fwiou, accuracy, kappa, mean_f1, pixels, missed; under
     classes, by name: iou, f1, precision, recall, pixels; and confusion, a list of rows: pixels by label (row) and
@@ -308,17 +319,18 @@ def evaluate(prediction: StrPath, label: StrPath, *, legend: Legend | StrPath | 
     from jingwei.evaluation.folders import score_folders, score_pair
     from jingwei.evaluation.metrics import scores
     from jingwei.evaluation.scenes import refuse_unlabelled
+    from jingwei.inputs.legends import choose_legend
 
     maps = Path(prediction), Path(label)
     for one, other in (maps, maps[::-1]):
         if one.is_file() and other.is_dir():
             raise InputError(one, f"is a file, but {other} is a folder", "give two files or two folders")
+    of_map = None if maps[0].is_dir() else maps[0]
+    known = choose_legend(legend, label=maps[1], of_map=of_map, label_nodata=label_nodata).legend
     if maps[0].is_dir():
-        known = _legend(legend)
         score = score_folders(*maps, known)
         counted = {"labels": score.labels, "missing": list(score.missing), "without_label": score.extra}
         return scores(score.matrix, known) | counted
-    known = _legend(legend, maps[0])
     matrix = score_pair(*maps, known)
     refuse_unlabelled(matrix, maps[1])
     return scores(matrix, known)

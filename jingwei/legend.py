@@ -6,17 +6,21 @@ A legend file looks like this (`background: null` says that no class is backgrou
      "classes": [{"id": 0, "name": "land", "color": "#8429F6"}, ...]}
 
 A class whose pixels have another value than its id in masks says so: `"value": 255` (for masks of 0 and 255, say).
+`"ignore": [0]` names the values of masks that are no label. Where a class's value is also the nodata tag of labels,
+`"label_nodata": "keep"` says that it is the class, `"ignore"` that it is no label.
 """
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jingwei.errors import SettingError
-from jingwei.system.own_files import read_json
+from jingwei.system.own_files import is_of, read_json, short
 
-KEYS, CLASS_KEYS = ("name", "background", "classes"), ("id", "name", "color", "value")  # of a legend file
+KEYS = ("name", "background", "classes", "ignore", "label_nodata")  # of a legend file
+CLASS_KEYS = ("id", "name", "color", "value")
+LABEL_NODATA = ("keep", "ignore")
 EXAMPLE = "see the example of a legend in docs/formats.md"
 NODATA = 255  # the id of "no label here, and none wanted": outside the flight, unlabelled, padding
 
@@ -41,11 +45,17 @@ class LandClass:
 
 @dataclass(frozen=True)
 class Legend:
-    """The classes of a data set, ids 0 to n - 1 in order. `background` is an id, or None where no class is one."""
+    """The classes of a data set, ids 0 to n - 1 in order. `background` is an id, or None where no class is one.
+
+    `ignore` are the values of labels that are no label. `label_nodata` says what a label's nodata tag means where it is
+    a class's value: "keep", that class; "ignore", no label; "", nobody has said, and such labels are refused.
+    """
 
     name: str
     classes: tuple[LandClass, ...]
     background: int | None = 0
+    ignore: tuple[int, ...] = ()
+    label_nodata: str = field(default="", compare=False)  # says nothing of the classes
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -61,12 +71,18 @@ class Legend:
 
     @property
     def has_values(self) -> bool:
-        """Whether labels have other values than ids for some classes."""
-        return any(land_class.mask_value != land_class.id for land_class in self.classes)
+        """Whether labels hold other values than the classes' ids."""
+        return bool(self.ignore) or any(land_class.mask_value != land_class.id for land_class in self.classes)
 
     def without_values(self) -> "Legend":
         """The same classes for maps, which hold ids whatever values labels have."""
-        return replace(self, classes=tuple(replace(land_class, value=None) for land_class in self.classes))
+        return replace(self, classes=tuple(replace(land_class, value=None) for land_class in self.classes), ignore=())
+
+    def with_label_nodata(self, choice: str | None) -> "Legend":
+        """The same classes with one of LABEL_NODATA, or as they are where it is None. SettingError for others."""
+        if choice is not None and choice not in LABEL_NODATA:
+            raise SettingError(f"`label_nodata` {choice}", "no such choice", f"take {' or '.join(LABEL_NODATA)}")
+        return self if choice is None else replace(self, label_nodata=choice)
 
     def colormap(self) -> dict[int, tuple[int, int, int, int]]:
         """Pixel value -> RGBA, as GeoTIFF colour tables want it; NODATA is transparent."""
@@ -86,7 +102,10 @@ class Legend:
         for c in self.classes:
             entry = {"id": c.id, "name": c.name, "color": hex_of(c.color)}
             classes.append(entry if c.value is None else entry | {"value": c.value})
-        return {"name": self.name, "background": self.background, "classes": classes}
+        content = {"name": self.name, "background": self.background, "classes": classes}
+        if self.ignore:
+            content["ignore"] = list(self.ignore)
+        return content | ({"label_nodata": self.label_nodata} if self.label_nodata else {})
 
 
 def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
@@ -104,8 +123,33 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
         problems.append(f"unknown keys {', '.join(unknown)} (known are {', '.join(KEYS)})")
+    parsed = _classes(classes, problems)
+    _note_clashes(parsed, kept, problems)
+    background = content.get("background", 0)
+    if background is not None and (type(background) is not int or background not in range(len(classes))):
+        problems.append(f"background {json.dumps(background)} is not a class id: write null where no class is one")
+    ignore = content.get("ignore", [])
+    if not is_of(tuple[int, ...], ignore) or not all(0 <= value <= 255 for value in ignore):
+        problems.append(f'"ignore" is {short(ignore)}, not a list of whole numbers from 0 to 255')
+        ignore = []
+    for land_class in parsed:
+        if land_class.mask_value in ignore:
+            problem = f'"ignore" names {land_class.mask_value}, which stands for class {land_class.name!r} in masks'
+            problems.append(f'{problem}: give the class another "value", or take it out of "ignore"')
+    choice = content.get("label_nodata", "")
+    if choice not in ("", *LABEL_NODATA):
+        problems.append(f'"label_nodata" is {short(choice)}: known are {", ".join(LABEL_NODATA)}')
+    if len(classes) > NODATA:
+        problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}, as {NODATA} is kept for no data")
+    if problems:
+        raise SettingError(where, "; ".join(problems), EXAMPLE)
+    return Legend(str(content.get("name", "own")), tuple(parsed), background, tuple(ignore), choice)
+
+
+def _classes(entries: list, problems: list[str]) -> list[LandClass]:
+    """The classes of a legend's JSON, as far as they make sense; adds what is wrong to the problems."""
     parsed = []
-    for position, entry in enumerate(classes):
+    for position, entry in enumerate(entries):
         try:
             unknown = sorted(set(entry) - set(CLASS_KEYS)) if isinstance(entry, dict) else []
             if unknown:
@@ -118,11 +162,17 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
                 )
             value = entry.get("value")
             if value is not None and (type(value) is not int or not 0 <= value <= 255):
-                problems.append(f"class {entry['name']!r} has value {value!r}, which is no whole number from 0 to 255")
+                problem = f"class {entry['name']!r} has value {value!r}"
+                problems.append(f"{problem}, which is not a whole number from 0 to 255")
                 value = None
             parsed.append(LandClass(position, str(entry["name"]), color, value))
         except (KeyError, TypeError, ValueError):
             problems.append(f"class at place {position} is not id, name, color as #RRGGBB: {entry!r}")
+    return parsed
+
+
+def _note_clashes(parsed: list[LandClass], kept: bool, problems: list[str]) -> None:
+    """Adds what classes have in common, and must not, to the problems."""
     names = [land_class.name for land_class in parsed]
     problems += [f"two classes are named {name!r}" for name in sorted({n for n in names if names.count(n) > 1})]
     values = [land_class.mask_value for land_class in parsed]
@@ -133,14 +183,6 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     for color in [] if kept else sorted({c for c in colors if colors.count(c) > 1}):
         same = " and ".join(repr(c.name) for c in parsed if c.color == color)
         problems.append(f'{same} have one colour, {hex_of(color)}: give each a "color" of its own')
-    background = content.get("background", 0)
-    if background is not None and (type(background) is not int or background not in range(len(classes))):
-        problems.append(f"background {json.dumps(background)} is no class id: write null where no class is one")
-    if len(classes) > NODATA:
-        problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}, as {NODATA} is kept for no data")
-    if problems:
-        raise SettingError(where, "; ".join(problems), EXAMPLE)
-    return Legend(str(content.get("name", "own")), tuple(parsed), background)
 
 
 def hex_of(color: tuple[int, int, int]) -> str:

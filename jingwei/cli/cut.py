@@ -5,7 +5,15 @@ from pathlib import Path
 
 from jingwei.cli import dry_run
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, chosen_cluster, cluster_flag, going_on, tell_legend, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_cluster,
+    cluster_flag,
+    going_on,
+    label_nodata_flag,
+    tell_legend,
+    workspace_flags,
+)
 from jingwei.cli.wording import say
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene, label_of, refuse_twins
@@ -38,6 +46,7 @@ def generate_train_data_command() -> str | None:
     parser.flag("keep_background", text, type=float, default=defaults.keep_background)
     text = "jingwei, gf2, gf3 or a legend's JSON file; left out: DIR/legend.json, where it is (default: jingwei)"
     parser.flag("legend", text)
+    label_nodata_flag(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
@@ -49,7 +58,9 @@ def generate_train_data_command() -> str | None:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
     settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
-    chosen = choose_legend(getattr(args, "legend", None), folder=workspace.root)
+    chosen = choose_legend(
+        getattr(args, "legend", None), folder=workspace.root, label_nodata=getattr(args, "label_nodata", None)
+    )
     tell_legend(chosen)
     legend = chosen.legend
     if args.dry_run:

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser
+from jingwei.cli.parser import Parser, label_nodata_flag
 from jingwei.cli.wording import spell_seconds, spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
@@ -19,6 +19,7 @@ def doctor_command() -> None:
     parser.add_argument("folder", nargs="?", default="data", help="folder of scenes or samples")
     text = "jingwei, gf2, gf3 or a legend's JSON file (default: the folder's legend.json, else the contest's)"
     parser.flag("legend", text)
+    label_nodata_flag(parser)
     parser.flag("model", "network family that hours are estimated for", default="deeplabv3")
     parser.flag("backbone", "its encoder (default: its usual one)")
     parser.flag("epochs", "epochs that hours are estimated for", type=int, default=20)
@@ -26,7 +27,7 @@ def doctor_command() -> None:
     args = parser.parse_args()
     from jingwei.planning.checkup import examine
 
-    checkup = examine(Path(args.folder), getattr(args, "legend", None))
+    checkup = examine(Path(args.folder), getattr(args, "legend", None), getattr(args, "label_nodata", None))
     _tell_scenes(checkup)
     _tell_classes(checkup)
     if checkup.scenes:

@@ -17,6 +17,7 @@ from jingwei.cli.parser import (
     cluster_flag,
     cog_flag,
     going_on,
+    label_nodata_flag,
     legend_flag,
     tell_legend,
     workspace_flags,
@@ -203,6 +204,7 @@ def evaluate_command() -> None:
     parser.flag("json", "print JSON instead of tables", action="store_true")
     area_flags(parser)
     legend_flag(parser)
+    label_nodata_flag(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()

@@ -13,6 +13,7 @@ from pathlib import Path
 from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.errors import SettingError
 from jingwei.inputs.legends import ChosenLegend, choose_legend
+from jingwei.legend import LABEL_NODATA
 from jingwei.raster.opening import ALLOW_REMOTE
 from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
@@ -99,6 +100,13 @@ def legend_flag(parser: Parser) -> None:
     parser.flag("legend", text)
 
 
+def label_nodata_flag(parser: Parser) -> None:
+    """Adds --label_nodata, of the commands that read labels."""
+    text = "where the nodata tag of a label is a class's value: keep the class, or ignore those pixels "
+    text += "(default: as the legend says, else such a label is refused)"
+    parser.flag("label_nodata", text, choices=LABEL_NODATA)
+
+
 def gsd_flag(parser: Parser) -> None:
     """Adds --gsd, of the commands that tell hectares."""
     text = "side of a pixel on the ground in metres (default: as the georeference says; without one, areas are in px)"
@@ -148,8 +156,8 @@ def chosen_legend(
     args: argparse.Namespace, workspace: Workspace, *, label: Path | None = None, of_map: Path | None = None
 ) -> ChosenLegend:
     """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
-    named = getattr(args, "legend", None)
-    return choose_legend(named, label=label, of_map=of_map, cut=workspace.train, folder=workspace.root)
+    named, how = getattr(args, "legend", None), {"label_nodata": getattr(args, "label_nodata", None)}
+    return choose_legend(named, label=label, of_map=of_map, cut=workspace.train, folder=workspace.root, **how)
 
 
 def tell_legend(chosen: ChosenLegend) -> None:

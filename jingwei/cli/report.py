@@ -12,6 +12,7 @@ from jingwei.cli.parser import (
     chosen_legend,
     cluster_flag,
     gsd_flag,
+    label_nodata_flag,
     legend_flag,
     workspace_flags,
 )
@@ -33,6 +34,7 @@ def report_command() -> str | None:
     parser.flag("language", text, choices=LANGUAGES, default="auto")
     gsd_flag(parser)
     legend_flag(parser)
+    label_nodata_flag(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()

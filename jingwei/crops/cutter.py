@@ -75,7 +75,9 @@ class Cutter:
             listed = ", ".join(f"{i} ({self._unknown[i]:,d} px)" for i in np.flatnonzero(self._unknown))
             known = ", ".join(f"{c.id} {c.name}" for c in self.legend.classes)
             problem = f"has ids that legend {self.legend.name} does not know: {listed}"
-            raise InputError(self.scene.label, problem, f"known are {known}; name another legend with `legend`")
+            first = np.flatnonzero(self._unknown)[0]
+            remedy = f'known are {known}; name another `legend`, or one with "ignore": [{first}] where that is no label'
+            raise InputError(self.scene.label, problem, remedy)
 
     def delete_written(self) -> None:
         """Removes the crops of a scene that turned out to be unusable."""

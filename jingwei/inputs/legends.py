@@ -14,7 +14,7 @@ What a command does not have (no label, no map) it leaves out.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import overload
 
@@ -48,12 +48,20 @@ def choose_legend(
     folder: Path | None = None,
     of_network: Legend | None = None,
     usual: str | None = "jingwei",
+    label_nodata: str | None = None,
 ) -> ChosenLegend | None:
     """The legend that is meant, by the order above; None where `usual` is None and there is no other.
 
     `label` is a label or a folder of labels, `cut` the folder of the crops (DIR/train), `folder` the data folder.
-    Raises SettingError for a legend that is missing or wrong, InputError where `of_map` can't be read.
+    `label_nodata` goes before what the legend says of that. Raises SettingError for a legend that is missing or wrong,
+    InputError where `of_map` can't be read.
     """
+    chosen = _first(named, of_kind, label, of_map, cut, folder, of_network, usual)
+    return replace(chosen, legend=chosen.legend.with_label_nodata(label_nodata)) if chosen else None
+
+
+def _first(named, of_kind, label, of_map, cut, folder, of_network, usual) -> ChosenLegend | None:
+    """The first legend of those arguments of `choose_legend`."""
     if isinstance(named, Legend):
         return ChosenLegend(named, named.name)
     source = str(named) if named is not None else of_kind or (_above(label, folder) if label else None)

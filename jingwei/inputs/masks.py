@@ -16,10 +16,10 @@ from jingwei.errors import InputError
 from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend, hex_of
 from jingwei.raster.histogram import histogram
+from jingwei.raster.label_values import UNKNOWN, ids_of_values
 from jingwei.raster.reading import Raster
 from jingwei.raster.tiles import TILE
 
-UNKNOWN = -1
 BLACK = 0  # no data, where it is no class's colour
 SHOWN = 8  # unknown colours that a message lists
 READ_ROWS = 64  # rows translated at a time: colours as numbers take several times their room
@@ -47,9 +47,14 @@ class Mask:
             self._raster.__exit__()
             problem = f"is no mask: {self._raster.bands} bands of {self._raster.dtype}"
             raise InputError(path, problem, "masks are one band of class ids, or 8-bit RGB in the legend's colours")
-        self._ids = _ids_of_colors(legend) if self._colored else _ids_of_values(legend)
+        self._ids = _ids_of_colors(legend) if self._colored else ids_of_values(legend)
         if not self._colored and self._raster.palette:
             self._take_palette(self._raster.palette)
+        try:
+            self._raster.settle_nodata(legend, lambda value: self._ids[value * 0x010101 if self._colored else value])
+        except InputError:
+            self._raster.__exit__()
+            raise
 
     def __enter__(self):
         return self
@@ -103,8 +108,12 @@ class Mask:
         if self._by_palette:
             ids[list(palette)] = NODATA
             ids[list(opaque)] = _ids_of_colors(self.legend)[list(opaque.values())]
+            if (tagged := self._raster.nodata) in self._palette:  # GDAL makes it transparent, whatever its colour
+                named = _ids_of_colors(self.legend)[self._palette[tagged]]
+                ids[int(tagged)] = named if named != UNKNOWN else NODATA
         else:
-            said = [index for index in (*palette, NODATA) if index < len(self._ids)]  # no data needs no colour
+            # No data needs no colour.
+            said = [index for index in (*palette, NODATA, *self.legend.ignore) if index < len(self._ids)]
             ids[said] = self._ids[said]
         self._ids = ids
 
@@ -127,12 +136,10 @@ class Mask:
         else:
             what, name = "values", str
             known = ", ".join(f"{c.mask_value} {c.name}" for c in self.legend.classes)
-            example = next((f'"value": {key}' for key, _ in listed if 0 <= key < NODATA), None)
-            other = (
-                f"a class can have {example} in the legend"
-                if example
-                else "values run 0 to 255: give the mask such values"
-            )
+            example = next((key for key, _ in listed if 0 <= key < NODATA), None)
+            other = "values run 0 to 255: give the mask such values"
+            if example is not None:
+                other = f'in the legend, a class can have "value": {example}; or "ignore": [{example}], for no label'
             remedy = f"known are {known}; {other}"
         shown = ", ".join(f"{name(key)} ({count:,d} px)" for key, count in listed[:SHOWN])
         more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
@@ -157,6 +164,8 @@ def refuse_0_255(first: Path, legend: Legend, pixels: np.ndarray, at_255: int, o
     """
     classes = [legend.classes[number] for number in np.flatnonzero(pixels)]
     if not at_255 or len(classes) > 1 or len(legend) == 1 or (classes and classes[0].value is not None):
+        return
+    if NODATA in legend.ignore:
         return
     one = legend.classes[0 if classes == [legend.classes[1]] else 1]
     entry = json.dumps({"id": one.id, "name": one.name, "color": hex_of(one.color), "value": NODATA})
@@ -196,20 +205,10 @@ def _rgb_numbers(pixels_CHW: np.ndarray) -> np.ndarray:
 
 
 @lru_cache(maxsize=2)
-def _ids_of_values(legend: Legend) -> np.ndarray:
-    """Pixel value -> class id, NODATA or UNKNOWN: int16 of 256."""
-    ids = np.full(256, UNKNOWN, np.int16)
-    ids[NODATA] = NODATA
-    for land_class in legend.classes:
-        ids[land_class.mask_value] = land_class.id
-    return ids
-
-
-@lru_cache(maxsize=2)
 def _ids_of_colors(legend: Legend) -> np.ndarray:
     """0xRRGGBB -> class id, NODATA or UNKNOWN: int16 of 2^24. Greys stand for the classes that have them as `value`."""
     ids = np.full(1 << 24, UNKNOWN, np.int16)
-    ids[BLACK] = NODATA
+    ids[[BLACK, *(value * 0x010101 for value in legend.ignore)]] = NODATA
     for land_class in legend.classes:
         if land_class.value is not None:
             ids[land_class.value * 0x010101] = land_class.id

@@ -108,7 +108,7 @@ class _Entry:
     use: str
 
 
-def examine(folder: Path, legend: Legend | str | None = None) -> Checkup:
+def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str | None = None) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
     Without a legend: the folder's `legend.json` (or, of a `train`, that beside it), else the contest's own.
@@ -122,7 +122,8 @@ def examine(folder: Path, legend: Legend | str | None = None) -> Checkup:
         problem = "no scenes there"
         remedy = "put *train*/image_N.png with image_N_label.png, or train/img/N.tif with train/lbl/N_gt.png there"
         raise InputError(folder, problem, remedy)
-    legend = choose_legend(legend, folder=folder, usual=_usual_legend(layout, entries)).legend
+    usual = _usual_legend(layout, entries)
+    legend = choose_legend(legend, folder=folder, usual=usual, label_nodata=label_nodata).legend
     checkup = Checkup(layout, legend, findings=findings)
     total = sum(path.stat().st_size for entry in entries for path in entry.sample.images)
     with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:

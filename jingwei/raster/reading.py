@@ -1,5 +1,6 @@
 """Scenes and labels in: sizes, pixels, validity and georeference, as the file has them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
 from jingwei.raster.georeference import Georeference
+from jingwei.raster.label_values import UNKNOWN, ids_of_values, takes_nodata_for_class
 from jingwei.raster.linked_files import all_sources, companions
 from jingwei.raster.opening import is_vsi, open_dataset
 from jingwei.raster.orientation import UPRIGHT, Upright, orientation_of
@@ -19,7 +21,6 @@ from jingwei.raster.same_place import check_same_place, check_same_size  # noqa:
 from jingwei.raster.validity import Validity
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
-UNKNOWN = -1  # no class has that value
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
 MOST_ROW_BYTES = 1 << 24  # of a row of pixels: stages hold some hundred rows
 
@@ -173,6 +174,25 @@ class Raster:
             raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
         return self
 
+    def settle_nodata(self, legend: Legend, class_of: Callable[[int], int]) -> "Raster":
+        """Has the legend say what counts where a label's nodata tag is a class: see `takes_nodata_for_class`.
+
+        `class_of` gives the class id of pixels that have a value (0 to 255) in all bands.
+        """
+        value = self._validity.nodata_of_pixels
+        if value is not None and 0 <= value <= 255:
+            meant = int(class_of(value))
+            if takes_nodata_for_class(self.path, legend, value, meant, lambda: self._count(value)):
+                self._validity.forget_nodata()
+                self.nodata = None
+                self._plain_labels = self._plain and self.dtype == np.uint8
+        return self
+
+    def _count(self, value: int) -> int:
+        """The pixels that have a value in all bands."""
+        windows = (Window(first, 0, end - first, self.width) for first, end in strips(self.height, READ_ROWS))
+        return sum(np.count_nonzero((self._read(self._band_numbers, w) == value).all(axis=0)) for w in windows)
+
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
         numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
@@ -241,7 +261,8 @@ class Raster:
             listed = ", ".join(map(str, np.unique(values[strange])[:8]))
             known = ", ".join(str(value) for value in np.flatnonzero(self._ids != UNKNOWN))
             problem = f"values {listed} in rows {first} to {first + len(values)}"
-            raise InputError(self.path, problem, f"known are {known}: correct the labels or the legend")
+            remedy = f'known are {known}: correct the labels, or give the values a class or "ignore" in the legend'
+            raise InputError(self.path, problem, remedy)
         return ids.astype(np.uint8)
 
     def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
@@ -313,16 +334,18 @@ def open_image(path) -> Raster:
 def open_labels(path, legend: Legend | None = None) -> Raster:
     """A raster of class ids: one integer band. Raises InputError where it is something else.
 
-    Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them.
+    Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them; and
+    where the file's nodata tag is a class's value, the legend says what counts, or the file is refused.
     """
     raster = Raster(path).refuse_jpeg()
     if raster.bands != 1:
         raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
     if not np.issubdtype(raster.dtype, np.integer):
         raise InputError(path, f"holds {raster.dtype} values", "labels need whole numbers, best uint8")
-    if legend and legend.has_values:
-        raster._ids = np.full(256, UNKNOWN, np.int16)
-        raster._ids[[NODATA, *(c.mask_value for c in legend.classes)]] = [NODATA, *(c.id for c in legend.classes)]
+    if legend:
+        raster.settle_nodata(legend, lambda value: ids_of_values(legend)[value])
+        if legend.has_values:
+            raster._ids = ids_of_values(legend)
     return raster
 
 

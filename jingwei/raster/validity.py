@@ -40,6 +40,15 @@ class Validity:
         return bool(self._is_float or self._nodata)
 
     @property
+    def nodata_of_pixels(self) -> int | None:
+        """The whole number that makes pixels no data where all bands have it; None where no such value does."""
+        return int(self._nodata[0][1]) if self._nodata and self._in_all else None
+
+    def forget_nodata(self) -> None:
+        """From now on, no value of pixels is no data."""
+        self.nodata, self._nodata = None, []
+
+    @property
     def masked(self) -> bool:
         """Whether a mask says something."""
         return bool(self._masks)

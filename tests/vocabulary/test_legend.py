@@ -76,9 +76,9 @@ def test_all_problems_of_a_legend_are_told_at_once(tmp_path):
     assert message.startswith(str(path))
     assert "\n" not in message
     assert message.count("unknown keys") == 1
-    for problem in ["unknown keys title (known are name, background, classes)",
+    for problem in ["unknown keys title (known are name, background, classes, ignore, label_nodata)",
                     "'land' has id 5 at place 1: ids run 0, 1, 2 ...", "place 2", "'blue'", "place 3", "'lake'",
-                    "two classes are named 'land'", "background 9 is no class id"]:  # fmt: skip
+                    "two classes are named 'land'", "background 9 is not a class id"]:  # fmt: skip
         assert problem in message
 
 
@@ -110,7 +110,7 @@ def test_unknown_keys_of_a_class_are_refused(key):
 @pytest.mark.parametrize("background", [False, True, 1.0, "land", [0]])
 def test_a_background_that_is_no_id_is_refused(background):
     content = OWN | {"background": background}
-    with pytest.raises(SettingError, match="background .* is no class id: write null where no class is one"):
+    with pytest.raises(SettingError, match="background .* is not a class id: write null where no class is one"):
         legend_from_dict(content)
 
 
@@ -174,7 +174,7 @@ def test_a_value_stands_for_a_class_in_masks_and_survives_its_json(tmp_path):
 @pytest.mark.parametrize(("values", "problem"), [
     ((1, None), """in masks 1 would stand for 'a' and 'b': give each a "value" of its own"""),
     ((255, 255), "in masks 255 would stand for 'a' and 'b'"),
-    ((256, None), "class 'a' has value 256, which is no whole number from 0 to 255"),
+    ((256, None), "class 'a' has value 256, which is not a whole number from 0 to 255"),
     ((-1, None), "class 'a' has value -1"),
     (("white", 1.5), "class 'b' has value 1.5"),
     ((True, None), "class 'a' has value True"),

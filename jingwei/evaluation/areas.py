@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from jingwei import grid
-from jingwei.evaluation.zones import add_strip, add_zone, read_zones
+from jingwei.evaluation.zones import add_zone, read_zones
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.checked import checked_strips
-from jingwei.raster.pixel_area import HECTARE, PIXELS, ground_of
+from jingwei.raster.pixel_area import HECTARE, PIXELS, add_strip, ground_of
 from jingwei.raster.reading import open_labels
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress

@@ -33,8 +33,9 @@ def scene_facts(
 ) -> dict:
     """What the page knows of a scene: size, place on earth, layers, areas, what filling changed, places to look at.
 
-    `hectares` is what a pixel covers, under a CRS in degrees at the scene's centre; `metres` is its width where all
-    pixels have the same one. `gsd` (metres) stands in for a georeference. `made` is when the final map was written.
+    `hectares` is what a pixel covers in the scene's middle, `metres` its width there, where the CRS is projected.
+    `gsd` (metres) stands in for a georeference. Areas of classes are those of all pixels, each as large as it is.
+    `made` is when the final map was written.
     """
     with scene.open_image() as picture:
         height, width, crs, transform = *picture.shape, picture.crs, picture.transform
@@ -50,15 +51,18 @@ def scene_facts(
         digits = 6 if crs and crs.is_geographic else 2
         facts["place"] = {"transform": list(transform)[:6], "crs": epsg, "digits": digits}
     if ground:
-        facts["hectares"] = ground_under(ground, height // 2, 0, width) / width / HECTARE
-        if ground.flattening < 0:
-            across = math.hypot(transform.a, transform.d) * crs.units_factor[1] if gsd is None else gsd
-            facts["metres"] = across
+        square = ground_under(ground, height // 2, width // 2, width // 2 + 1)
+        facts["hectares"] = square / HECTARE
+        if gsd is not None:
+            facts["metres"] = gsd
+        elif crs.is_projected:
+            facts["metres"] = math.sqrt(square * (transform.a**2 + transform.d**2) / abs(transform.determinant))
     if "map" in layers:
         counts, path = layers["map"].counts, workspace.final_map(scene)
         facts["stage"] = shown(path.stem)
         facts["made"] = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-        facts["areas"] = {"classes": list(counts[: len(legend)]), "nodata": counts[NODATA]}
+        hectares = [metres / HECTARE for metres in layers["map"].metres[: len(legend)]]
+        facts["areas"] = {"classes": list(counts[: len(legend)]), "nodata": counts[NODATA], "hectares": hectares}
     sure = next((name for name in SURE if name in layers), None)
     if sure:
         facts["sure"] = {"layer": sure} | _how_sure(layers[sure])

@@ -10,6 +10,7 @@ from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.pixel_area import ground_of
 from jingwei.raster.reading import Raster, check_same_size, open_labels
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE as STRIP
@@ -29,7 +30,8 @@ SAMPLES = 8  # windows along each side that a scene's brightness is judged by
 class Source(NamedTuple):
     """A layer to be made: its name on the page, what it is made of, and the folder that it ends in.
 
-    Where the scene's picture is invalid, a truth counts as unknown. The folder's name has a hash of all
+    Where the scene's picture is invalid, a truth counts as unknown. `gsd` is the side of a pixel in metres, where it is
+    not to be asked of the scene; only a map's areas are measured. The folder's name has a hash of all
     that goes into it, so a folder that is there needs no second making.
     """
 
@@ -38,9 +40,12 @@ class Source(NamedTuple):
     path: Path
     scene: Scene
     folder: Path
+    gsd: float | None = None
 
 
-def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) -> list[Source]:
+def layers_of(
+    workspace: Workspace, scene: Scene, legend: Legend, folder: Path, gsd: float | None = None
+) -> list[Source]:
     """The layers that a scene has so far: scene, map (the last stage's), how sure that is, truth."""
     final_map = workspace.final_map(scene) if workspace.has_map(scene) else None
     found = [("scene", PICTURE, scene.image), ("map", LABELS, final_map)]
@@ -52,8 +57,10 @@ def layers_of(workspace: Workspace, scene: Scene, legend: Legend, folder: Path) 
         if path is not None:
             inputs = [path, scene.image] if name == "truth" else [path]
             values = {"values": [c.mask_value for c in legend.classes]} if name == "truth" and legend.has_values else {}
-            mark = stamp(*inputs, kind=kind, tile=TILE, classes=len(legend) if kind == LABELS else None, **values)
-            sources.append(Source(name, kind, path, scene, folder / folder_name(scene.name) / f"{name}-{mark}"))
+            ground = {"gsd": gsd} if name == "map" else {}
+            classes = len(legend) if kind == LABELS else None
+            mark = stamp(*inputs, kind=kind, tile=TILE, classes=classes, **values, **ground)
+            sources.append(Source(name, kind, path, scene, folder / folder_name(scene.name) / f"{name}-{mark}", gsd))
     return sources
 
 
@@ -88,7 +95,9 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
             parts = _percent(pixels, turned=source.name == "certainty")
         title = f"{shown(source.scene.name)} {source.name}"
         with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
-            layer = write_layer(source.folder, _counted(ahead(parts), bar), *scene.shape, source.kind, workers)
+            ground = ground_of(pixels, source.gsd) if source.name == "map" else None
+            parts = _counted(ahead(parts), bar)
+            layer = write_layer(source.folder, parts, *scene.shape, source.kind, workers, ground)
     if source.kind == PERCENT:
         _refuse_more_than_percents(layer, source.path)
     return layer, True

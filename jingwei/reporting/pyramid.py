@@ -22,9 +22,10 @@ from numba import njit
 
 from jingwei.errors import InputError, OutputError
 from jingwei.legend import NODATA
+from jingwei.raster.pixel_area import Ground, add_strip
 from jingwei.reporting.folder import ABOUT, ABOUT_SHAPE, remove_layer
 from jingwei.system.atomic import FULL, room_at
-from jingwei.system.own_files import read_json, sealed
+from jingwei.system.own_files import misfit, read_json, sealed
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be
 PICTURE, LABELS, PERCENT = "picture", "labels", "percent"  # the kinds of layers
@@ -38,7 +39,8 @@ class Layer:
     """A finished layer: its folder, its size in pixels, and which tiles are there.
 
     `tiles` is level -> bool array (rows of tiles, columns of tiles); blank tiles have no file. `counts` has the pixels
-    of each value at full size (256 of them, NODATA among them); empty for pictures.
+    of each value at full size (256 of them, NODATA among them), `metres` the ground under them in square metres; both
+    are empty for pictures, and `metres` where nothing is known of the ground.
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Layer:
     width: int
     tiles: dict[int, np.ndarray]
     counts: tuple[int, ...]
+    metres: tuple[float, ...] = ()
 
     def size(self, level: int) -> tuple[int, int]:
         """(height, width) of a level."""
@@ -74,7 +77,13 @@ def finest_level(height: int, width: int) -> int:
 
 
 def write_layer(
-    folder: Path, parts: Iterable[np.ndarray], height: int, width: int, kind: str, workers: int = 1
+    folder: Path,
+    parts: Iterable[np.ndarray],
+    height: int,
+    width: int,
+    kind: str,
+    workers: int = 1,
+    ground: Ground | None = None,
 ) -> Layer:
     """Makes a layer from parts that follow each other from the top: uint8 arrays of any height and the full width.
 
@@ -85,10 +94,14 @@ def write_layer(
     """
     with _whole_folder(folder) as place, ThreadPoolExecutor(workers) as pool:
         levels = _levels(place, height, width, kind)
-        counts = np.zeros(0 if kind == PICTURE else 256, np.int64)
+        counts, metres = np.zeros(0 if kind == PICTURE else 256, np.int64), np.zeros(256 if ground else 0)
+        top = 0
         for part in parts:
-            if len(counts):
+            if ground:
+                add_strip(part, top, ground, counts, metres)
+            elif len(counts):
                 counts += np.bincount(part.reshape(-1), minlength=256)
+            top += len(part)
             while len(part):
                 part = part[levels[0].take(part) :]
                 if levels[0].full:
@@ -96,6 +109,7 @@ def write_layer(
         assert levels[0].done, "fewer rows than the scene has"
         about = {
             "kind": kind, "height": height, "width": width, "counts": counts.tolist(),
+            "metres": metres.tolist(),
             "tiles": {level.number: np.packbits(level.tiles).tobytes().hex() for level in levels},
         }  # fmt: skip
         (place / ABOUT).write_text(sealed(about), encoding="ascii")
@@ -114,8 +128,11 @@ def kept_layer(folder: Path) -> Layer | None:
 
 def read_layer(folder: Path) -> Layer:
     """A finished layer. Raises InputError where somebody has broken it."""
-    about = read_json(folder / ABOUT, ABOUT_SHAPE, remedy=BROKEN)
-    layer = Layer(folder, about["kind"], about["height"], about["width"], {}, tuple(about["counts"]))
+    about = {"metres": []} | read_json(folder / ABOUT, ABOUT_SHAPE, remedy=BROKEN)  # earlier versions have none
+    if problem := misfit({"metres": tuple[float, ...]}, about):
+        raise InputError(folder / ABOUT, problem, BROKEN)
+    sizes = about["kind"], about["height"], about["width"]
+    layer = Layer(folder, *sizes, {}, tuple(about["counts"]), tuple(about["metres"]))
     try:
         for number, bits in about["tiles"].items():
             rows, cols = (-(-side // TILE) for side in layer.size(int(number)))

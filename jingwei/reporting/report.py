@@ -65,7 +65,7 @@ def write_report(
     with only_run(folder):
         refuse_foreign(folder, page)
         stale = files_named_by(folder) - set(page)
-        sources = [source for scene in scenes for source in layers_of(workspace, scene, legend, folder / TILES)]
+        sources = [source for scene in scenes for source in layers_of(workspace, scene, legend, folder / TILES, gsd)]
         tasks = [Task(make_layer, (source, legend, workers)) for source in sources]
         results = {task.arguments[0]: result for task, result in scheduler.run(tasks)}
         layers: dict[Scene, dict] = {scene: {} for scene in scenes}

@@ -458,8 +458,8 @@ def test_place_and_area_come_from_the_georeference_and_any_type_is_shown(project
     _, data = report_of(project)
     (scene,) = data["scenes"]
     assert scene["place"] == {"transform": [0.3, 0.4, 500_000, 0.4, -0.3, 3_000_000], "crs": "EPSG:32648", "digits": 2}
-    assert scene["metres"] == pytest.approx(0.5)
-    assert scene["hectares"] == pytest.approx(0.25 / 1e4)
+    assert scene["metres"] == pytest.approx(0.5 / 0.9996, rel=1e-6)
+    assert scene["hectares"] == pytest.approx(0.25 / 0.9996**2 / 1e4, rel=1e-6)  # on the ground, not in the projection
     (tile,) = (project.root / "report" / scene["layers"]["scene"]["folder"]).rglob("8/*.jpg")
     seen = cv2.imread(str(tile))
     bright = seen[:, 40:].astype(int)

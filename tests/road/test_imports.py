@@ -81,7 +81,7 @@ def users_of(package: str) -> set[str]:
 
 @pytest.mark.parametrize(("package", "room"), [
     ("rasterio", "raster"), ("argparse", "cli"), ("osgeo", "raster"), ("tqdm", "system"), ("dask", "system"),
-    ("pyogrio", "polygons"), ("pyarrow", "polygons"),
+    ("pyogrio", "polygons"), ("pyarrow", "polygons"), ("pyproj", "raster"),
 ])  # fmt: skip
 def test_only_one_room_uses(package, room):
     assert users_of(package) <= {room}

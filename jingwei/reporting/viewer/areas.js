@@ -19,13 +19,13 @@ const areas = {
       scenes.length > 1 ? element("h3", { text: scene.name }) : null, this.areaTable(scene))));
   },
 
-  areaTable({ areas: { classes: counts }, hectares }) {
-    const total = counts.reduce((sum, n) => sum + n, 0), most = Math.max(...counts, 1);
-    const head = textRow(word("class"), word("share"), ...(hectares ? [word("hectares")] : []), word("pixels"));
-    const cells = (n) => [...(hectares ? [number(n * hectares, 2)] : []), number(n)].map((text) => element("td", { text }));
+  areaTable({ areas: { classes: counts, hectares } }) {
+    const add = (sum, n) => sum + n, total = counts.reduce(add, 0), most = Math.max(...counts, 1);
+    const head = textRow(word("class"), word("share"), ...(hectares.length ? [word("hectares")] : []), word("pixels"));
+    const cells = (n, ha) => [...(hectares.length ? [number(ha, 2)] : []), number(n)].map((text) => element("td", { text }));
     const body = REPORT.legend.classes.map(({ id, screen }) => element("tr", {}, classHead(id),
-      bar(total ? counts[id] / total : 0, screen, counts[id] / most, true), ...cells(counts[id])));
-    body.push(element("tr", { class: "total" }, element("th", { scope: "row", text: word("total") }), element("td", {}), ...cells(total)));
+      bar(total ? counts[id] / total : 0, screen, counts[id] / most, true), ...cells(counts[id], hectares[id])));
+    body.push(element("tr", { class: "total" }, element("th", { scope: "row", text: word("total") }), element("td", {}), ...cells(total, hectares.reduce(add, 0))));
     return table(head, body);
   },
 

@@ -14,6 +14,7 @@ import numpy as np
 from jingwei.errors import InputError, JingweiError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.lee_filter import refined_lee
+from jingwei.raster.preview import limits, stretched
 from jingwei.raster.reading import Raster, check_same_size
 from jingwei.raster.tiles import TILE
 from jingwei.system.own_files import misfit
@@ -252,9 +253,8 @@ def radar_picture(images: tuple[Path, ...], settings: SarSettings, side: int = 1
     decibels = to_db(colors, "intensity")
     picture = np.zeros((*valid.shape, 3), np.uint8)
     for number, plane in enumerate(decibels):
-        low, high = np.percentile(plane[valid], (1, 99)) if valid.any() else (0, 1)
-        stretched = (plane - low) / max(high - low, 1e-6) * 254 + 1  # 0 is left to no data
-        picture[..., number] = np.where(valid, stretched.clip(1, 255), 0)
+        shades = stretched(plane, *limits(plane[valid]), black=1)  # 0 is left to no data
+        picture[..., number] = np.where(valid, shades, 0)
     return picture, title
 
 

@@ -11,6 +11,7 @@ from jingwei.grid import Window, strips
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.pixel_area import ground_of
+from jingwei.raster.preview import limits, stretched
 from jingwei.raster.reading import Raster, check_same_size, open_labels
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE as STRIP
@@ -129,9 +130,7 @@ def _picture(scene: Raster) -> Iterator[np.ndarray]:
             if scene.dtype == np.uint8:
                 part[..., channel] = pixels[band]
             else:
-                with np.errstate(invalid="ignore"):  # what is no number is outside the flight
-                    shade = (pixels[band].astype(np.float32) - low) * (255 / (high - low))
-                    part[..., channel] = np.where(valid, np.clip(shade, 0, 255), 0)
+                part[..., channel] = np.where(valid, stretched(pixels[band], low, high), 0)
         part[..., 3] = np.where(valid, 255, 0)
         yield part
 
@@ -147,9 +146,7 @@ def _brightness(scene: Raster) -> tuple[float, float]:
             window = Window(row, col, min(side, scene.height), min(side, scene.width))
             pixels, valid = scene.read(window)
             seen.append(pixels[:3, valid].astype(np.float32).reshape(-1)[:: SAMPLES // 2])
-    seen = np.concatenate(seen)
-    low, high = np.percentile(seen, (1, 99)) if seen.size else (0.0, 1.0)
-    return float(low), float(max(high, low + 1e-6))
+    return limits(np.concatenate(seen))
 
 
 def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np.ndarray]:

@@ -65,6 +65,16 @@ def test_any_two_classes_on_the_screen_can_be_told_apart(legend, vision):
     assert distance >= 18, (one, other)
 
 
+@pytest.mark.parametrize("vision", VISION)
+def test_what_is_wrong_stands_out_from_what_is_right(vision):
+    """The grey of what is right, from each class's colour and from the outline of what is wrong."""
+    script = (VIEWER / "colors.js").read_text(encoding="utf-8")
+    right, edge = ("#" + bytes(map(int, re.search(rf"{name} = \[([\d, ]+)\]", script)[1].split(","))).hex()
+                   for name in ("RIGHT_COLOR", "EDGE_COLOR"))  # fmt: skip
+    for color in (edge, *(color for colors in SCREEN.values() for color in colors)):
+        assert nearest([right, color], vision)[0] >= 10, color
+
+
 def variables(theme: str) -> dict[str, str]:
     """The style sheet's colours in a theme."""
     style = (VIEWER / "page.css").read_text(encoding="utf-8")

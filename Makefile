@@ -46,8 +46,9 @@ demo-gf: setup
 	$(BIN)/python inference.py $(GF)/sar/test $(GF)/maps/sar
 	$(BIN)/python evaluate.py --prediction $(GF)/maps/sar --label $(GF)/sar/test/lbl --legend gf3
 
+# A process a core, each with one thread: processes that share the cores wait for each other's threads.
 test: setup browser
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
 
 # The report's test opens it in a real browser: one of the system's packages, where it may be installed. Else the test is
 # skipped and says so.

@@ -106,7 +106,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def check_type(checkpoint: Checkpoint, path: Path, image: Path, dtype: str) -> None:
+def check_type(checkpoint: Checkpoint, path: Path, image: Path | str, dtype: str) -> None:
     """Raises CheckpointError where an image's pixels are of another type than a checkpoint was trained on.
 
     A network trained on 8 bits takes the numbers of 16 bits for light that it has never seen. Signed and unsigned 16

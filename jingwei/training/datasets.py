@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from jingwei.crops.table import Crop, label_path, statistics
+from jingwei.crops.table import Crop, statistics
 from jingwei.errors import JingweiError
-from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.pixels import as_type
 from jingwei.training import augment
+from jingwei.training.crop_reader import CropReader
 from jingwei.training.distributed import local_size
 from jingwei.training.recipes import Recipe
 from jingwei.training.sampling import Draw, WindowDraws
@@ -28,8 +28,8 @@ class CropCache:
     What fits first stays: an epoch takes every crop once, so those read last are the ones needed last.
     """
 
-    def __init__(self, folder: Path, limit: int = CACHE_BYTES):
-        self.folder, self.limit = folder, limit
+    def __init__(self, reader: CropReader, limit: int = CACHE_BYTES):
+        self.reader, self.limit = reader, limit
         self.used = 0  # bytes
         self._crops: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
@@ -37,7 +37,7 @@ class CropCache:
         """(pixels_HWC in the file's type, labels_HW uint8)"""
         if crop.name in self._crops:
             return self._crops[crop.name]
-        arrays = _read(self.folder, crop)
+        arrays = self.reader.read(crop)
         for array in arrays:
             array.flags.writeable = False
         size = sum(array.nbytes for array in arrays)
@@ -57,7 +57,7 @@ class TrainingWindows(Dataset):
         self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], cache_bytes: int = CACHE_BYTES
     ):
         self.crops, self.recipe, self.fill = crops, recipe, np.array(fill)
-        self.cache = CropCache(folder, cache_bytes)
+        self.cache = CropCache(CropReader(folder, crops), cache_bytes)
         spread = statistics(crops)
         self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
@@ -117,13 +117,13 @@ class WholeCrops(Dataset):
     """
 
     def __init__(self, folder: Path, crops: list[Crop], fill: tuple[float, ...]):
-        self.folder, self.crops, self.fill = folder, crops, np.array(fill)
+        self.reader, self.crops, self.fill = CropReader(folder, crops), crops, np.array(fill)
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        pixels, labels = _read(self.folder, self.crops[index])
+        pixels, labels = self.reader.read(self.crops[index])
         return _to_tensors(augment.fill_unseen(pixels, labels, self.fill), labels)
 
 
@@ -216,11 +216,6 @@ def _end_with_parent(parent: int) -> None:
     while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
         pass
     os._exit(0)
-
-
-def _read(folder: Path, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-    labels = read_label_crop(label_path(folder, crop))
-    return read_crop(folder / "data" / crop.name), labels
 
 
 def _to_tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:

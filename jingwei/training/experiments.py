@@ -13,7 +13,7 @@ from jingwei.errors import InputError, SettingError, known
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.inputs.sar import read_settings
 from jingwei.legend import Legend, find_legend
-from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
+from jingwei.models.checkpoints import Checkpoint, check_fits, check_type, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.raster.crop_files import read_crop
 from jingwei.system.own_files import read_json
@@ -55,8 +55,9 @@ class TrainingData:
         return checkpoint.crops in ("", self.stamp)
 
     def check_scorable(self, checkpoint: Checkpoint, path: Path) -> None:
-        """CheckpointError where a checkpoint is of other classes or bands; says where scores here may flatter it."""
+        """CheckpointError for one of other classes, bands or types; says where scores here may flatter it."""
         check_fits(checkpoint, path, self.legend, self.bands)
+        check_type(checkpoint, path, self.folder / "data", self.dtype)
         if not self.has_crops_of(checkpoint):
             Progress.write(f"{path} {OTHER_CROPS}: its scores may flatter it")
 
@@ -78,14 +79,21 @@ def read_training_data(workspace: Workspace) -> TrainingData:
             "take a smaller `val_fraction` (val_fraction in a config), or label more",
         )
     legend = find_legend(str(workspace.train / "legend.json"))
-    dtype = read_crop(workspace.train / "data" / training[0].name).dtype.name
     validation = [crop for crop in crops if crop.split == VALIDATION]
+    dtype, *others = (_dtype(workspace.train / "data" / side[0].name) for side in (training, validation) if side)
+    if others and others != [dtype]:
+        problem = f"holds values of {others[0]}, but {training[0].name} of {dtype}"
+        raise InputError(workspace.train / "data" / validation[0].name, problem, "cut the scenes again")
     remedy = "prepare the data again: delete it and crops.csv"
     source = read_json(path, dict, remedy=remedy) if (path := workspace.train / "source.json").exists() else {}
     if source:
         read_settings(source, path, remedy)
     stamp = crops_stamp(workspace.crops, legend)
     return TrainingData(workspace.train, training, validation, legend, dtype, statistics(training), source, stamp)
+
+
+def _dtype(crop: Path) -> str:
+    return read_crop(crop).dtype.name
 
 
 def validation_logits(

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 
 from jingwei.errors import CheckpointError, TrainingError
 from jingwei.legend import NODATA
-from jingwei.models.checkpoints import Checkpoint, check_fits
+from jingwei.models.checkpoints import Checkpoint, check_fits, check_type
 from jingwei.models.devices import autocast, find_precision, to_device
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
@@ -267,6 +267,7 @@ class Learner:
         Its normalisation is taken over with its weights; the optimizer's settings are the recipe's.
         """
         check_fits(checkpoint, path, self.kind.legend, len(self.kind.mean))
+        check_type(checkpoint, path, "the training data", self.kind.dtype)
         if checkpoint.spec != self.model.spec:
             problem = f"is of another network ({checkpoint.spec.in_words()}; this is {self.model.spec.in_words()})"
             remedy = 'give its `model`, `backbone` and `output_stride`; in a config its "arch"'

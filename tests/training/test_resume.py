@@ -122,3 +122,10 @@ def test_weights_alone_are_no_state(files, tmp_path):
     save_checkpoint(Path(files.last), alone)
     with pytest.raises(CheckpointError, match=r"last.pt: holds weights alone, no state to go on from: give a last.pt"):
         checkpoint_to_resume(files, None, RECIPE, ANY_CROPS)
+
+
+def test_pixels_of_another_type_do_not_fit(files, learner):
+    save(files, learner)
+    found = replace(checkpoint_to_resume(files, None, RECIPE, ANY_CROPS), dtype="float32")
+    with pytest.raises(CheckpointError, match="was trained on pixels of float32, but the training data has uint8"):
+        learner.load(found, files.last)

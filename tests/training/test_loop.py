@@ -295,15 +295,17 @@ def test_resume_from_a_file_without_training_state_is_refused(project, whole_run
         ({"bands": 4}, "was trained on 4 bands, but the data has 3"),
         (
             {"model": "deeplabv3"},
-            r"is of another network .deeplabv3 over \S+, 3 bands.*; this is attention_unet .*`arch`",
+            r'is of another network .deeplabv3 over \S+, 3 bands.*; this is attention_unet .*"arch"',
         ),
     ],
     ids=str,
 )
 def test_resume_from_a_checkpoint_that_does_not_fit_is_refused(project, whole_run, tmp_path, changes, problem):
     checkpoint = load_checkpoint(whole_run / "last.pt")
-    spec = replace(checkpoint.spec, bands=changes.get("bands", 3), family=changes.get("model", SMALL.model))
-    save_checkpoint(tmp_path / "x.pt", replace(checkpoint, spec=spec, legend=changes.get("legend", JINGWEI)))
+    bands, legend = changes.get("bands", 3), changes.get("legend", JINGWEI)
+    spec = replace(checkpoint.spec, bands=bands, classes=len(legend), family=changes.get("model", SMALL.model))
+    other = replace(checkpoint, spec=spec, legend=legend, mean=(1.0,) * bands, std=(1.0,) * bands)
+    save_checkpoint(tmp_path / "x.pt", other)
     with pytest.raises(CheckpointError, match=f"x.pt: {problem}"):
         loop.train(project, SMALL, "new", replace(HERE, resume=tmp_path / "x.pt"))
 

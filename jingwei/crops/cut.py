@@ -62,7 +62,7 @@ def _cut_or_reuse(
         raise InputError(scene.image, f"has no label {expected.name}", "put it beside the scene")
     how = asdict(replace(settings, val_fraction=0))  # a new split needs no new cut
     mark = stamp(*scene.sources, **how, **scene.reading, legend=legend.to_dict())
-    if cut := kept(workspace, scene, mark, with_preview=alone):
+    if cut := kept(workspace, scene, mark, alone, workers):
         return cut
     cut, preview = _cut_scene(workspace, scene, settings, legend, workers, alone)
     keep(workspace, scene, mark, cut, preview)
@@ -106,10 +106,11 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
                 raise
         if alone and not cutter.any_valid:
             raise InputError(scene.image, "has no valid pixel: all are transparent or nodata", "check its alpha")
-        kept = [crop for crop in crops if crop is not None]
-        return SceneCut(
-            image.height, image.width, image.bands, image.dtype.name, kept
-        ), cutter.preview() if alone else None
+        worth = [crop for crop in crops if crop is not None]
+        cut = SceneCut(
+            image.height, image.width, image.bands, image.dtype.name, worth, dict(sorted(cutter.files.items()))
+        )
+        return cut, cutter.preview() if alone else None
 
 
 def _bands(image: Raster, label: Raster, rows: list[int], size: int) -> Iterator[tuple]:

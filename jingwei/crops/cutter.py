@@ -18,6 +18,7 @@ from jingwei.raster.histogram import histogram
 from jingwei.raster.png import write_png
 from jingwei.raster.preview import natural
 from jingwei.raster.reading import Raster
+from jingwei.system.digests import Digest, digest_of
 from jingwei.workspace import Workspace
 
 
@@ -31,6 +32,7 @@ class Cutter:
         self._unknown = np.zeros(256, np.int64)
         self._counted_to = 0
         self._written: list[Path] = []
+        self.files: dict[str, Digest] = {}  # those written, under train/
         self._step = -(-max(image.shape) // PREVIEW_SIDE)
         self._preview = np.zeros((-(-image.height // self._step), -(-image.width // self._step), 3), np.float32)
 
@@ -56,7 +58,9 @@ class Cutter:
         label = whole_label(self.workspace, picture.name)
         self._written += [picture, label]
         write_crop(picture, clean)
-        write_png(label, labels)
+        write_png(label, labels, durable=False)
+        for path in (picture, label):
+            self.files[path.relative_to(self.workspace.train).as_posix()] = digest_of(path)
         mean, std = (tuple(column.tolist()) for column in moments.T)
         return Crop(picture.name, self.scene.name, window, sum(counts), counts, mean, std)
 

@@ -12,9 +12,10 @@ import numpy as np
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.field_split import Fields, choose_fields
+from jingwei.crops.scene_cut import all_there
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.split import choose_blocks
-from jingwei.crops.table import TRAIN, VALIDATION
+from jingwei.crops.table import TRAIN, VALIDATION, read_crops
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.masks import refuse_0_255
@@ -88,7 +89,7 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
     mark = stamp(*(path for scene in scenes for path in scene.sources), names=[scene.name for scene in scenes],
                  **asdict(data) | {"root": None, "legend": data.legend.to_dict()})  # fmt: skip
     done = workspace.train / "stamp"
-    if kept_lines(done, 1) == [mark] and workspace.crops.exists():
+    if kept_lines(done, 1) == [mark] and _is_whole(workspace):
         return workspace
     with only_run(workspace.root):
         done.unlink(missing_ok=True)
@@ -108,6 +109,14 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
         with whole_or_nothing(done) as part:
             part.write_text(mark, encoding="utf-8")
     return workspace
+
+
+def _is_whole(workspace: Workspace) -> bool:
+    """Whether what was prepared is still there."""
+    try:
+        return all_there(workspace, read_crops(workspace.crops))
+    except InputError:
+        return False
 
 
 def _find_scenes(data: FolderData) -> list[SampleScene]:

@@ -1,15 +1,18 @@
 """What is kept of a scene once it is cut, in `train/.parts/`: a new split needs no new cut."""
 
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from jingwei.crops.table import Crop
+from jingwei.crops.table import Crop, label_path
 from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.raster.png import write_png
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.digests import Digest, digest_of, has_size, is_same
 from jingwei.system.own_files import kept_json, sealed
 from jingwei.workspace import Workspace
 
@@ -20,18 +23,23 @@ CROP = {
     "name": str, "scene": str, "window": tuple[int, int, int, int], "valid": int, "pixels": tuple[int, ...],
     "mean": tuple[float, ...], "std": tuple[float, ...], "split": str,
 }  # fmt: skip
-CUT = {"stamp": str, "height": int, "width": int, "bands": int, "dtype": str, "crops": [CROP]}
+DIGEST = tuple[int, int]
+CUT = {
+    "stamp": str, "height": int, "width": int, "bands": int, "dtype": str, "crops": [CROP],
+    "preview": DIGEST | None, "files": {str: DIGEST},
+}  # fmt: skip
 
 
 @dataclass
 class SceneCut:
-    """What is kept of a scene once it is cut: its size and its crops, before the split."""
+    """What is kept of a scene once it is cut: its size, its crops before the split, and their files under train/."""
 
     height: int
     width: int
     bands: int
     dtype: str
     crops: list[Crop]
+    files: dict[str, Digest]
 
 
 def record_of(workspace: Workspace, scene: Scene) -> Path:
@@ -46,24 +54,45 @@ def whole_label(workspace: Workspace, name: str) -> Path:
 
 def keep(workspace: Workspace, scene: Scene, mark: str, cut: SceneCut, preview_HWC: np.ndarray | None) -> None:
     """Notes that a scene is cut, and from what (`mark`), so that it is not cut again."""
-    record = record_of(workspace, scene)
+    record, preview = record_of(workspace, scene), None
     if preview_HWC is not None:
         write_png(record.with_suffix(".png"), preview_HWC)
+        preview = digest_of(record.with_suffix(".png"))
     with whole_or_nothing(record) as part:
-        part.write_text(sealed({"stamp": mark, **asdict(cut)}), encoding="utf-8")
+        part.write_text(sealed({"stamp": mark, **asdict(cut), "preview": preview}), encoding="utf-8")
 
 
-def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool) -> SceneCut | None:
-    """What `keep` noted, where that was of the same `mark` and all label crops are still there."""
+def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool, workers: int) -> SceneCut | None:
+    """What `keep` noted, where that was of the same `mark` and all files are still there, byte for byte."""
     record = record_of(workspace, scene)
     content = kept_json(record, CUT)
-    if content is None:
+    if content is None or content["stamp"] != mark:
         return None
-    there = all(whole_label(workspace, crop["name"]).exists() for crop in content["crops"])
-    if content["stamp"] != mark or not there or (with_preview and not record.with_suffix(".png").exists()):
-        return None
+    files = {workspace.train / name: Digest(*digest) for name, digest in content["files"].items()}
+    if with_preview:
+        if content["preview"] is None:
+            return None
+        files[record.with_suffix(".png")] = Digest(*content["preview"])
     crops = [_crop_from_json(crop) for crop in content["crops"]]
-    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops)
+    if not all(map(has_size, files, files.values())):
+        return None
+    with ThreadPoolExecutor(workers) as pool:
+        if not all(pool.map(is_same, files, files.values())):
+            return None
+    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops, content["files"])
+
+
+def all_there(workspace: Workspace, crops: Iterable[Crop]) -> bool:
+    """Whether the files of crops are there, the pictures as large as they were written: a look that takes no time."""
+    records = [kept_json(path, CUT) for path in (workspace.train / ".parts").glob("*.json")]
+    digests = {name: Digest(*digest) for content in records if content for name, digest in content["files"].items()}
+    for crop in crops:
+        name = f"data/{crop.name}"
+        if name not in digests or not has_size(workspace.train / name, digests[name]):
+            return False
+        if not label_path(workspace.train, crop).exists():
+            return False
+    return True
 
 
 def _crop_from_json(content: dict) -> Crop:

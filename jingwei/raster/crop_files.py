@@ -38,11 +38,20 @@ def read_crop(path) -> np.ndarray:
     if str(path).endswith(".png"):
         pixels = _decoded(str(path)) if Path(path).exists() else None
         if pixels is None:
-            raise InputError(path, "missing or broken", "cut the scenes again")
+            raise InputError(path, "missing or broken", _how_to_cut_again(path))
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]
-    with Raster(path) as raster:
-        pixels, _ = raster.read(Window(0, 0, *raster.shape))
+    try:
+        with Raster(path) as raster:
+            pixels, _ = raster.read(Window(0, 0, *raster.shape))
+    except InputError as error:
+        raise InputError(path, error.args[1], _how_to_cut_again(path)) from error
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
+
+
+def _how_to_cut_again(path) -> str:
+    """What makes a broken crop anew: cutting looks at all files, but what is prepared for a config has a stamp."""
+    done = Path(path).parents[1] / "stamp"
+    return f"delete {done} and start again: what is broken is made anew" if done.exists() else "cut the scenes again"
 
 
 def _decoded(path: str) -> np.ndarray | None:

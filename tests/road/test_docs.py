@@ -20,6 +20,7 @@ from affine import Affine
 from test_imports import MODULES
 from test_readme import REPLAYED, SMALL, kind_of, shell_commands
 
+import jingwei
 from jingwei.legend import NODATA
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.models.families import MODELS
@@ -382,6 +383,12 @@ CALQUES = r"\btold\b|\bgone by\b|\bhangs? on\b|(?<!here )\bis no\b(?! longer)|\b
 @pytest.mark.parametrize("name", [name for name in TEXTS if name != "README.zh-CN.md"])
 def test_the_pages_are_in_plain_english(name):
     assert not re.findall(CALQUES, TEXTS[name])
+
+
+def test_the_version_is_the_same_everywhere():
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == jingwei.__version__, "CITATION.cff"
+    assert re.search(rf"^## {re.escape(jingwei.__version__)} - ", TEXTS["CHANGELOG.md"], re.MULTILINE), "CHANGELOG.md"
 
 
 # ---- two languages ----

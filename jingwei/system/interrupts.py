@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, looked at where stopping loses nothing."""
+"""Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) as a wish to stop, looked at where stopping loses nothing."""
 
 import signal
 import threading
@@ -13,13 +13,13 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Interrupts:
-    """A context in which the first SIGINT or SIGTERM is only noted, in `asked`; a second one acts as usual.
+    """A context in which the first SIGINT, SIGTERM or SIGHUP is only noted, in `asked`; a second one acts as usual.
 
     In a team, later ones do nothing: torchrun repeats them while the leader saves, and in the end it kills. Outside the
-    main thread, which alone may catch signals, nothing is noted.
+    main thread, which alone may catch signals, nothing is noted. Under `nohup` SIGHUP stays ignored.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
     def __init__(self, in_team: bool = False):
         self.in_team = in_team
@@ -28,7 +28,7 @@ class Interrupts:
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
-            self._usual = {number: signal.signal(number, self._note) for number in self.SIGNALS}
+            self._usual = {number: signal.signal(number, self._note) for number in self.SIGNALS if _is_wanted(number)}
         return self
 
     def __exit__(self, *exception):
@@ -44,3 +44,8 @@ class Interrupts:
             if handler is not None:  # one that wasn't set from Python can't be set from it either
                 signal.signal(number, handler)
         self._usual = {}
+
+
+def _is_wanted(number: int) -> bool:
+    """Whether a signal means something here: `nohup` has a process ignore that its terminal closes."""
+    return number != getattr(signal, "SIGHUP", None) or signal.getsignal(number) != signal.SIG_IGN

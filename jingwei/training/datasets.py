@@ -1,5 +1,6 @@
 """Torch datasets over crop files: augmented windows to train on, whole crops to validate on."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -11,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from jingwei.crops.table import Crop, statistics
-from jingwei.errors import JingweiError
+from jingwei.errors import JingweiError, TrainingError
+from jingwei.models.torch_files import first_line
 from jingwei.raster.pixels import as_type
 from jingwei.training import augment
 from jingwei.training.crop_reader import CropReader
@@ -130,17 +132,32 @@ class WholeCrops(Dataset):
 class Loader(DataLoader):
     """A DataLoader that raises the user's mistakes as they are, from its processes too: a broken crop, say.
 
-    torch's own rewrites an error of a loader process, and makes a traceback of what should be one line.
+    torch's own rewrites an error of a loader process, and makes a traceback of what should be one line. Its processes
+    need no shared memory where there is none, as in a container: see `_collated`.
     """
 
     def __init__(self, dataset: Dataset, **settings):
         super().__init__(_ErrorsAsItems(dataset), collate_fn=_collated, **settings)
 
     def __iter__(self) -> Iterator:
-        for batch in super().__iter__():
-            if isinstance(batch, JingweiError):
-                raise batch
-            yield batch
+        with killed_loaders_named(self.num_workers):
+            for batch in super().__iter__():
+                if isinstance(batch, JingweiError):
+                    raise batch
+                yield [torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in batch]
+
+
+@contextlib.contextmanager
+def killed_loaders_named(workers: int) -> Iterator[None]:
+    """Makes a TrainingError of the death of a loader process, which torch raises wherever the training just is."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):
+            raise
+        problem = f"a process that reads and augments has died ({first_line(error)}), maybe for want of memory"
+        remedy = "take fewer, or `workers` 0, with which the training process reads by itself"
+        raise TrainingError(f"`workers` {workers}", problem, remedy) from error
 
 
 class _ErrorsAsItems(Dataset):
@@ -160,8 +177,20 @@ class _ErrorsAsItems(Dataset):
 
 
 def _collated(items: list):
-    """A batch of items, or the first error among them."""
-    return next((item for item in items if isinstance(item, JingweiError)), None) or default_collate(items)
+    """A batch of items, or the first error among them.
+
+    In a loader process torch puts batches into shared memory, of which a container may have as little as 64 MB. Where
+    it is full, a batch goes through the processes' pipe, as numpy arrays: that takes some 40 ms more for 16 MB.
+    """
+    error = next((item for item in items if isinstance(item, JingweiError)), None)
+    if error is not None:
+        return error
+    try:
+        return default_collate(items)
+    except RuntimeError as full:
+        if "shared memory" not in str(full):
+            raise
+        return [np.stack([tensor.numpy() for tensor in tensors]) for tensors in zip(*items, strict=True)]
 
 
 def training_loader(
@@ -199,12 +228,14 @@ def _loading(workers: int) -> dict:
 
 
 def _leave_stopping_to_training(worker: int) -> None:
-    """Makes a loader process go on at Ctrl-C, and at SIGTERM unless the training process sent it.
+    """Makes a loader process go on at Ctrl-C and SIGHUP, and at SIGTERM unless the training process sent it.
 
     A terminal or a scheduler sends them to all processes, but the training process goes on to its next good place to
     stop, and stops its loader processes itself: by SIGTERM if need be.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # now: threads that start later inherit it
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()

@@ -7,6 +7,7 @@ only the one that leads writes and prints.
 import contextlib
 import gc
 import os
+import re
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ from torch import Tensor, distributed, nn
 
 from jingwei.errors import SettingError
 from jingwei.models.devices import find_device, gpu_count
+from jingwei.models.torch_files import first_line
+from jingwei.system.machine import team_size
 
 
 @dataclass(frozen=True)
@@ -60,22 +63,31 @@ class Team:
 
 def in_team() -> bool:
     """Whether `torchrun` started this process together with others."""
-    return int(os.environ.get("WORLD_SIZE", 1)) > 1
+    return _number("WORLD_SIZE", 1) > 1
 
 
 def leads() -> bool:
     """Whether this process is the one that writes and prints."""
-    return int(os.environ.get("RANK", 0)) == 0
+    return _number("RANK", 0) == 0
 
 
 def local_size() -> int:
     """How many processes of the team run on this machine."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return team_size()
 
 
 def local_rank() -> int:
     """The number of this process on its machine, which is the number of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", 0))
+    return _number("LOCAL_RANK", 0)
+
+
+def _number(name: str, default: int) -> int:
+    """A number that torchrun keeps in the environment. SettingError where it is not one."""
+    text = os.environ.get(name, str(default))
+    if not re.fullmatch("[0-9]{1,6}", text):
+        remedy = "unset it, or start with torchrun, which sets it"
+        raise SettingError(name, f"is {text!r}, not a number of processes", remedy)
+    return int(text)
 
 
 def process_device(name: str) -> torch.device:
@@ -104,7 +116,11 @@ def team(device: torch.device) -> Iterator[Team]:
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    try:
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    except (ValueError, RuntimeError) as error:
+        problem = f"the processes of the team can't find each other ({first_line(error)})"
+        raise SettingError("torchrun", problem, "start all with torchrun, or unset WORLD_SIZE for one alone") from error
     try:
         yield Team(distributed.get_rank(), distributed.get_world_size())
     except BaseException as error:

@@ -15,7 +15,7 @@ from jingwei.system.atomic import only_run
 from jingwei.system.interrupts import Interrupted, Interrupts
 from jingwei.system.progress import Progress
 from jingwei.training.best_epoch import BestEpoch
-from jingwei.training.datasets import training_loader, validation_loader
+from jingwei.training.datasets import killed_loaders_named, training_loader, validation_loader
 from jingwei.training.distributed import Team, check_sync_bn, in_team, process_device, team
 from jingwei.training.experiments import OTHER_CROPS, TrainingData, read_training_data
 from jingwei.training.learner import Learner
@@ -56,14 +56,15 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
 
     Under `torchrun` all processes call it and train together. Raises SettingError where the folder holds an experiment
     of other settings or crops, TrainingError where the loss diverges, Interrupted (with the last checkpoint saved) at
-    Ctrl-C and SIGTERM.
+    Ctrl-C, SIGTERM and SIGHUP.
     """
     data = read_training_data(workspace)
     recipe = with_steps(recipe.check(), data.training)
     device = process_device(options.device)
     if recipe.sync_bn and in_team():
         check_sync_bn(device)
-    with team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
+    watched = killed_loaders_named(options.workers)
+    with watched, team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
         training = _TrainingRun(recipe, data, options, device, crew, keeping, interrupts)
         stack.callback(training.learner.leave_team)
         if crew.leads:

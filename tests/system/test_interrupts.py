@@ -160,6 +160,18 @@ def test_afterwards_both_signals_have_their_usual_handlers_back(error, usual):
     assert signal.getsignal(signal.SIGTERM) == usual
 
 
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_terminal_that_closes_asks_to_stop_but_not_under_nohup(ignored):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        with Interrupts() as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert interrupts.asked == (0 if ignored else signal.SIGHUP)
+        assert signal.getsignal(signal.SIGHUP) == (signal.SIG_IGN if ignored else signal.SIG_DFL)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_outside_the_main_thread_nothing_is_caught(usual):
     seen = []
 

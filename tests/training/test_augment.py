@@ -582,6 +582,7 @@ def test_loader_processes_leave_stopping_to_training():
 
         def __getitem__(self, index):
             os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)  # from anybody but training: not for it
             time.sleep(0.2)
             return torch.tensor([os.getpid(), os.getppid()])

@@ -323,13 +323,16 @@ def test_a_run_that_goes_on_in_another_folder_keeps_what_is_better_than_that_fol
     assert epoch_of(two / "best.pt") == 3
 
 
-def test_a_run_that_is_asked_to_stop_says_how_to_go_on(project, tmp_path, scripted, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(project, tmp_path, scripted, monkeypatch, number):
     scripted([0.5])
     step = Learner.step
-    monkeypatch.setattr(Learner, "step", lambda *args: os.kill(os.getpid(), signal.SIGTERM) or step(*args))
+    monkeypatch.setattr(Learner, "step", lambda *args: os.kill(os.getpid(), number) or step(*args))
     keeping = Keeping(tmp_path / "run", ".pth", config="{}")
-    with pytest.raises(Interrupted, match=r"run/last.pth is saved: train.py -r .*run/last.pth goes on"):
+    with pytest.raises(Interrupted, match=r"run/last.pth is saved: train.py -r .*run/last.pth goes on") as caught:
         loop.run(project, replace(QUICK, epochs=1), keeping, HERE)
+    assert caught.value.signal_number == number
+    assert load_checkpoint(tmp_path / "run" / "last.pth").training["step"] == 1
     assert (tmp_path / "run" / "config.json").read_text() == "{}"
     with pytest.raises(Interrupted, match="run2/last.pt is saved: the same command goes on"):
         loop.run(project, replace(QUICK, epochs=1), Keeping(tmp_path / "run2"), HERE)

@@ -251,7 +251,9 @@ MISTAKES = {
     "arch is 3, not a section": {"arch": 3},
     "arch.args.freeze_bn is 1, not true or false": {"arch__args__freeze_bn": 1},
     "arch.args.in_channels is 0, below 1": {"arch__args__in_channels": 0},
-    "arch.args.backbone resnet5: no such encoder, known are resnet18": {"arch__args__backbone": "resnet5"},
+    "arch.args.backbone resnet5: no such encoder, did you mean resnet50? known are resnet18": {
+        "arch__args__backbone": "resnet5"
+    },
     "arch.args.output_stride 32: pspnet can't have it, choose 8 or 16": {"arch__args__output_stride": 32},
     "arch.args.pretrained is true, but there are no ImageNet weights for ENet": {
         "arch": {"type": "ENet", "args": {"pretrained": True}}

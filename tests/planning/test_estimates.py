@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jingwei.cli import dry_run
-from jingwei.cli.parser import spell_seconds
+from jingwei.cli.wording import spell_seconds
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.tile import tile_scene

@@ -50,6 +50,7 @@ def vote_command() -> str | None:
     text = "who wins a tie: `first` (the map named first), `background`, or classes in order: CLASS,CLASS"
     parser.flag("ties", text, default="first")
     legend_flag(parser)
+    label_nodata_flag(parser)
     cluster_flag(parser)
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
@@ -143,6 +144,7 @@ def fill_hole_command() -> str | None:
     parser.flag("output", "where the filled map of --input goes", metavar="FILE")
     rule_flags(parser)
     legend_flag(parser)
+    label_nodata_flag(parser)
     cluster_flag(parser)
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
@@ -210,7 +212,14 @@ def evaluate_command() -> None:
     args = parser.parse_args()
     from jingwei.evaluation.folders import score_pair
     from jingwei.evaluation.metrics import scores, table
-    from jingwei.evaluation.scenes import labelled_scenes, refuse_unlabelled, score_stages, stage_maps, stage_table
+    from jingwei.evaluation.scenes import (
+        labelled_scenes,
+        refuse_unlabelled,
+        score_stages,
+        stage_maps,
+        stage_note,
+        stage_table,
+    )
 
     workspace = Workspace(Path(args.data_dir))
     if asks_for_areas(args):
@@ -246,6 +255,8 @@ def evaluate_command() -> None:
         print(json.dumps({name: scores(matrix, legend) for name, matrix in stages.items()}, indent=1))
     else:
         print(stage_table(stages, legend))
+        if note := stage_note(stages, legend):
+            print(note)
 
 
 def _refuse_unlike(prediction: Path, label: Path) -> None:

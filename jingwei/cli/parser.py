@@ -101,9 +101,9 @@ def legend_flag(parser: Parser) -> None:
 
 
 def label_nodata_flag(parser: Parser) -> None:
-    """Adds --label_nodata, of the commands that read labels."""
-    text = "where the nodata tag of a label is a class's value: keep the class, or ignore those pixels "
-    text += "(default: as the legend says, else such a label is refused)"
+    """Adds --label_nodata, of the commands that read labels or maps of other programs."""
+    text = "where the nodata tag of a label or map is a class's value: keep the class, or ignore those pixels "
+    text += "(default: as the legend says, else such a file is refused)"
     parser.flag("label_nodata", text, choices=LABEL_NODATA)
 
 

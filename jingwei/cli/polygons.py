@@ -3,7 +3,16 @@
 from pathlib import Path
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, chosen_legend, going_on, gsd_flag, legend_flag, not_negative, workspace_flags
+from jingwei.cli.parser import (
+    Parser,
+    chosen_legend,
+    going_on,
+    gsd_flag,
+    label_nodata_flag,
+    legend_flag,
+    not_negative,
+    workspace_flags,
+)
 from jingwei.cli.wording import say
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
@@ -29,6 +38,7 @@ def polygons_command() -> str | None:
     parser.flag("background", "polygons of the background class too", action="store_true")
     gsd_flag(parser)
     legend_flag(parser)
+    label_nodata_flag(parser)
     parser.pair("input", "output")
     args = parser.parse_args()
     from jingwei.polygons.polygons import write_polygons

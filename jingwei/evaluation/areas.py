@@ -8,9 +8,8 @@ import numpy as np
 from jingwei import grid
 from jingwei.evaluation.zones import add_zone, read_zones
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.checked import checked_strips
+from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.pixel_area import HECTARE, PIXELS, add_strip, ground_of
-from jingwei.raster.reading import open_labels
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 
@@ -41,7 +40,7 @@ def measure_areas(
     `gsd` is the side of a pixel on the ground in metres, where the georeference doesn't tell it or isn't to be asked.
     Raises SettingError, and InputError for files and for ids that the legend doesn't know.
     """
-    with open_labels(source) as labels:
+    with open_map(source, legend) as labels:
         ground = ground_of(labels, gsd)
         found = read_zones(zones, labels, zone_field) if zones else []
         pixels, metres = np.zeros((len(found) + 1, 256), np.int64), np.zeros((len(found) + 1, 256))

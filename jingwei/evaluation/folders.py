@@ -16,7 +16,8 @@ from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.samples import LABEL_ENDS
 from jingwei.inputs.scenes import SCENE_TYPES, natural_order
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.reading import Raster, check_same_size
+from jingwei.raster.reading import Raster
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.system.scheduling import Cluster, Here, Task
@@ -44,8 +45,9 @@ def score_folders(
 
     Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. Predictions that
     are not ours may have the values that labels have. A label without a prediction counts as missed with all its
-    pixels: leaving a sample out gains nothing. Raises InputError where no label has a prediction, for sizes that
-    differ, for colours or ids that the legend does not have, and for labels of 0 and 255 where it has no class of 255.
+    pixels: leaving a sample out gains nothing. Raises InputError where no label has a prediction, for pairs of other
+    sizes or at other places, for colours or ids that the legend does not have, and for labels of 0 and 255 where it has
+    no class of 255.
     """
     guessed, known = find_masks(predictions), find_masks(labels)
     by_id: dict[str, list[Path]] = {}
@@ -138,7 +140,7 @@ def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: L
     matrix = ConfusionMatrix(len(legend))
     with Mask(label, legend) as known, Mask(prediction, read_by) if prediction else nullcontext() as guessed:
         if guessed:
-            check_same_size(guessed, known)
+            check_same_grid(guessed, known)
         for first, end in strips(known.height, TILE):
             truth = known.read_label_rows(first, end)
             matrix.update(truth, guessed.read_label_rows(first, end) if guessed else np.full_like(truth, NODATA))

@@ -18,9 +18,8 @@ from jingwei.evaluation.accuracy import Accuracy, allocate, assess
 from jingwei.evaluation.areas import Areas, measure_areas
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import read_features, read_notes, vector_writer
-from jingwei.raster.checked import checked_strips
+from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import moved, placed
-from jingwei.raster.reading import open_labels
 from jingwei.system.own_files import parse_json
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
@@ -52,7 +51,7 @@ def draw_sample(
     begins = np.concatenate([[0], np.cumsum(shares)])
     places = np.full((begins[-1], 2), -1, np.int64)
     ordinals, met, found = np.concatenate(wanted), np.zeros(256, np.int64), begins[:-1].copy()
-    with open_labels(source) as labels:
+    with open_map(source, legend) as labels:
         rows = grid.strips(labels.height, strip_rows)
         for (top, _), strip in zip(rows, ahead(checked_strips(labels, legend, strip_rows)), strict=True):
             _find(strip, top, ordinals, begins, met, found, places)
@@ -133,7 +132,7 @@ def score_sample(
         problem = f"was drawn from another map than {source}, or it has changed since"
         raise InputError(sample, problem, remedy)
     counts = np.zeros((len(legend), len(legend)), np.int64)
-    with open_labels(source) as labels:
+    with open_map(source, legend) as labels:
         x, y = moved(shapely.get_coordinates(shapes[labelled]), crs, labels.crs, sample).T
         cols, rows = (np.floor(values).astype(np.int64) for values in placed(~labels.transform, x, y))
         outside = (rows < 0) | (cols < 0) | (rows >= labels.height) | (cols >= labels.width)

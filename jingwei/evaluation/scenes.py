@@ -10,7 +10,9 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.grid import Window, strips
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.reading import Raster, check_same_size, open_image, open_labels
+from jingwei.raster.checked import checked_strips, open_map, refuse_unknown
+from jingwei.raster.reading import Raster, open_image, open_labels
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.system.prefetch import ahead
 from jingwei.system.scheduling import Cluster, Here, Task
@@ -20,31 +22,29 @@ from jingwei.workspace import Workspace
 def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
     """The confusion matrix of a label map, strip by strip. Where `scene` is given, its invalid pixels don't count.
 
-    The map holds ids, the label the legend's values. Raises InputError for maps of different sizes, and for ids that
-    the legend doesn't know.
+    The map holds ids, the label the legend's values. Raises InputError for rasters of other sizes or, by what they say,
+    at other places, and for ids that the legend doesn't have.
     """
     matrix = ConfusionMatrix(len(legend))
-    with open_labels(prediction) as guessed, open_labels(label, legend) as known:
-        check_same_size(guessed, known)
-        for truth, guess in ahead(_both(known, guessed, scene)):
-            try:
-                matrix.update(truth, guess)
-            except ValueError as error:
-                pair = f"{prediction.name} or {label.name} has {error}"
-                raise InputError(label, pair, f"name the right legend with `legend`, not {legend.name}") from error
+    with open_map(prediction, legend) as guessed, open_labels(label, legend) as known:
+        check_same_grid(guessed, known)
+        for truth, guess in ahead(_both(known, guessed, legend, scene)):
+            matrix.update(truth, guess)
     return matrix
 
 
-def _both(known: Raster, guessed: Raster, scene: Path | None):
+def _both(known: Raster, guessed: Raster, legend: Legend, scene: Path | None):
     with open_image(scene) if scene else nullcontext() as image:
         if image:
-            check_same_size(known, image)
-        for first, end in strips(known.height, TILE):
+            check_same_grid(known, image)
+            check_same_grid(guessed, image)
+        for (first, end), guess in zip(strips(known.height, TILE), checked_strips(guessed, legend, TILE), strict=True):
             truth = known.read_label_rows(first, end)
+            refuse_unknown(truth, legend, known.path, first)
             if image:
                 valid = image.read_validity(Window(first, 0, end - first, known.width))
                 truth = np.where(valid, truth, np.uint8(NODATA))
-            yield truth, guessed.read_label_rows(first, end)
+            yield truth, guess
 
 
 def stage_maps(workspace: Workspace, scenes: list[Scene]) -> list[tuple[Path, Scene]]:
@@ -87,6 +87,30 @@ def score_stages(
     for task, matrix in (scheduler or Here()).run(tasks):
         stages[task.arguments[0].stem].merge(matrix)
     return stages
+
+
+def best_stage(stages: dict[str, ConfusionMatrix], legend: Legend) -> str | None:
+    """The stage of the highest mIoU without background, of equals the last; None where none has a score.
+
+    Only stages that were scored on as many pixels as the last one count: others saw other scenes.
+    """
+    last = next(reversed(stages.values()), None)
+    found = {
+        name: matrix.mean_iou(legend.foreground)
+        for name, matrix in stages.items()
+        if matrix.counts.sum() == last.counts.sum()
+    }
+    scored = {name: miou for name, miou in found.items() if not np.isnan(miou)}
+    return max(reversed(scored), key=scored.get) if scored else None
+
+
+def stage_note(stages: dict[str, ConfusionMatrix], legend: Legend) -> str | None:
+    """A line that names the best stage, where the last one is not it."""
+    best, last = best_stage(stages, legend), next(reversed(stages), None)
+    if best in (None, last):
+        return None
+    higher, lower = (stages[name].mean_iou(legend.foreground) for name in (best, last))
+    return f"best by mIoU is {best} with {higher:.4f}; the last stage, {last}, has {lower:.4f}"
 
 
 def stage_table(stages: dict[str, ConfusionMatrix], legend: Legend) -> str:

@@ -13,10 +13,10 @@ from jingwei.errors import SettingError
 from jingwei.filling.contest_frames import Framed
 from jingwei.filling.holes import Band, Filled
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
-from jingwei.raster.reading import open_labels
 from jingwei.raster.writing import TiledWriter, without_nodata
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
@@ -74,7 +74,8 @@ def fill_map(
         Called as Progress is, for the progress bar.
 
     Returns the table of changed pixels: [from, to], int64, 256 x 256. Outputs are written whole or not at all. Raises
-    SettingError for rules that make no sense, InputError and OutputError for files.
+    SettingError for rules that make no sense, InputError for maps that can't be read or have ids that the legend lacks,
+    and OutputError.
     """
     if frames is None:
         _check_rules(legend, max_size, min_area, connectivity, protect)
@@ -85,12 +86,12 @@ def fill_map(
     if any(Path(path).resolve() == Path(source).resolve() for path in outputs):
         raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
     with ExitStack() as stack:
-        labels = stack.enter_context(open_labels(source))
+        labels = stack.enter_context(open_map(source, legend))
         height, width = labels.shape
         bar = stack.enter_context(progress(total=0, desc="fill", unit="px", unit_scale=True))
 
         def strips():
-            return ahead(labels.read_label_rows(*rows) for rows in grid.strips(height, strip_rows))
+            return ahead(checked_strips(labels, legend, strip_rows))
 
         if frames is None:
             filled = Filled(

@@ -15,7 +15,8 @@ from jingwei.errors import InputError, JingweiError, SettingError
 from jingwei.grid import strips
 from jingwei.inputs.lee_filter import refined_lee
 from jingwei.raster.preview import limits, stretched
-from jingwei.raster.reading import Raster, check_same_size
+from jingwei.raster.reading import Raster
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.system.own_files import misfit
 
@@ -128,7 +129,7 @@ class SarReader:
         with ExitStack() as stack:
             self._files = [stack.enter_context(Raster(path)) for path in images]
             for file in self._files[1:]:
-                check_same_size(file, self._files[0])
+                check_same_grid(file, self._files[0])
             self._stack = stack.pop_all()
         self.height, self.width = self._files[0].shape
         self.georeference = self._files[0].georeference

@@ -8,7 +8,8 @@ import numpy as np
 
 from jingwei.grid import Window, even_starts, strips
 from jingwei.raster.png import PngWriter
-from jingwei.raster.reading import Raster, check_same_size
+from jingwei.raster.reading import Raster
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 
@@ -24,12 +25,12 @@ def take_sample(
 
     The part is `blocks` blocks of `rows` rows from different places, `width` px wide (0: as wide as SAMPLE_PX allows).
     Where the first source, the scene, is a PNG, it is as many rows in one piece, from where half of the pixels are
-    valid, and the share is one of bytes, not of pixels. Raises InputError where the rasters differ in size.
+    valid, and the share is one of bytes, not of pixels. Raises InputError where the rasters differ in size or place.
     """
     with Raster(sources[0]) as scene:
         for other in sources[1:]:
             with Raster(other) as beside:
-                check_same_size(beside, scene)
+                check_same_grid(beside, scene)
         width = min(scene.width, width or max(rows, SAMPLE_PX // (blocks * rows)))
         goes_down = _is_png(sources[0])
         parts = _below_the_margin(scene, blocks * rows, width) if goes_down else _spread(scene, rows, width, blocks)

@@ -11,9 +11,8 @@ from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.polygons.files import FORMATS, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
-from jingwei.raster.checked import checked_strips
+from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.pixel_area import HECTARE, ground_of
-from jingwei.raster.reading import open_labels
 from jingwei.raster.stamps import STAMP, stamp
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
@@ -70,7 +69,7 @@ def write_polygons(
     if up_to_date(target, mark):
         return None
     with ExitStack() as stack:
-        labels = stack.enter_context(open_labels(source))
+        labels = stack.enter_context(open_map(source, legend))
         height, width = labels.shape
         ground = ground_of(labels, gsd)
         bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))

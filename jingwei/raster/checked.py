@@ -1,23 +1,50 @@
-"""Maps read strip by strip, their ids checked against a legend."""
+"""Maps whose ids are checked against a legend as they are read."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
+from numba import njit
 
 from jingwei import grid
 from jingwei.errors import InputError
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.reading import Raster
+from jingwei.raster.reading import Raster, open_labels
+
+SHOWN = 8  # unknown ids that a message lists
+
+
+def open_map(path: Path, legend: Legend) -> Raster:
+    """A map of the legend's class ids, which has no values of its own: see `open_labels`."""
+    return open_labels(path, legend.without_values())
 
 
 def checked_strips(labels: Raster, legend: Legend, rows: int) -> Iterator[np.ndarray]:
-    """The strips of a map, top to bottom. InputError for ids that the legend doesn't know."""
-    known = np.zeros(256, bool)
-    known[[*range(len(legend)), NODATA]] = True
+    """The strips of a map, top to bottom. InputError for ids that the legend doesn't have."""
     for first, end in grid.strips(labels.height, rows):
         strip = labels.read_label_rows(first, end)
-        if not known[strip].all():
-            strange = ", ".join(map(str, np.unique(strip[~known[strip]])[:8]))
-            problem = f"ids {strange} in rows {first} to {end}, but legend {legend.name} ends at {len(legend) - 1}"
-            raise InputError(labels.path, problem, "name the right legend with `legend`")
+        refuse_unknown(strip, legend, labels.path, first)
         yield strip
+
+
+def refuse_unknown(labels: np.ndarray, legend: Legend, path: Path, first: int) -> None:
+    """Raises InputError for ids (uint8 HW, from row `first` of the file on) that the legend doesn't have."""
+    if not _any_unknown(labels, len(legend)):
+        return
+    ids, counts = np.unique(labels[(labels >= len(legend)) & (labels != NODATA)], return_counts=True)
+    listed = ", ".join(f"{i} ({n:,d} px)" for i, n in zip(ids[:SHOWN], counts, strict=False))
+    row, col = np.argwhere(labels == ids[0])[0]
+    problem = f"ids {listed} in rows {first} to {first + len(labels)}, the first at row {first + row}, column {col}"
+    problem += f"; but legend {legend.name} ends at {len(legend) - 1}"
+    raise InputError(path, problem, "name the right legend with `legend`, or correct the map")
+
+
+@njit(cache=True, nogil=True)
+def _any_unknown(labels, classes):
+    for row in labels:
+        unknown = False
+        for label in row:  # no way out inside: so many pixels are looked at at once
+            unknown |= (label >= classes) & (label != NODATA)
+        if unknown:
+            return True
+    return False

@@ -15,6 +15,12 @@ from jingwei.raster.georeference import Georeference, moved, placed
 MOST_PX = 1.0  # that corners may be apart: tools round, and name one CRS in several ways
 
 
+def check_same_grid(raster, other) -> None:
+    """Raises InputError where two rasters that must lie on each other differ in size or, where both say it, place."""
+    check_same_size(raster, other)
+    check_same_place(raster, other)
+
+
 def check_same_size(raster, other) -> None:
     """Raises InputError where two rasters that must lie on each other differ in size."""
     if raster.shape != other.shape:

@@ -10,9 +10,11 @@ from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.checked import open_map, refuse_unknown
 from jingwei.raster.pixel_area import ground_of
 from jingwei.raster.preview import limits, stretched
-from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE as STRIP
 from jingwei.reporting.folder import remove_layer
@@ -80,14 +82,14 @@ def _how_sure(workspace: Workspace, scene: Scene) -> tuple[str, Path | None]:
 def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer, bool]:
     """Makes a layer, or takes the one that is there: (layer, whether it was made).
 
-    Raises InputError for a map whose size is not the scene's, and for ids that the legend doesn't know.
+    Raises InputError for a map whose size or place is not the scene's, and for ids that the legend doesn't have.
     """
     kept = kept_layer(source.folder)
     if kept:
         return kept, False
     remove_layer(source.folder)
     with _opened(source, legend) as pixels, source.scene.open_image() as scene:
-        check_same_size(pixels, scene)
+        check_same_grid(pixels, scene)
         if source.kind == PICTURE:
             parts = _picture(pixels)
         elif source.kind == LABELS:
@@ -107,7 +109,9 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
 def _opened(source: Source, legend: Legend) -> Raster:
     if source.kind == PICTURE:
         return source.scene.open_image()
-    return source.scene.open_labels(legend) if source.name == "truth" else open_labels(source.path)
+    if source.kind == LABELS:
+        return source.scene.open_labels(legend) if source.name == "truth" else open_map(source.path, legend)
+    return open_labels(source.path)
 
 
 def _counted(parts: Iterator[np.ndarray], bar: Progress) -> Iterator[np.ndarray]:
@@ -151,16 +155,12 @@ def _brightness(scene: Raster) -> tuple[float, float]:
 
 def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np.ndarray]:
     """Class ids. Where a scene is given, NODATA where it is invalid."""
-    known = np.zeros(256, bool)
-    known[[*range(len(legend)), NODATA]] = True
     for first, end in strips(labels.height, STRIP):
         part = labels.read_label_rows(first, end)
         if scene:
             valid = scene.read_validity(Window(first, 0, end - first, scene.width))
             part = np.where(valid, part, np.uint8(NODATA))
-        if not known[part].all():
-            problem = f"has ids {', '.join(map(str, np.unique(part[~known[part]])))} that the legend does not know"
-            raise InputError(labels.path, problem, f"name the right legend with `legend`, not {legend.name}")
+        refuse_unknown(part, legend, labels.path, first)
         yield part
 
 

@@ -12,9 +12,11 @@ import numpy as np
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
+from jingwei.raster.checked import open_map, refuse_unknown
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter
-from jingwei.raster.reading import Raster, check_same_size, open_labels
+from jingwei.raster.reading import Raster
+from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import STAMP, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
@@ -86,8 +88,8 @@ def vote(
 ) -> bool:
     """The vote of label maps, or of probabilities where `soft`. False where that was done before.
 
-    What has weight 0 is not even read. Raises InputError where the inputs differ in size or are not what they should
-    be, SettingError for weights and ties that make no sense.
+    What has weight 0 is not even read. Raises InputError where the inputs differ in size or place, have ids that the
+    legend lacks or are not what they should be, SettingError for weights and ties that make no sense.
     """
     ranks, counts = tie_ranks(ties, legend), weight_counts(weights, len(inputs))
     written = [path for path in outputs if path is not None]
@@ -101,9 +103,10 @@ def vote(
             write_submission(outputs.labels, outputs.submission)
         return False
     with ExitStack() as stack:
-        maps = [stack.enter_context(_open_probabilities(p, legend) if soft else open_labels(p)) for p in inputs]
+        opened = _open_probabilities if soft else open_map
+        maps = [stack.enter_context(opened(path, legend)) for path in inputs]
         for other in maps[1:]:
-            check_same_size(other, maps[0])
+            check_same_grid(other, maps[0])
         height, width = maps[0].shape
         common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
         writers = [
@@ -122,6 +125,8 @@ def vote(
                 if soft:
                     count_soft_votes(votes, counts, ranks, *counted)
                 else:
+                    for source, labels in zip(maps, votes, strict=True):
+                        refuse_unknown(labels, legend, source.path, window.row)
                     count_votes(votes, counts, ranks, len(legend), *counted)
                 strip[:, :, window.col : window.col_end] = counted
                 bar.update(counted[0].size)

@@ -9,8 +9,9 @@ import pytest
 import rasterio
 
 from jingwei.errors import InputError
+from jingwei.evaluation.folders import score_folders, score_pair
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
-from jingwei.evaluation.scenes import score_file, score_stages, stage_table
+from jingwei.evaluation.scenes import best_stage, score_file, score_stages, stage_note, stage_table
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
@@ -94,9 +95,10 @@ def test_ids_that_the_legend_does_not_know_are_named(file, maps):
     strange = np.where(labels == NODATA, NODATA, 1).astype(np.uint8)
     strange[550, 100] = 8
     (write_map if file == "map.tif" else write_png)(folder / file, strange)
-    with pytest.raises(InputError, match=r"ids \[8\], but 5 classes") as raised:
+    expected = r"ids 8 \(1 px\) in rows \d+ to \d+, the first at row 550, column 100; .*ends at 4"
+    with pytest.raises(InputError, match=expected) as raised:
         score_file(folder / "map.tif", folder / "image_3_label.png", JINGWEI)
-    assert "map.tif" in str(raised.value)
+    assert str(raised.value).startswith(f"{folder / file}: ")
     assert "\n" not in str(raised.value)
 
 
@@ -188,3 +190,115 @@ def test_maps_with_their_own_georeference_are_scored_pixel_by_pixel(maps):
         file.write(predictions, 1)
     matrix = score_file(folder / "far.tif", folder / "image_3_label.png", JINGWEI)
     np.testing.assert_array_equal(matrix.counts, whole_matrix(labels, predictions))
+
+
+# ---- places ----
+
+HERE = ("EPSG:32648", rasterio.Affine(0.5, 0, 5e5, 0, -0.5, 3e6))
+ELSEWHERE = {
+    "another origin": ("EPSG:32648", rasterio.Affine(0.5, 0, 5e5 + 40, 0, -0.5, 3e6)),
+    "larger pixels": ("EPSG:32648", rasterio.Affine(1, 0, 5e5, 0, -1, 3e6)),
+    "south up": ("EPSG:32648", rasterio.Affine(0.5, 0, 5e5, 0, 0.5, 3e6)),
+    "another CRS": ("EPSG:32649", HERE[1]),
+}
+
+
+def placed_map(path, labels, place=HERE):
+    profile = dict(driver="GTiff", height=len(labels), width=labels.shape[1], count=1, dtype="uint8", nodata=NODATA)
+    with rasterio.open(path, "w", crs=place[0], transform=place[1], **profile) as file:
+        file.write(labels, 1)
+    return path
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+@pytest.mark.parametrize("other", ["label", "scene"])
+def test_rasters_at_other_places_are_not_scored(tmp_path, maps, place, other):
+    _, _, labels, predictions = maps
+    files = {name: placed_map(tmp_path / f"{name}.tif", labels) for name in ("label", "scene")}
+    placed_map(files[other], labels, ELSEWHERE[place])
+    with pytest.raises(InputError, match="lies at another place|is in EPSG") as raised:
+        score_file(placed_map(tmp_path / "map.tif", predictions), files["label"], JINGWEI, scene=files["scene"])
+    assert "\n" not in str(raised.value)
+
+
+def test_less_than_a_pixel_is_the_same_place(tmp_path, maps):
+    _, _, labels, predictions = maps
+    near = (HERE[0], HERE[1] @ rasterio.Affine.translation(0.4, -0.4))
+    matrix = score_file(
+        placed_map(tmp_path / "a.tif", predictions, near), placed_map(tmp_path / "b.tif", labels), JINGWEI
+    )
+    np.testing.assert_array_equal(matrix.counts, whole_matrix(labels, predictions))
+
+
+def test_pairs_and_folders_at_other_places_are_refused(tmp_path, maps):
+    _, _, labels, predictions = maps
+    for folder in ("guessed", "known"):
+        (tmp_path / folder).mkdir()
+    far = ELSEWHERE["another origin"]
+    placed_map(tmp_path / "guessed" / "1_gt.tif", predictions)
+    placed_map(tmp_path / "known" / "1_gt.tif", labels, far)
+    with pytest.raises(InputError, match=r"1_gt.tif: lies at another place than 1_gt.tif, .* \(80.0 px apart\)"):
+        score_folders(tmp_path / "guessed", tmp_path / "known", JINGWEI)
+    with pytest.raises(InputError, match="lies at another place"):
+        score_pair(tmp_path / "guessed" / "1_gt.tif", tmp_path / "known" / "1_gt.tif", JINGWEI)
+
+
+# ---- nodata that is a class ----
+
+
+def test_a_label_whose_nodata_is_a_class_is_scored_as_somebody_says(tmp_path):
+    """A map of one class, over a label of which 71 % is background under a nodata tag of 0."""
+    label = np.zeros((512, 512), np.uint8)
+    label[100:300, 100:300], label[350:450, 50:450] = 1, 2
+    profile = dict(driver="GTiff", height=512, width=512, count=1, dtype="uint8")
+    for name, labels, nodata in (("map", np.ones_like(label), 255), ("label", label, 0), ("plain", label, None)):
+        with rasterio.open(tmp_path / f"{name}.tif", "w", nodata=nodata, **profile) as file:
+            file.write(labels, 1)
+    score = score_file
+    with pytest.raises(InputError, match="label.tif: its nodata tag is 0, which is also class background"):
+        score(tmp_path / "map.tif", tmp_path / "label.tif", JINGWEI)
+    keep, ignore = JINGWEI.with_label_nodata("keep"), JINGWEI.with_label_nodata("ignore")
+    kept = score(tmp_path / "map.tif", tmp_path / "label.tif", keep)
+    np.testing.assert_array_equal(kept.counts, score(tmp_path / "map.tif", tmp_path / "plain.tif", JINGWEI).counts)
+    assert kept.accuracy == pytest.approx(200 * 200 / 512**2)
+    assert score(tmp_path / "map.tif", tmp_path / "label.tif", ignore).accuracy == 0.5
+    with pytest.raises(InputError, match="label.tif: its nodata tag is 0, which is also class background"):
+        score(tmp_path / "label.tif", tmp_path / "plain.tif", JINGWEI)  # as a map of other software
+
+
+# ---- the best stage ----
+
+
+def stages_of(**hits):
+    """Of 200 pixels (or more), 100 are of class 1, of which `hits` were found."""
+    stages = {name: ConfusionMatrix(5) for name in hits}
+    for name, matrix in stages.items():
+        matrix.counts[1, 1], matrix.counts[1, 2], matrix.counts[2, 2] = hits[name], 100 - hits[name], 100
+    return stages
+
+
+def test_the_best_stage_is_named_where_the_last_one_is_not_it():
+    stages = stages_of(unet_a=70, vote=90, filled=80)
+    assert best_stage(stages, JINGWEI) == "vote"
+    expected = [stages[name].mean_iou(JINGWEI.foreground) for name in ("vote", "filled")]
+    assert stage_note(stages, JINGWEI) == (
+        f"best by mIoU is vote with {expected[0]:.4f}; the last stage, filled, has {expected[1]:.4f}"
+    )
+
+
+def test_nothing_is_said_where_the_last_stage_is_the_best():
+    for stages in (stages_of(unet_a=70, vote=80, filled=80), stages_of(filled=3), {}, {"empty": ConfusionMatrix(5)}):
+        assert stage_note(stages, JINGWEI) is None
+
+
+def test_a_stage_that_saw_other_scenes_is_not_compared():
+    stages = stages_of(unet_a=99, vote=90, filled=80)
+    stages["unet_a"].counts[2, 2] += 1
+    assert best_stage(stages, JINGWEI) == "vote"
+
+
+def test_evaluate_names_the_best_stage(predicted, call):
+    workspace, _, _ = predicted
+    status, out, err = call("evaluate.py", "--data_dir", workspace.root)
+    assert status == 0, err
+    assert out.splitlines()[-1].startswith("best by mIoU is unet_a with 0.")

@@ -454,7 +454,7 @@ def test_settings_that_make_no_sense(tmp_path, field_map, rules, problem):
 
 def test_files_that_make_no_sense(tmp_path, field_map):
     source = tiff(tmp_path / "map.tif", field_map + (field_map == 4))
-    with pytest.raises(InputError, match="ids 5 in rows 0 to"):
+    with pytest.raises(InputError, match=r"ids 5 \(4,431 px\) in rows 0 to"):
         write_polygons(source, tmp_path / "map.gpkg", legend=JINGWEI)
     with pytest.raises(SettingError, match="is not a vector file"):
         write_polygons(source, tmp_path / "map.shp", legend=JINGWEI)

@@ -74,6 +74,8 @@ def write_report(
             layer, fresh = results[source]
             layers[source.scene][source.name] = layer
             (made if fresh else kept).append(f"{shown(source.scene.name)} {source.name}")
+        # Before all maps are read to be scored, which leaves buffers behind.
+        facts = [scene_facts(workspace, scene, layers[scene], legend, gsd) for scene in scenes]
         maps = score_maps(workspace, scenes, legend, scheduler)
         content = {
             "language": language,
@@ -84,9 +86,8 @@ def write_report(
             "placesSide": SIDE,
             "legend": screen_legend(legend),
             "scenes": [
-                scene_facts(workspace, scene, layers[scene], legend, gsd)
-                | {"score": scene_score(workspace, maps, scene, legend), "files": files_of(workspace, scene, folder)}
-                for scene in scenes
+                of | {"score": scene_score(workspace, maps, scene, legend), "files": files_of(workspace, scene, folder)}
+                for scene, of in zip(scenes, facts, strict=True)
             ],
             "delivered": delivered(workspace, maps, legend),
             "stages": stage_scores(maps, legend),

@@ -11,6 +11,8 @@ from jingwei.reporting.pyramid import Layer, finest_level
 SIDE = 4096  # px of the level that places are looked for on: the finest that is no larger
 PLACES = 20
 FEW_PIXELS = 4  # of that level: what is smaller is no region to jump to
+RIGHT = 0xFFFF  # no kind of error: NODATA is no true class
+SPLIT = 16  # parts that are counted one after the other, for numpy's copies of them
 CELLS = 32  # squares along the longer side, of which the least sure are shown
 
 
@@ -38,20 +40,34 @@ def largest_errors(labels: Layer, truth: Layer) -> list[Place]:
     region narrower than a pixel of that level may be missed.
     """
     level, scale = _level_for(labels)
-    guessed, known = labels.read(level).astype(np.int32), truth.read(level).astype(np.int32)
-    # A map's NODATA where there is truth is wrong too: class 255 of the guesses.
-    kinds = np.where((known != NODATA) & (guessed != known), known * 256 + guessed, -1)
-    found = []
-    for kind in np.unique(kinds[kinds >= 0]):
-        count, _, boxes, _ = cv2.connectedComponentsWithStats((kinds == kind).astype(np.uint8), connectivity=4)
+    kinds = _kinds_of_errors(labels.read(level), truth.read(level))
+    counts = sum(np.bincount(rows.reshape(-1), minlength=RIGHT + 1) for rows in np.array_split(kinds, SPLIT))
+    counts[RIGHT] = 0
+    found: list[tuple[int, ...]] = []
+    for kind in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():
+        if len(found) == PLACES and counts[kind] < found[-1][0]:
+            break  # no region of this kind, or of those that follow, is as large as the last of the list
+        count, _, boxes, _ = cv2.connectedComponentsWithStats((kinds == kind).view(np.uint8), connectivity=4)
         for col, row, width, height, pixels in boxes[1:count].tolist():
             if pixels >= FEW_PIXELS or scale == 1:
-                found.append((pixels, row, col, height, width, int(kind)))
-    found.sort(key=lambda region: (-region[0], region[1:]))
+                found.append((pixels, row, col, height, width, kind))
+        found = sorted(found, key=lambda region: (-region[0], region[1:]))[:PLACES]
     return [
         Place(*_inside(labels, scale, row, col, height, width), pixels * scale * scale, *divmod(kind, 256))
-        for pixels, row, col, height, width, kind in found[:PLACES]
+        for pixels, row, col, height, width, kind in found
     ]
+
+
+def _kinds_of_errors(guessed: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """256 times the true class and the map's beside it, uint16; RIGHT where they are one, or nothing is known.
+
+    A map's NODATA where there is truth is wrong too: class 255 of the guesses.
+    """
+    kinds = known.astype(np.uint16)
+    kinds *= 256
+    kinds += guessed
+    kinds[(known == NODATA) | (guessed == known)] = RIGHT
+    return kinds
 
 
 def least_sure(sure: Layer) -> list[Place]:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.legend import Legend
 
 if TYPE_CHECKING:
@@ -144,12 +144,12 @@ def _recipe(recipe: str | Recipe | Path, changes: Mapping[str, Any]) -> Recipe:
 
     if not isinstance(recipe, Recipe):
         if recipe not in RECIPES:
-            raise SettingError(f"`recipe` {recipe}", "no such recipe", f"known are {', '.join(RECIPES)}")
+            raise SettingError(f"`recipe` {recipe}", "no such recipe", known(RECIPES, str(recipe)))
         recipe = RECIPES[str(recipe)]
     unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
     if unknown:
-        known = ", ".join(Recipe.__dataclass_fields__)
-        raise SettingError(f"`{unknown[0]}`", "is not a field of a recipe", f"known are {known}")
+        remedy = known(Recipe.__dataclass_fields__, unknown[0])
+        raise SettingError(f"`{unknown[0]}`", "is not a field of a recipe", remedy)
     return replace(recipe, **changes)
 
 

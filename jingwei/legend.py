@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.system.own_files import is_of, read_json, short
 
 KEYS = ("name", "background", "classes", "ignore", "label_nodata")  # of a legend file
@@ -122,7 +122,7 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
         )
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
-        problems.append(f"unknown keys {', '.join(unknown)} (known are {', '.join(KEYS)})")
+        problems.append(f"unknown keys {', '.join(unknown)} ({known(KEYS, *unknown)})")
     parsed = _classes(classes, problems)
     _note_clashes(parsed, kept, problems)
     background = content.get("background", 0)
@@ -138,7 +138,7 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
             problems.append(f'{problem}: give the class another "value", or take it out of "ignore"')
     choice = content.get("label_nodata", "")
     if choice not in ("", *LABEL_NODATA):
-        problems.append(f'"label_nodata" is {short(choice)}: known are {", ".join(LABEL_NODATA)}')
+        problems.append(f'"label_nodata" is {short(choice)}: {known(LABEL_NODATA, str(choice))}')
     if len(classes) > NODATA:
         problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}, as {NODATA} is kept for no data")
     if problems:
@@ -154,7 +154,7 @@ def _classes(entries: list, problems: list[str]) -> list[LandClass]:
             unknown = sorted(set(entry) - set(CLASS_KEYS)) if isinstance(entry, dict) else []
             if unknown:
                 problems.append(f"class at place {position} has unknown keys {', '.join(unknown)} "
-                                f"(known are {', '.join(CLASS_KEYS)})")  # fmt: skip
+                                f"({known(CLASS_KEYS, *unknown)})")  # fmt: skip
             color = _rgb(entry["color"])
             if entry["id"] != position:
                 problems.append(

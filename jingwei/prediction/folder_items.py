@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError
+from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError, known
 from jingwei.inputs.samples import Sample, find_samples
 from jingwei.inputs.sar import read_settings
 from jingwei.models.checkpoints import Checkpoint, check_type
@@ -40,9 +40,9 @@ class InferenceSettings:
     def check(self) -> "InferenceSettings":
         """The settings themselves, or a SettingError."""
         if self.mode not in MODES:
-            raise SettingError(f"`mode` {self.mode}", "no such mode", f"known are {', '.join(MODES)}")
+            raise SettingError(f"`mode` {self.mode}", "no such mode", known(MODES, self.mode))
         if self.tta not in TURNS:
-            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TURNS)}")
+            raise SettingError(f"`tta` {self.tta}", "no such augmentation", known(TURNS, self.tta))
         PredictSettings(self.window, self.overlap, self.tta, self.precision, self.engine).check()
         return self
 

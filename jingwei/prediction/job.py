@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.blending import Bands
 from jingwei.prediction.engines.choosing import AUTO
@@ -29,9 +29,9 @@ class PredictSettings:
             problem = f"{self.window} with `overlap` {self.overlap}"
             raise SettingError("`window`", problem, "take 32 px or more, and an overlap below that")
         if self.tta not in TTA:
-            raise SettingError(f"`tta` {self.tta}", "no such augmentation", f"known are {', '.join(TTA)}")
+            raise SettingError(f"`tta` {self.tta}", "no such augmentation", known(TTA, self.tta))
         if self.engine not in (AUTO, *ENGINES):
-            raise SettingError(f"`engine` {self.engine}", "no such engine", f"known are {AUTO}, {', '.join(ENGINES)}")
+            raise SettingError(f"`engine` {self.engine}", "no such engine", known([AUTO, *ENGINES], self.engine))
         return self
 
 

@@ -271,7 +271,7 @@ def test_the_road_from_scenes_to_a_report(county, tmp_path):
 
 @pytest.mark.parametrize(("arguments", "changes", "message"), [
     (("nonsense",), {}, "`recipe` nonsense: no such recipe: known are cross_entropy, focal_lovasz"),
-    (("swa",), {"base_lt": 1}, "`base_lt`: is not a field of a recipe: known are name, model"),
+    (("swa",), {"base_lt": 1}, "`base_lt`: is not a field of a recipe: did you mean base_lr. known are name, model"),
     (("swa",), {"epochs": 0}, "epochs"),
     (("x.json",), {"epochs": 3}, "says itself what is trained"),
     (("x.json",), {}, "x.json: no such file"),

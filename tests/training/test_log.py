@@ -1,5 +1,7 @@
-"""The curves of a run whose classes have Chinese names, on systems with fonts for them and without."""
+"""The log of a run and its curves: with Chinese class names too, on systems with fonts for them and without."""
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -9,8 +11,11 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
+from jingwei.errors import InputError
 from jingwei.legend import JINGWEI, LandClass, Legend
 from jingwei.training.curves import CJK_FONTS, draw_curves, readable
+from jingwei.training.log import TrainingLog
+from jingwei.training.log_file import read_log, write_log
 
 NAMES = ("water", "水体", "耕地 a")
 LEGEND = Legend("own", tuple(LandClass(i, name, (0, 80 * i, 200)) for i, name in enumerate(NAMES)), None)
@@ -80,3 +85,55 @@ def test_class_names_are_drawn_in_a_font_that_has_them_or_replaced(installed, tm
 def test_names_that_the_usual_font_has_need_no_other(installed):
     installed(("SimHei", "水体耕地"))
     assert readable(JINGWEI) == (list(JINGWEI.names), [*matplotlib.rcParams["font.family"]])
+
+
+DRAWS = """
+import sys, warnings
+import matplotlib
+names = [name for name in matplotlib.rcParams if name != "backend"]  # to ask for that is to choose one
+before = {name: matplotlib.rcParams[name] for name in names}
+from pathlib import Path
+from jingwei.legend import JINGWEI
+from jingwei.training.curves import draw_curves
+draw_curves([{"epoch": 1, "loss": 1.0, "miou": 0.5}], JINGWEI, Path(sys.argv[1]))
+changed = [name for name, value in before.items() if matplotlib.rcParams[name] != value]
+print(changed, "matplotlib.pyplot" in sys.modules)
+"""
+
+
+def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
+    """No backend is chosen for the whole process, which a notebook may have chosen for itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", DRAWS, str(tmp_path / "curves.png")], capture_output=True, text=True, timeout=120
+    )
+    assert done.stdout == "[] False\n", done.stderr
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert [path.name for path in tmp_path.iterdir()] == ["curves.png"]
+
+
+def test_a_log_is_written_and_read_back(tmp_path):
+    rows = [{"epoch": 1, "loss": 0.5, "miou": None}, {"epoch": 2, "loss": 0.25, "miou": 0.75}]
+    write_log(tmp_path / "log.csv", rows)
+    assert read_log(tmp_path / "log.csv") == rows
+    assert read_log(tmp_path / "none.csv") == []
+    lacking = [{"epoch": 1}, {"epoch": 2, "loss": 1.0}]
+    write_log(tmp_path / "log.csv", lacking)
+    assert read_log(tmp_path / "log.csv") == [{"epoch": 1, "loss": None}, {"epoch": 2, "loss": 1.0}]
+
+
+def test_rows_of_epochs_that_come_again_are_dropped(tmp_path):
+    """By their numbers: the first rows may have been lost with a log that was moved away."""
+    write_log(tmp_path / "log.csv", [{"epoch": epoch, "loss": 1.0} for epoch in (3, 4, 5)])
+    assert [row["epoch"] for row in TrainingLog(tmp_path, 4, LEGEND, None).rows] == [3, 4]
+    assert TrainingLog(tmp_path, 0, LEGEND, None).rows == []
+
+
+@pytest.mark.parametrize(
+    "content", ["loss\n1\n", "epoch,loss\n1,2,3\n", "epoch,loss\n1\n", "epoch,loss\none,1\n", "epoch,loss\n1,x\n", "\0"]
+)
+def test_a_log_of_something_else_gives_one_line(tmp_path, content):
+    (tmp_path / "log.csv").write_text(content)
+    with pytest.raises(InputError) as caught:
+        TrainingLog(tmp_path, 4, LEGEND, None)
+    assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: ")
+    assert "\n" not in str(caught.value)

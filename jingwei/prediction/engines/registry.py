@@ -13,7 +13,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from jingwei.errors import SettingError
+from jingwei.errors import SettingError, known
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.compiled import CompiledEngine
@@ -39,5 +39,5 @@ def make_engine(
     an engine that is not installed, that doesn't run on the device, or that can't run the network.
     """
     if name not in ENGINES:
-        raise SettingError(f"`engine` {name}", "no such engine", f"known are auto, {', '.join(ENGINES)}")
+        raise SettingError(f"`engine` {name}", "no such engine", known(["auto", *ENGINES], name))
     return ENGINES[name](checkpoint, device, precision, calibration)

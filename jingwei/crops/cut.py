@@ -4,6 +4,7 @@ Each scene is read once, top to bottom, on a thread of its own, while worker thr
 read: the codecs leave Python's lock, so threads are enough and no pixel is copied between processes.
 """
 
+import sys
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from jingwei.errors import InputError
 from jingwei.grid import Window, starts
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
+from jingwei.raster.far_values import REMEDY
 from jingwei.raster.reading import Raster, check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import only_run
@@ -50,6 +52,9 @@ def cut_train(
         for task, cut in Progress((scheduler or Here()).run(tasks), "cut", len(tasks), disable=not sides):
             done[task.arguments[1].name] = cut
         cuts = {scene.name: done[scene.name] for scene in scenes}
+        for scene in scenes:
+            if far := cuts[scene.name].far:
+                Progress.write(f"warning: {scene.image}: {far.in_words()}: {REMEDY}", file=sys.stderr)
         return share_out(workspace, scenes, cuts, settings, legend, sides)
 
 
@@ -107,9 +112,8 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         if alone and not cutter.any_valid:
             raise InputError(scene.image, "has no valid pixel: all are transparent or nodata", "check its alpha")
         worth = [crop for crop in crops if crop is not None]
-        cut = SceneCut(
-            image.height, image.width, image.bands, image.dtype.name, worth, dict(sorted(cutter.files.items()))
-        )
+        kind = image.height, image.width, image.bands, image.dtype.name
+        cut = SceneCut(*kind, worth, dict(sorted(cutter.files.items())), cutter.far)
         return cut, cutter.preview() if alone else None
 
 

@@ -14,6 +14,7 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.crop_files import crop_suffix, write_crop
+from jingwei.raster.far_values import FarValue, far_value
 from jingwei.raster.histogram import histogram
 from jingwei.raster.png import write_png
 from jingwei.raster.preview import natural
@@ -32,6 +33,7 @@ class Cutter:
         self._unknown = np.zeros(256, np.int64)
         self._counted_to = 0
         self._written: list[Path] = []
+        self._far: list[FarValue] = []
         self.files: dict[str, Digest] = {}  # those written, under train/
         self._step = -(-max(image.shape) // PREVIEW_SIDE)
         self._preview = np.zeros((-(-image.height // self._step), -(-image.width // self._step), 3), np.float32)
@@ -42,6 +44,8 @@ class Cutter:
             return None
         self.any_valid = True
         self._add_to_preview(window, pixels, valid)
+        if far := far_value(pixels, valid, window.row, window.col):
+            self._far.append(far)
         labels = np.where(valid, labels, np.uint8(NODATA))
         counts = count_classes(labels, len(self.legend))
         if not sum(counts):
@@ -63,6 +67,11 @@ class Cutter:
             self.files[path.relative_to(self.workspace.train).as_posix()] = digest_of(path)
         mean, std = (tuple(column.tolist()) for column in moments.T)
         return Crop(picture.name, self.scene.name, window, sum(counts), counts, mean, std)
+
+    @property
+    def far(self) -> FarValue | None:
+        """The first value that is far from all others near it."""
+        return min(self._far, default=None)
 
     def count_unknown(self, first: int, labels: np.ndarray) -> None:
         """Adds up ids that the legend does not know, over the rows of a band that no earlier band had."""

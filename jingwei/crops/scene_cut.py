@@ -10,6 +10,7 @@ import numpy as np
 from jingwei.crops.table import Crop, label_path
 from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
+from jingwei.raster.far_values import FarValue
 from jingwei.raster.png import write_png
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.digests import Digest, digest_of, has_size, is_same
@@ -26,7 +27,7 @@ CROP = {
 DIGEST = tuple[int, int]
 CUT = {
     "stamp": str, "height": int, "width": int, "bands": int, "dtype": str, "crops": [CROP],
-    "preview": DIGEST | None, "files": {str: DIGEST},
+    "preview": DIGEST | None, "files": {str: DIGEST}, "far": tuple[int, int, int, float, bool] | None,
 }  # fmt: skip
 
 
@@ -40,6 +41,7 @@ class SceneCut:
     dtype: str
     crops: list[Crop]
     files: dict[str, Digest]
+    far: FarValue | None = None  # the first value of its pixels that is far from all others
 
 
 def record_of(workspace: Workspace, scene: Scene) -> Path:
@@ -79,7 +81,8 @@ def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool, work
     with ThreadPoolExecutor(workers) as pool:
         if not all(pool.map(is_same, files, files.values())):
             return None
-    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops, content["files"])
+    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops, content["files"],
+                    None if content["far"] is None else FarValue(*content["far"]))  # fmt: skip
 
 
 def all_there(workspace: Workspace, crops: Iterable[Crop]) -> bool:

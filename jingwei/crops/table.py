@@ -17,6 +17,7 @@ from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.own_files import finite, read_table, read_text, short, whole
 
 TRAIN, VALIDATION = "train", "validation"
+SPOILT = 1e4  # how many times as large as the usual crop's values those of a crop with a number that went wrong are
 _FIXED = {
     "name": str, "scene": str, "row": whole, "col": whole, "height": whole, "width": whole, "valid": whole, "split": str
 }  # fmt: skip
@@ -50,13 +51,19 @@ class Statistics:
 
 
 def statistics(crops: Iterable[Crop]) -> Statistics:
-    """The statistics of all pixels of some crops, from those of each crop."""
+    """The statistics of all pixels of some crops, from those of each crop.
+
+    Band by band, crops are left out that a single value has spoilt: those with values SPOILT times as large as those
+    of the crop in the middle.
+    """
     crops = list(crops)
-    weights = np.array([crop.valid for crop in crops], np.float64)[:, None]
-    means = np.array([crop.mean for crop in crops])
-    squares = np.array([crop.std for crop in crops]) ** 2 + means**2
-    mean = (weights * means).sum(0) / weights.sum()
-    variance = (weights * squares).sum(0) / weights.sum() - mean**2
+    means, stds = (np.array([getattr(crop, name) for crop in crops]) for name in ("mean", "std"))
+    sizes = np.hypot(means, stds)
+    middle = np.median(sizes, axis=0)
+    usual = (sizes <= SPOILT * middle) | (middle == 0)
+    weights = np.array([crop.valid for crop in crops], np.float64)[:, None] * usual
+    mean = (weights * means).sum(0) / weights.sum(0)
+    variance = (weights * (stds**2 + means**2)).sum(0) / weights.sum(0) - mean**2
     std = np.sqrt(np.maximum(variance, 0))
     std[std == 0] = 1  # a constant band says nothing; dividing by 1 keeps it finite
     return Statistics(tuple(mean.tolist()), tuple(std.tolist()))

@@ -18,11 +18,13 @@ from jingwei.raster.preview import limits, stretched
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
+from jingwei.raster.validity import measurable
 from jingwei.system.own_files import misfit
 
 CHANNELS = ("HH", "HV", "VH", "VV")
 VALUES = ("amplitude", "intensity", "db")
-FLOOR = 1e-10  # the least intensity, -100 dB: an echo of nothing has no logarithm
+LEAST_INTENSITY = 1e-10  # -100 dB: an echo of nothing has no logarithm
+MOST_DB = 300.0  # no echo is stronger, and what is, float32 may not hold as intensity
 
 
 KEPT = {"values": str, "lee": int, "looks": float, "low": tuple[float, ...], "high": tuple[float, ...]}  # in JSON
@@ -75,24 +77,38 @@ def read_settings(content: dict, where, remedy: str, error: type[JingweiError] =
 
 
 def to_intensity(values: np.ndarray, kind: str) -> np.ndarray:
-    """Radar values of a kind (see VALUES), of any shape and type, as float32 intensity of FLOOR or more."""
-    if kind == "db":
-        intensity = np.power(10, values.astype(np.float32) / 10, dtype=np.float32)
-    elif kind == "intensity":
-        intensity = np.abs(values) if np.iscomplexobj(values) else values.astype(np.float32)
-    elif np.iscomplexobj(values):
-        intensity = values.real.astype(np.float32) ** 2 + values.imag.astype(np.float32) ** 2
-    else:
-        intensity = values.astype(np.float32) ** 2
-    return np.maximum(intensity, np.float32(FLOOR))
+    """Radar values of a kind (see VALUES), of any shape and type, as float32 intensity of LEAST_INTENSITY or more.
+
+    What float32 can't hold becomes infinity: such pixels are no data, see `has_echo`.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        if kind == "db":
+            intensity = np.power(10, values.astype(np.float32) / 10, dtype=np.float32)
+        elif kind == "intensity":
+            intensity = np.abs(values) if np.iscomplexobj(values) else values.astype(np.float32)
+        elif np.iscomplexobj(values):
+            intensity = values.real.astype(np.float32) ** 2 + values.imag.astype(np.float32) ** 2
+        else:
+            intensity = values.astype(np.float32) ** 2
+    return np.maximum(intensity, np.float32(LEAST_INTENSITY))
 
 
 def to_db(values: np.ndarray, kind: str) -> np.ndarray:
     """Radar values of a kind (see VALUES), of any shape and type, as float32 decibels, -100 or more."""
     if kind == "db":
-        return np.maximum(values.astype(np.float32), np.float32(10 * np.log10(FLOOR)))
+        return np.maximum(values.astype(np.float32), np.float32(10 * np.log10(LEAST_INTENSITY)))
     # Contiguous: so that every pixel goes the same way through numpy's loops, wherever it lies in an array.
     return np.float32(10) * np.log10(np.ascontiguousarray(to_intensity(values, kind)))
+
+
+def has_echo(planes: Sequence[np.ndarray], settings: SarSettings) -> np.ndarray:
+    """Where all four channels (HW each) hold values of a strength that an echo can have, and HH is not 0: bool HW."""
+    known = planes[CHANNELS.index("HH")] != 0
+    for plane in planes:
+        known &= measurable(plane)
+        if settings.values == "db":
+            known &= plane < MOST_DB
+    return known
 
 
 def decibels_of(
@@ -185,8 +201,7 @@ class SarReader:
         """What the four files hold in full rows, and where all have a value and HH is not 0."""
         read = [file.read_rows(first, end) for file in self._files]
         planes = [pixels[0] for pixels, _ in read]
-        valid = np.logical_and.reduce([valid & np.isfinite(pixels[0]) for pixels, valid in read])
-        valid &= planes[0] != 0
+        valid = np.logical_and.reduce([valid for _, valid in read]) & has_echo(planes, self._settings)
         if self._settings.values != "db":
             self._refuse_negative(planes, valid)
         return planes, valid

@@ -12,7 +12,7 @@ import numpy as np
 
 from jingwei.errors import SettingError
 from jingwei.grid import Window
-from jingwei.inputs.sar import CHANNELS, SarSettings, decibels_of
+from jingwei.inputs.sar import SarSettings, decibels_of, has_echo
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
@@ -22,6 +22,7 @@ from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA, Viewer
 from jingwei.prediction.job import PredictSettings
+from jingwei.raster.validity import measurable
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Model:
 
 def _radar_image(planes: np.ndarray, known: np.ndarray, settings: SarSettings) -> Pixels:
     """Radar values CHW as a network sees them. SettingError for values below 0, which decibels alone have."""
-    known = known & (planes[CHANNELS.index("HH")] != 0)
+    known = known & has_echo(planes, settings)
     if settings.values != "db" and planes.dtype.kind != "c" and (least := planes.min(where=known, initial=0)) < 0:
         problem = f"have values below 0 ({least:g}), but the network takes {settings.values}"
         raise SettingError("`pixels`", problem, "give radar values of the kind that it was trained on")
@@ -254,7 +255,7 @@ def _validity(pixels: np.ndarray, nodata: float | None) -> np.ndarray:
     if nodata is not None and not np.isnan(nodata):
         valid &= (pixels != nodata).all(axis=0) if inexact else (pixels != nodata).any(axis=0)
     if inexact:
-        valid &= np.isfinite(pixels).all(axis=0)
+        valid &= measurable(pixels).all(axis=0)
     return valid
 
 

@@ -5,14 +5,25 @@ from collections.abc import Callable
 import numpy as np
 from rasterio.enums import MaskFlags
 
+LARGEST = 1e18  # nothing that is measured is larger, and squares of what is do not fit float32
+
+
+def measurable(pixels: np.ndarray) -> np.ndarray:
+    """Whether values (of any shape and type) can have been measured: not NaN, infinite, or beyond LARGEST. Bool."""
+    if np.iscomplexobj(pixels):
+        return measurable(pixels.real) & measurable(pixels.imag)
+    if pixels.dtype.kind != "f":
+        return np.ones(pixels.shape, bool)
+    return np.abs(pixels) < LARGEST if pixels.dtype.itemsize > 2 else np.isfinite(pixels)
+
 
 class Validity:
     """The rules of one open dataset, for its image bands (numbers from 1; `alpha` is none of them).
 
     Alpha 0 and a mask's 0 are no data; of masks that each band has for itself, any 0. A nodata value that all bands
     share counts where all bands have it in whole numbers (a dark red may well have blue 0), in floats where any has
-    it. Where the bands have unlike values, or some have none, it counts where any band has its own. NaN and infinity
-    in any band are no data.
+    it. Where the bands have unlike values, or some have none, it counts where any band has its own. NaN, infinity and
+    values beyond LARGEST in any band are no data.
     """
 
     def __init__(self, dataset, bands: list[int], alpha: int | None, dtype: np.dtype):
@@ -65,7 +76,7 @@ class Validity:
             for plane, value in self._nodata:
                 valid &= pixels[plane] != value
         if self._is_float:
-            valid &= np.isfinite(pixels).all(axis=0)
+            valid &= measurable(pixels).all(axis=0)
         return valid
 
 

@@ -22,6 +22,7 @@ def write_cog(labels: Path, target: Path, workers: int = 1) -> None:
     how = {"compress": "deflate", "predictor": "no", "blocksize": TILE, "bigtiff": "if_safer", "num_threads": workers}
     how |= {"overviews": "auto", "overview_resampling": "mode", "overview_compress": "deflate"}
     with Raster(labels) as source, whole_or_nothing(target) as part, gdal_errors() as errors:
+        source.check_all()  # GDAL reads it by itself
         try:
             rasterio.shutil.copy(source.path, part, driver="COG", **how)
             if errors:

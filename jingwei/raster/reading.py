@@ -1,148 +1,38 @@
-"""Scenes and labels in: sizes, pixels, validity and georeference, as the file has them."""
+"""Scenes and labels in: their pixels and validity, class ids, window by window or down the rows."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-from rasterio.enums import ColorInterp
-from rasterio.windows import Window as RasterioWindow
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
-from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
-from jingwei.raster.georeference import Georeference
 from jingwei.raster.label_values import UNKNOWN, ids_of_values, takes_nodata_for_class
-from jingwei.raster.linked_files import all_sources, companions
-from jingwei.raster.opening import is_vsi, open_dataset
-from jingwei.raster.orientation import UPRIGHT, Upright, orientation_of
 from jingwei.raster.png import BrokenPng, PngReader
 from jingwei.raster.same_place import check_same_place, check_same_size  # noqa: F401
-from jingwei.raster.validity import Validity
+from jingwei.raster.source import IMAGE_TYPES, Source
 
-IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache
-MOST_ROW_BYTES = 1 << 24  # of a row of pixels: stages hold some hundred rows
 
 
-class Raster:
-    """A scene open for reading: sizes, type, validity and georeference come from the file.
+class Raster(Source):
+    """A scene or labels open for reading: see `Source`.
 
-    What counts as no data: see `Validity`. `bands` counts image bands, alpha left out; where they have unlike types,
-    `dtype` holds all of them exactly. Of an image with a palette (see `open_image`) they are red, green and blue,
-    uint8. Pictures that are stored turned are read upright (see `Upright`).
+    Of an image with a palette (see `open_image`), the bands are red, green and blue, uint8.
     """
 
     def __init__(self, path):
-        self.path = Path(path)
-        self._dataset = open_dataset(path)
-        try:
-            self._look()
-        except InputError:
-            self._dataset.close()
-            raise
-        except GDAL_FAILURES as failure:
-            self._dataset.close()
-            raise InputError(path, f"is broken ({reason_of(failure)})", "copy or export the file again") from failure
-
-    def _look(self) -> None:
-        """Takes down what the open file says of itself. Raises InputError where it can't be used."""
-        orientation = orientation_of(self._dataset, self.path)
-        if orientation != UPRIGHT:
-            self._dataset = Upright(self._dataset, self.path, orientation)
-        self.georeference = Georeference.of(self._dataset)
-        self.crs, self.transform = self.georeference.crs, self.georeference.transform
-        self.height, self.width = self._dataset.shape
-        interpretations = self._dataset.colorinterp
-        self._alpha = interpretations.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in interpretations else None
-        self._band_numbers = [i for i in self._dataset.indexes if i != self._alpha]
-        self.bands = len(self._band_numbers)
-        self._stored = _type_of([self._dataset.dtypes[i - 1] for i in self._band_numbers or [1]])
-        self.dtype = self._stored  # other than that once a palette is expanded
-        if self.width * self.bands * self.dtype.itemsize > MOST_ROW_BYTES:
-            problem = f"is {self.width:,d} px wide, more than fits in memory"
-            raise InputError(self.path, problem, "cut it into narrower pictures, or export it again")
-        self._validity = Validity(self._dataset, self._band_numbers, self._alpha, self.dtype)
-        self.nodata = self._validity.nodata
-        self._plain = not self._alpha and not self._validity.masked
+        super().__init__(path)
+        self._plain = not self.alpha and not self._validity.masked
         # Going down a plain PNG, our own reader is twice as fast as GDAL's.
-        ours = self._dataset.driver == "PNG" and orientation == UPRIGHT
-        ours = ours and not (self._validity.masked or self._validity.by_pixels)
-        self._png = PngReader.opens(self.path) if ours else None
+        plain = self.driver == "PNG" and self.upright and not (self._validity.masked or self._validity.by_pixels)
+        self._png = PngReader.opens(self.path) if plain else None
+        if self._png:
+            self._files.callback(self._png.close)
         self._plain_labels = self._plain and self.dtype == np.uint8 and self.nodata in (None, NODATA)
         self._ids = None  # of labels whose legend has values: value -> class id, int16 of 256
         self._colors = self._opaque = None  # of images with a palette: (3, values) uint8 and bool, by pixel value
         self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self._dataset.close()
-        if self._png:
-            self._png.close()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """(height, width) in pixels."""
-        return self.height, self.width
-
-    @property
-    def tiled(self) -> bool:
-        """True where any window can be read at once, without reading all rows above it."""
-        return self._dataset.block_shapes[0][1] < self.width
-
-    @property
-    def alpha(self) -> int | None:
-        """The number of the band, 1 up, that the file marks as alpha."""
-        return self._alpha
-
-    def read_alpha(self, window: Window) -> np.ndarray:
-        """The alpha of a window as the file has it, HW."""
-        return self._read([self._alpha], window)[0]
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """The file's metadata items, as text; none where they are not UTF-8, as ours are."""
-        try:
-            return self._dataset.tags()
-        except UnicodeDecodeError:
-            return {}
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The files that its pixels and masks come from: those that a VRT names too, and masks beside them.
-
-        What lies beside it besides, such as world files and `.aux.xml`, is told by `facts`.
-        """
-        if is_vsi(self.path):
-            return (self.path,)
-        beside = [file for path in all_sources(self.path) for file in (path, *companions(path))]
-        return tuple(dict.fromkeys(file for file in beside if file.is_file()))
-
-    @property
-    def facts(self) -> dict:
-        """What the file says of its pixels, in JSON's types: size, types, no data, place, colours."""
-        place = self.georeference
-        return {
-            "size": [self.height, self.width],
-            "types": list(self._dataset.dtypes),
-            "nodata": [str(value) for value in self._dataset.nodatavals],
-            "masks": [sorted(flag.name for flag in flags) for flags in self._dataset.mask_flag_enums],
-            "colors": [color.name for color in self._dataset.colorinterp],
-            "crs": [crs.to_wkt() if crs else None for crs in (place.crs, place.gcps_crs)],
-            "transform": list(place.transform)[:6],
-            "gcps": [list(point) for point in place.gcps],
-            "rpcs": place.rpcs.to_dict() if place.rpcs else None,
-            "palette": {str(value): list(color) for value, color in self.palette.items()},
-            "turned": getattr(self._dataset, "orientation", UPRIGHT),
-        }
-
-    @property
-    def palette(self) -> dict[int, tuple[int, int, int, int]]:
-        """Pixel value -> RGBA, where the file's only band goes by a colour table; else empty."""
-        is_palette = self._dataset.colorinterp[0] == ColorInterp.palette
-        return self._dataset.colormap(1) if is_palette else {}
 
     def expand_palette(self) -> "Raster":
         """From now on, gives the colours of a palette in place of its indices, which no network could learn from.
@@ -169,8 +59,7 @@ class Raster:
 
     def refuse_jpeg(self) -> "Raster":
         """Raises InputError for a JPEG: of labels, some of its values would pass for other classes."""
-        if self._dataset.driver == "JPEG":
-            self._dataset.close()
+        if self.driver == "JPEG":
             raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
         return self
 
@@ -195,11 +84,11 @@ class Raster:
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
-        numbers = [*self._band_numbers, self._alpha] if self._alpha else self._band_numbers
+        numbers = [*self._band_numbers, self.alpha] if self.alpha else self._band_numbers
         planes = self._read(numbers, window)
         pixels = planes[: len(self._band_numbers)]
         valid = self._valid(pixels, window)
-        if self._alpha:
+        if self.alpha:
             valid &= planes[-1] != 0
         if self._colors is not None:
             return self._colors[:, pixels[0]], valid & self._opaque[pixels[0]]
@@ -209,8 +98,8 @@ class Raster:
         """The validity of a window, bool HW, without its pixels where the file allows that."""
         if self._validity.by_pixels or self._colors is not None:
             return self.read(window)[1]
-        if self._alpha:
-            return self._read([self._alpha], window)[0] != 0
+        if self.alpha:
+            return self._read([self.alpha], window)[0] != 0
         return self._valid(np.empty((0, window.height, window.width), self.dtype), window)
 
     def read_rows(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
@@ -268,7 +157,7 @@ class Raster:
     def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
         """Fills pixels_CHW and valid_HW with the next rows of a PNG."""
         try:
-            if not self._alpha:
+            if not self.alpha:
                 self._png.read(pixels)
                 valid[:] = True
                 return
@@ -280,55 +169,15 @@ class Raster:
         except BrokenPng as error:
             raise self._broken(Window(first, 0, len(valid), self.width), error) from error
 
-    def _read(self, numbers: list[int], window: Window) -> np.ndarray:
-        how = {"window": _of_rasterio(window), "out_dtype": self._stored.name}
-        if len(set(self._dataset.dtypes)) > 1:  # rasterio reads no bands of unlike types at once
-            return self._by_gdal(window, lambda: np.concatenate([self._dataset.read([i], **how) for i in numbers]))
-        return self._by_gdal(window, lambda: self._dataset.read(numbers, **how))
-
-    def _valid(self, pixels: np.ndarray, window: Window) -> np.ndarray:
-        """The validity of pixels_CHW of a window, alpha left out."""
-
-        def read_mask(number: int) -> np.ndarray:
-            return self._by_gdal(window, lambda: self._dataset.read_masks(number, window=_of_rasterio(window)))
-
-        return self._validity.of(pixels, read_mask)
-
-    def _by_gdal(self, window: Window, read) -> np.ndarray:
-        """What `read` gives. InputError where it fails, with a word or without: then pixels would be wrong."""
-        try:
-            with gdal_errors(of_this_thread=True) as errors:
-                read_pixels = read()
-        except GDAL_FAILURES as failure:
-            raise self._broken(window, reason_of(failure)) from failure
-        if errors:
-            raise self._broken(window, errors[0])
-        return read_pixels
-
-    def _broken(self, window: Window, reason) -> InputError:
-        rows = f"rows {window.row} to {window.row_end} of {self.height}"
-        return InputError(self.path, f"broken or truncated at {rows} ({reason})", "copy or export the file again")
-
-
-def _type_of(names: list[str]) -> np.dtype:
-    """The smallest type that holds values of all these types of rasterio exactly; float32 where that does."""
-    # What numpy has no type for is read as the next larger one.
-    types = [np.dtype(name.replace("complex_int16", "complex64")) for name in names]
-    joint = np.result_type(*types)
-    fits = joint.name not in IMAGE_TYPES and all(np.can_cast(each, np.float32) for each in types)
-    return np.dtype(np.float32) if len(set(types)) > 1 and fits else joint
-
-
-def _of_rasterio(window: Window) -> RasterioWindow:
-    return RasterioWindow(window.col, window.row, window.width, window.height)
-
 
 def open_image(path) -> Raster:
     """A scene to cut or to predict; one with a palette as its colours.
 
     Raises InputError for missing, unreadable and unsupported files.
     """
-    return Raster(path).expand_palette().check_image()
+    raster = Raster(path)
+    with raster.closed_on_error():
+        return raster.expand_palette().check_image()
 
 
 def open_labels(path, legend: Legend | None = None) -> Raster:
@@ -337,15 +186,17 @@ def open_labels(path, legend: Legend | None = None) -> Raster:
     Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them; and
     where the file's nodata tag is a class's value, the legend says what counts, or the file is refused.
     """
-    raster = Raster(path).refuse_jpeg()
-    if raster.bands != 1:
-        raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
-    if not np.issubdtype(raster.dtype, np.integer):
-        raise InputError(path, f"holds {raster.dtype} values", "labels need whole numbers, best uint8")
-    if legend:
-        raster.settle_nodata(legend, lambda value: ids_of_values(legend)[value])
-        if legend.has_values:
-            raster._ids = ids_of_values(legend)
+    raster = Raster(path)
+    with raster.closed_on_error():
+        raster.refuse_jpeg()
+        if raster.bands != 1:
+            raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
+        if not np.issubdtype(raster.dtype, np.integer):
+            raise InputError(path, f"holds {raster.dtype} values", "labels need whole numbers, best uint8")
+        if legend:
+            raster.settle_nodata(legend, lambda value: ids_of_values(legend)[value])
+            if legend.has_values:
+                raster._ids = ids_of_values(legend)
     return raster
 
 

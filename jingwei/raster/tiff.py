@@ -24,19 +24,41 @@ Directory = dict[int, tuple[int, bytes]]  # tag -> (type of its values, their by
 def read_directories(content: bytes) -> dict[int, Directory]:
     """The directories of a small file: kind of picture -> its tags; of several of a kind, the last."""
     order, version, _, _, place = struct.unpack_from("<2sHHHQ", content)
-    assert (order, version) == (b"II", 43), "no little endian BigTIFF"
-    directories = {}
+    assert (order, version) == (b"II", 43), "not a little endian BigTIFF"
+    return {kind_of(directory): directory for directory in list_directories(content, place)}
+
+
+def list_directories(content: bytes, place: int, start: int = 0) -> list[Directory]:
+    """The directories from the one at `place` on, in their order; `content` is a file's from its byte `start` on."""
+    directories = []
     while place:
+        place -= start
         (entries,) = struct.unpack_from("<Q", content, place)
         directory: Directory = {}
-        for start in range(place + 8, place + 8 + 20 * entries, 20):
-            tag, kind, count = struct.unpack_from("<HHQ", content, start)
+        for entry in range(place + 8, place + 8 + 20 * entries, 20):
+            tag, kind, count = struct.unpack_from("<HHQ", content, entry)
             size = count * _SIZES[kind]
-            first = start + 12 if size <= 8 else struct.unpack_from("<Q", content, start + 12)[0]
+            first = entry + 12 if size <= 8 else struct.unpack_from("<Q", content, entry + 12)[0] - start
             directory[tag] = kind, content[first : first + size]
         (place,) = struct.unpack_from("<Q", content, place + 8 + 20 * entries)
-        directories[int.from_bytes(directory.get(_KIND, (0, b""))[1], "little")] = directory
+        directories.append(directory)
     return directories
+
+
+def kind_of(directory: Directory) -> int:
+    """What a picture is: IMAGE, OVERVIEW, MASK, added up."""
+    return int.from_bytes(directory.get(_KIND, (0, b""))[1], "little")
+
+
+def tiles_of(directory: Directory) -> tuple[np.ndarray, np.ndarray]:
+    """Where the tiles of a picture with `with_tiles` lie, and how long they are (bytes), int64; 0 of blank ones."""
+    offsets, counts = np.frombuffer(directory[_OFFSETS][1], "<u8"), np.frombuffer(directory[_COUNTS][1], "<u4")
+    return offsets.astype(np.int64), counts.astype(np.int64)
+
+
+def width_of(directory: Directory) -> int:
+    """A picture's width in px."""
+    return int.from_bytes(directory[_WIDTH][1], "little")
 
 
 def with_tiles(directory: Directory, height: int, width: int, offsets: np.ndarray, counts: np.ndarray) -> Directory:
@@ -46,9 +68,12 @@ def with_tiles(directory: Directory, height: int, width: int, offsets: np.ndarra
     return directory | size | places
 
 
-def write_directories(file: BinaryIO, directories: list[Directory]) -> None:
-    """Writes directories at the end of a file, one after the other, and the header that leads to them at its start."""
-    place = _aligned(file)
+def write_directories(file: BinaryIO, directories: list[Directory]) -> int:
+    """Writes directories at the end of a file, one after the other, and the header that leads to them at its start.
+
+    Returns the place of the first.
+    """
+    place = first = _aligned(file)
     file.seek(0)
     file.write(struct.pack("<2sHHHQ", b"II", 43, 8, 0, place))
     for number, directory in enumerate(directories):
@@ -62,6 +87,7 @@ def write_directories(file: BinaryIO, directories: list[Directory]) -> None:
                 beyond += values + bytes(-len(values) % 8)
         place = following + len(beyond) if number + 1 < len(directories) else 0
         file.write(struct.pack("<Q", len(entries)) + b"".join(entries) + struct.pack("<Q", place) + beyond)
+    return first
 
 
 def _aligned(file: BinaryIO) -> int:

@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterioWindow
 from jingwei.errors import OutputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
+from jingwei.raster.checksums import append_checksums
 from jingwei.raster.gdal import gdal_errors
 from jingwei.raster.georeference import Georeference
 from jingwei.raster.opening import open_by
@@ -93,7 +94,7 @@ class TiledWriter:
         self._template = self._made_by_gdal()
         self._part = self._whole.__enter__()
         try:
-            self._file = open(self._part, "wb")
+            self._file = open(self._part, "w+b")
             self._file.write(bytes(HEADER_SIZE))
         except OSError as error:
             self._whole.__exit__(type(error), error, None)
@@ -182,13 +183,14 @@ class TiledWriter:
 
     def _write_directories(self) -> None:
         kinds = (IMAGE, MASK) if self._mask else (IMAGE,)
-        directories = []
+        directories, sums = [], []
         for number, level in enumerate(self._levels):
             for kind in kinds:
                 same_kind = self._template[kind | (OVERVIEW if number else 0)]
                 directories.append(with_tiles(same_kind, level.height, level.width, *level.places[kind]))
+                sums.append(level.sums[kind])
         with self._output_errors():
-            write_directories(self._file, directories)
+            append_checksums(self._file, write_directories(self._file, directories), sums)
             self._file.close()
 
     def _check_whole(self) -> None:
@@ -214,6 +216,7 @@ class _Level:
         tiles = -(-height // TILE) * self._across
         # Of every kind of picture: the tiles' offsets and byte counts, 0 where they are blank.
         self.places = {kind: np.zeros((2, tiles), np.uint64) for kind in (IMAGE, MASK)}
+        self.sums = {kind: np.zeros(tiles, np.uint32) for kind in (IMAGE, MASK)}
         self.open: dict[int, Tile] = {}
         self._kept = np.zeros(tiles, bool)
 
@@ -229,9 +232,11 @@ class _Level:
     def keep(self, tile: Tile, encoded: Encoded, file: BinaryIO) -> None:
         """Writes a tile's bytes to the end of the file, and forgets the tile."""
         number = tile.window.row // TILE * self._across + tile.window.col // TILE
-        for kind, content in ((IMAGE, encoded.pixels), (MASK, encoded.mask)):
+        parts = ((IMAGE, encoded.pixels, encoded.pixels_crc), (MASK, encoded.mask, encoded.mask_crc))
+        for kind, content, crc in parts:
             if content:
                 self.places[kind][:, number] = file.tell(), len(content)
+                self.sums[kind][number] = crc
                 file.write(content)
         self._kept[number] = True
         del self.open[number]

@@ -312,10 +312,10 @@ def test_a_file_that_gdal_cannot_read_gets_no_name(damage, tmp_path, monkeypatch
     from jingwei.raster import writing
 
     if damage == "the directories":
-        monkeypatch.setattr(writing, "write_directories", lambda file, directories: None)
+        monkeypatch.setattr(writing, "write_directories", lambda file, directories: 16)
     else:
         kept = writing._Level.keep
-        broken = writing.Encoded(b"not ZSTD at all", b"")
+        broken = writing.Encoded.of(b"not ZSTD at all", b"")
         monkeypatch.setattr(writing._Level, "keep", lambda self, tile, encoded, file: kept(self, tile, broken, file))
     with pytest.raises(OutputError, match="a.tif: can't be written") as raised:
         write(tmp_path / "a.tif", noise(1, 300, 300))

@@ -1,0 +1,239 @@
+"""A flipped bit in a TIFF of ours never gives other pixels, another place or other no data without a word."""
+
+import json
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.enums import Resampling
+from rasterio.transform import from_origin
+
+from jingwei.errors import InputError
+from jingwei.grid import Window
+from jingwei.legend import JINGWEI
+from jingwei.raster import checksums
+from jingwei.raster.checksums import CHECKSUMS, MAGIC, Checksums, is_whole
+from jingwei.raster.cog import write_cog
+from jingwei.raster.png import write_png
+from jingwei.raster.reading import Raster
+from jingwei.raster.tiff import HEADER_SIZE
+from jingwei.raster.writing import TiledWriter, write_submission
+
+FLIPS = 100  # of each kind of file
+HEIGHT, WIDTH = 600, 700
+WHOLE = Window(0, 0, HEIGHT, WIDTH)
+
+
+def labels() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return np.kron(rng.integers(0, 5, (38, 44)), np.ones((16, 16), int))[:HEIGHT, :WIDTH].astype(np.uint8)
+
+
+def noise(bands: int, dtype: str) -> np.ndarray:
+    values = np.random.default_rng(2).normal(100, 30, (bands, HEIGHT, WIDTH))
+    return values.clip(0, 255).astype(dtype)
+
+
+KINDS = {
+    "scene": (noise(3, "uint8"), {"mask": True, "overviews": True}),
+    "map": (labels()[None], {"nodata": 255, "colormap": JINGWEI.colormap(), "tags": {"JINGWEI_STAMP": "0123456789ab"}}),
+    "probabilities": (noise(4, "uint8"), {"nodata": 0}),
+    "crop": (noise(2, "float32"), {}),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def like(tmp_path_factory):
+    path = tmp_path_factory.mktemp("like") / "like.tif"
+    how = dict(driver="GTiff", height=HEIGHT, width=WIDTH, count=1, dtype="uint8", crs="EPSG:32650")
+    with rasterio.open(path, "w", transform=from_origin(500000, 4000000, 0.5, 0.5), **how) as file:
+        file.write(labels(), 1)
+    with Raster(path) as raster:
+        yield raster
+
+
+def write(path, kind: str, like):
+    pixels, how = KINDS[kind]
+    with TiledWriter(path, HEIGHT, WIDTH, like=like, bands=len(pixels), dtype=pixels.dtype.name, **how) as writer:
+        valid = labels() > 0 if how.get("mask") else None
+        writer.write(WHOLE, pixels, valid)
+    return path
+
+
+def read(path) -> tuple:
+    """All that any stage takes from a file."""
+    with Raster(path) as raster:
+        facts, tags = json.dumps(raster.facts), sorted(raster.tags.items())
+        rows = [raster.read_rows(first, min(first + 256, raster.height)) for first in range(0, raster.height, 256)]
+    return facts, tags, *(np.concatenate(part, axis=-2).tobytes() for part in zip(*rows, strict=True))
+
+
+def flipped(content: bytes, place: int, bit: int) -> bytes:
+    return content[:place] + bytes([content[place] ^ (1 << bit)]) + content[place + 1 :]
+
+
+def places(content: bytes, seed: int) -> list[tuple[int, int]]:
+    """Half of them anywhere, half in the header, the directories and what comes behind them."""
+    rng = np.random.default_rng(seed)
+    directories = int.from_bytes(content[8:16], "little")
+    heads = np.r_[0:HEADER_SIZE, directories : len(content)]
+    anywhere = rng.integers(0, len(content), FLIPS // 2)
+    return list(
+        zip(np.r_[anywhere, rng.choice(heads, FLIPS // 2)].tolist(), rng.integers(0, 8, FLIPS).tolist(), strict=True)
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_flipped_bit_passes_without_a_word(kind, like, tmp_path):
+    whole = write(tmp_path / "whole.tif", kind, like)
+    content, expected = whole.read_bytes(), read(whole)
+    refused = []
+    for place, bit in places(content, len(kind)):
+        (tmp_path / "a.tif").write_bytes(flipped(content, place, bit))
+        try:
+            found = read(tmp_path / "a.tif")
+        except InputError as error:
+            refused.append(str(error))
+        else:
+            assert found == expected, f"bit {bit} of byte {place} of {len(content)}"
+    assert len(refused) > 0.9 * FLIPS
+    assert "\n" not in "".join(refused)
+
+
+def test_without_the_check_flipped_bits_do_pass(like, tmp_path, monkeypatch):
+    """So the flips above are such as matter."""
+    monkeypatch.setenv(CHECKSUMS, "0")
+    whole = write(tmp_path / "whole.tif", "map", like)
+    content, expected = whole.read_bytes(), read(whole)
+    passed = 0
+    for place, bit in places(content, 3):
+        (tmp_path / "a.tif").write_bytes(flipped(content, place, bit))
+        try:
+            passed += read(tmp_path / "a.tif") != expected
+        except InputError:
+            continue
+    assert passed > 0
+
+
+def test_every_byte_of_the_head_is_checked(like, tmp_path):
+    whole = write(tmp_path / "whole.tif", "map", like)
+    content, expected = whole.read_bytes(), read(whole)
+    directories = int.from_bytes(content[8:16], "little")
+    behind = len(content) - content[::-1].index(MAGIC[::-1])  # in the magic itself: then it is a file of no checksums
+    for place in [*range(HEADER_SIZE), *range(directories, len(content), 7)]:
+        (tmp_path / "a.tif").write_bytes(flipped(content, place, place % 8))
+        if behind - len(MAGIC) <= place < behind:
+            assert read(tmp_path / "a.tif") == expected
+            continue
+        with pytest.raises(InputError, match="a.tif: is not as it was written.*: make it again, or copy it again; if"):
+            Raster(tmp_path / "a.tif")
+
+
+def test_tiles_are_checked_when_they_are_read_and_once(like, tmp_path, monkeypatch):
+    path = write(tmp_path / "a.tif", "scene", like)
+    content = path.read_bytes()
+    (tmp_path / "b.tif").write_bytes(flipped(content, _offset(content, tile=6) + 40, 2))
+    with Raster(tmp_path / "b.tif") as raster:
+        assert raster.read(Window(0, 0, 512, WIDTH))[1].any()
+        assert raster.read(Window(512, 256, 88, 300))[1].any()
+        with pytest.raises(InputError, match="b.tif: is not as it was written, near row 512: make it again"):
+            raster.read(Window(511, 0, 2, 3))
+    asked = []
+    crc32 = checksums.isal_zlib.crc32
+    monkeypatch.setattr(
+        checksums.isal_zlib, "crc32", lambda data, *start: (asked.append(len(data)), crc32(data, *start))[1]
+    )
+    with Raster(path) as raster:
+        for first in range(0, HEIGHT - 100, 50):
+            raster.read(Window(first, 0, 100, WIDTH))
+    assert len(asked) == 2 * 9  # 3 x 3 tiles and their masks
+
+
+def _offset(content: bytes, tile: int) -> int:
+    """Where a tile of the first picture lies."""
+    from jingwei.raster.tiff import list_directories, tiles_of
+
+    first = int.from_bytes(content[8:16], "little")
+    return int(tiles_of(list_directories(content, first)[0])[0][tile])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_is_whole_or_it_is_not(kind, like, tmp_path):
+    path = write(tmp_path / "a.tif", kind, like)
+    assert is_whole(path)
+    content = path.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(content), 30):
+        path.write_bytes(flipped(content, int(place), 5))
+        assert not is_whole(path) or content[place : place + 1] == b"\0"  # between a tile and the directories
+    for size in (0, 1, 100, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:size])
+        assert not is_whole(path)
+    path.write_bytes(b"\0" * len(content))
+    assert not is_whole(path)
+    assert not is_whole(tmp_path / "missing.tif")
+
+
+def _tags(file):
+    file.update_tags(a="b" * 5000)
+
+
+def _no_data(file):
+    file.nodata = 3
+
+
+def _pixels(file):
+    file.write(np.full((1, 300, 300), 2, np.uint8), window=((100, 400), (50, 350)))
+
+
+def _blank(file):
+    file.write(np.zeros((1, HEIGHT, WIDTH), np.uint8))
+
+
+def _overviews(file):
+    file.build_overviews([2, 4], Resampling.nearest)
+
+
+@pytest.mark.parametrize("edit", [_tags, _no_data, _pixels, _blank, _overviews])
+def test_what_another_program_changed_is_read_as_it_is_or_refused(edit, like, tmp_path):
+    path = write(tmp_path / "a.tif", "map", like)
+    with rasterio.open(path, "r+") as file:
+        edit(file)
+    with rasterio.open(path) as file:
+        expected, nodata = file.read(), file.nodata
+    try:
+        with Raster(path) as raster:
+            found, _ = raster.read(WHOLE)
+            found_nodata = raster.nodata
+    except InputError:
+        return
+    np.testing.assert_array_equal(found, expected)
+    assert found_nodata == nodata
+
+
+def test_files_of_others_have_none(tmp_path):
+    write_png(tmp_path / "a.png", labels())
+    (tmp_path / "empty.tif").touch()
+    (tmp_path / "short.tif").write_bytes(MAGIC)
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", height=9, width=9, count=1, dtype="uint8") as file:
+        file.write(np.ones((1, 9, 9), np.uint8))
+    for name in ("a.png", "empty.tif", "short.tif", "a.tif", "missing.tif", "."):
+        assert Checksums.of(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("write_it", [write_cog, write_submission])
+def test_copies_of_a_changed_map_are_not_made(write_it, like, tmp_path):
+    path = write(tmp_path / "a.tif", "map", like)
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, _offset(content, 8) + 30, 1))
+    with pytest.raises(InputError, match="a.tif: is not as it was written, near row 512"):
+        write_it(path, tmp_path / "copy")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+
+
+def test_other_readers_find_the_checksums_of_frames(like, tmp_path):
+    """The flag of ZSTD: the third bit of a frame's head."""
+    content = write(tmp_path / "a.tif", "map", like).read_bytes()
+    place = _offset(content, 4)
+    assert content[place : place + 4] == b"\x28\xb5\x2f\xfd"
+    assert content[place + 4] & 4

@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -131,24 +132,29 @@ class Checksums:
         todo = first + np.flatnonzero(~tiles.right[first:end])
         if not len(todo):
             return
-        offsets, counts = tiles.offsets[todo], tiles.counts[todo]
-        ends = offsets + counts
-        begin = 0
-        for last in range(len(todo)):
-            following = last + 1
-            together = following < len(todo) and offsets[following] == ends[last]
-            if together and ends[following] - offsets[begin] <= AT_ONCE:
-                continue
-            with self._lock:
-                self._file.seek(offsets[begin])
-                content = memoryview(_read_all(self._file, ends[last] - offsets[begin]))
-            for i in range(begin, following):
-                place = offsets[i] - offsets[begin]
-                if isal_zlib.crc32(content[place : place + counts[i]]) != tiles.sums[todo[i]]:
-                    rows = todo[i] // tiles.across * TILE
-                    raise InputError(self._path, f"is not as it was written, near row {rows}", REMEDY)
-            begin = following
+        offsets = tiles.offsets[todo]
+        ends = offsets + tiles.counts[todo]
+        breaks = np.flatnonzero(offsets[1:] != ends[:-1]) + 1
+        sums = tiles.sums[todo].tolist()
+        for begin, end in pairwise([0, *breaks.tolist(), len(todo)]):
+            wrong = self._first_wrong(offsets[begin:end].tolist(), ends[begin:end].tolist(), sums[begin:end])
+            if wrong is not None:
+                rows = int(todo[begin + wrong]) // tiles.across * TILE
+                raise InputError(self._path, f"is not as it was written, near row {rows}", REMEDY)
         tiles.right[todo] = True
+
+    def _first_wrong(self, offsets: list[int], ends: list[int], sums: list[int]) -> int | None:
+        """Which of some tiles, one behind the other, is the first whose bytes have not this CRC-32; None if none."""
+        start, content = offsets[0], memoryview(b"")
+        for number, (offset, end, crc) in enumerate(zip(offsets, ends, sums, strict=True)):
+            if end - start > len(content):
+                start = offset
+                with self._lock:
+                    self._file.seek(start)
+                    content = memoryview(_read_all(self._file, min(ends[-1], max(end, start + AT_ONCE)) - start))
+            if isal_zlib.crc32(content[offset - start : end - start]) != crc:
+                return number
+        return None
 
 
 class _Tiles:

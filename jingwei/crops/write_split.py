@@ -74,9 +74,9 @@ def _split(
         if not crop.valid:
             continue
         if parts:
-            write_png(target, labels)
+            write_png(target, labels, durable=False)
         else:
-            with whole_or_nothing(target) as part:
+            with whole_or_nothing(target, durable=False) as part:
                 shutil.copyfile(whole, part)
         result.append(crop)
     return result

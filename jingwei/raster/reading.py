@@ -60,6 +60,7 @@ class Raster(Source):
     def refuse_jpeg(self) -> "Raster":
         """Raises InputError for a JPEG: of labels, some of its values would pass for other classes."""
         if self.driver == "JPEG":
+            self.__exit__()
             raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
         return self
 

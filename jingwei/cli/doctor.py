@@ -23,23 +23,29 @@ def doctor_command() -> None:
     parser.flag("model", "network family that hours are estimated for", default="deeplabv3")
     parser.flag("backbone", "its encoder (default: its usual one)")
     parser.flag("epochs", "epochs that hours are estimated for", type=int, default=20)
+    parser.flag("list", "name every file with a problem, and every scene", action="store_true")
     parser.flag("quick", "leave out the network's timing", action="store_true")
     args = parser.parse_args()
     from jingwei.planning.checkup import examine
+    from jingwei.planning.findings import grouped, in_lines
 
     checkup = examine(Path(args.folder), getattr(args, "legend", None), getattr(args, "label_nodata", None))
-    _tell_scenes(checkup)
+    _tell_scenes(checkup, len(checkup.scenes) if args.list else MAX_LINES)
     _tell_classes(checkup)
     if checkup.scenes:
         _tell_costs(checkup, args)
     grave = [finding for finding in checkup.findings if finding.grave]
     slight = [finding for finding in checkup.findings if not finding.grave]
     for title, findings in (("problems", grave), ("warnings", slight)):
+        kinds = [[finding] for finding in findings] if args.list else grouped(findings)
         if findings:
-            print(f"\n{title}")
-            print("\n".join(f"  {spelled(str(finding))}" for finding in findings))
+            more = " (--list names every file)" if len(kinds) < len(findings) else ""
+            print(f"\n{title}{more}")
+            print("\n".join(f"  {spelled(in_lines(kind))}" for kind in kinds))
     if grave:
-        print(f"\nverdict: NOT READY: {_count(len(grave), 'problem')} to mend first")
+        kinds = len(grouped(grave))
+        of_kinds = f", of {_count(kinds, 'kind')}," if kinds < len(grave) else ""
+        print(f"\nverdict: NOT READY: {_count(len(grave), 'problem')}{of_kinds} to mend first")
         sys.exit(1)
     print("\nverdict: ready" + (f", with {_count(len(slight), 'warning')}" if slight else ""))
 
@@ -48,16 +54,16 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'s' if number != 1 else ''}"
 
 
-def _tell_scenes(checkup) -> None:
+def _tell_scenes(checkup, most: int) -> None:
     scenes = checkup.scenes
     megapixels = sum(scene.px for scene in scenes) / 1e6
     print(f"{checkup.layout}: {_count(len(scenes), 'scene')} that can be read, {megapixels:,.1f} Mpx")
-    for scene in scenes[:MAX_LINES]:
+    for scene in scenes[:most]:
         what = [scene.use or "scene", f"{scene.width} x {scene.height} px", f"{scene.bands} x {scene.dtype}"]
         what += [f"{scene.valid / scene.px:.1%} valid", "labelled" if scene.counts is not None else "no label"]
         print(f"  {scene.path.name}: {', '.join([*what, scene.crs or 'no georeference'])}")
-    if len(scenes) > MAX_LINES:
-        print(f"  and {len(scenes) - MAX_LINES} more")
+    if len(scenes) > most:
+        print(f"  and {len(scenes) - most} more (--list names all)")
 
 
 def _tell_classes(checkup) -> None:
@@ -85,7 +91,8 @@ def _tell_costs(checkup, args) -> None:
         return
     hours = Hours.of(checkup, args.model, getattr(args, "backbone", ""), args.epochs)
     training, predicting = spell_seconds(hours.training), spell_seconds(hours.predicting)
-    print(f"          training {args.epochs} epochs about {training}, predicting {predicting}, by {args.model} "
+    trained = f"training {args.epochs} epochs about {training}, " if hours.training else ""
+    print(f"          {trained}predicting {predicting}, by {args.model} "
           f"({hours.px_per_second / 1e6:.2f} Mpx/s forward) and plain torch; other engines predict faster")  # fmt: skip
 
 

@@ -93,7 +93,7 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
             try:
                 bands = _bands(image, label, starts(image.height, size, settings.stride), size)
                 for first, pixels, valid, labels in ahead(bands):
-                    cutter.count_unknown(first, labels)
+                    cutter.count_ids(first, labels)
                     for col in cols:
                         window = Window(first, col, len(labels), min(size, image.width))
                         here = (slice(None), slice(col, window.col_end))

@@ -9,13 +9,13 @@ import numpy as np
 from jingwei.crops.scene_cut import PREVIEW_SIDE, whole_label
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import Crop, count_classes
-from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.crop_files import crop_suffix, write_crop
 from jingwei.raster.far_values import FarValue, far_value
 from jingwei.raster.histogram import histogram
+from jingwei.raster.label_values import refuse_unknown_ids
 from jingwei.raster.png import write_png
 from jingwei.raster.preview import natural
 from jingwei.raster.reading import Raster
@@ -30,7 +30,7 @@ class Cutter:
         self.workspace, self.scene, self.legend, self.settings = workspace, scene, legend, settings
         self.suffix = crop_suffix(image.bands, image.dtype)
         self.any_valid = False
-        self._unknown = np.zeros(256, np.int64)
+        self._ids = np.zeros(256, np.int64)
         self._counted_to = 0
         self._written: list[Path] = []
         self._far: list[FarValue] = []
@@ -73,24 +73,16 @@ class Cutter:
         """The first value that is far from all others near it."""
         return min(self._far, default=None)
 
-    def count_unknown(self, first: int, labels: np.ndarray) -> None:
-        """Adds up ids that the legend does not know, over the rows of a band that no earlier band had."""
+    def count_ids(self, first: int, labels: np.ndarray) -> None:
+        """Adds up the ids of labels over the rows of a band that no earlier band had."""
         fresh = labels[self._counted_to - first :]
         self._counted_to = first + len(labels)
-        counts = histogram(fresh) if len(fresh) else np.zeros(256, np.int64)
-        counts[: len(self.legend)] = 0
-        counts[NODATA] = 0
-        self._unknown += counts
+        if len(fresh):
+            self._ids += histogram(fresh)
 
     def refuse_unknown(self) -> None:
         """Raises InputError naming the unknown ids and their pixel counts."""
-        if self._unknown.any():
-            listed = ", ".join(f"{i} ({self._unknown[i]:,d} px)" for i in np.flatnonzero(self._unknown))
-            known = ", ".join(f"{c.id} {c.name}" for c in self.legend.classes)
-            problem = f"has ids that legend {self.legend.name} does not know: {listed}"
-            first = np.flatnonzero(self._unknown)[0]
-            remedy = f'known are {known}; name another `legend`, or one with "ignore": [{first}] where that is no label'
-            raise InputError(self.scene.label, problem, remedy)
+        refuse_unknown_ids(self.scene.label, self.legend, self._ids)
 
     def delete_written(self) -> None:
         """Removes the crops of a scene that turned out to be unusable."""

@@ -65,6 +65,17 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
     return _with_shared_masks(samples, _label_folders(folder, folder, None)), broken
 
 
+def place_for_mask(sample: Sample) -> Path:
+    """Where a sample's mask belongs: in the folder of masks, under the sample's own name, or beside the picture."""
+    folder, above = sample.folder, sample.folder.parent
+    for images, sub in ((folder, Path()), (above, Path(folder.name))):
+        if images.name.lower() in IMAGE_FOLDERS:
+            masks = next(iter(folders_named(images.parent, LABEL_FOLDERS)), images.parent / LABEL_FOLDERS[0])
+            return masks / sub / f"{sample.id}.png"
+    within = folders_named(folder, LABEL_FOLDERS)
+    return within[0] / f"{sample.id}.png" if within else folder / f"{sample.id}_gt.png"
+
+
 def folders_named(parent: Path, names: tuple[str, ...]) -> list[Path]:
     """The folders in `parent` that have one of these names, in the order of the names; in any case, as on Windows."""
     there = sorted(path for path in parent.iterdir() if path.name.lower() in names and path.is_dir())

@@ -4,17 +4,15 @@ Every pixel is read once, strip by strip: a file that is broken at its end is fo
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from jingwei.errors import InputError
-from jingwei.grid import Window, strips
 from jingwei.inputs.legends import choose_legend
-from jingwei.inputs.masks import Mask, refuse_0_255
-from jingwei.inputs.sample_scene import open_sample
+from jingwei.inputs.masks import refuse_0_255
 from jingwei.inputs.samples import (
     IMAGE_FOLDERS,
     LABEL_ENDS,
@@ -26,57 +24,16 @@ from jingwei.inputs.samples import (
     find_samples,
     folders_named,
 )
-from jingwei.inputs.sar import SarSettings
 from jingwei.inputs.scenes import SCENE_TYPES
-from jingwei.legend import NODATA, Legend
-from jingwei.raster.histogram import histogram
-from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_labels
-from jingwei.raster.tiles import TILE
+from jingwei.legend import Legend
+from jingwei.planning.findings import Finding
+from jingwei.planning.look import TEST, TRAIN, VALID, Entry, SceneState, look
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
 CONTEST, FOLDERS = "scenes image_N of *train* and *test*", "samples in folders"
-TRAIN, VALID, TEST = "train", "valid", "test"  # what a scene is for; "" where the folder doesn't say
 RARE = 0.001  # of the labelled pixels: a class below this share is easily lost
-ALPHA_ROWS, ALPHA_LOOKS = 64, 32  # a part of all rows tells whether alpha is a mask
-MASK_VALUES = 16  # besides 0, that a mask may have
 PLACES = {TRAIN: TRAIN_FOLDERS, VALID: VALID_FOLDERS, TEST: ("test",)}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something that is not as it should be. A grave one stops a job, the others may spoil it."""
-
-    where: Path
-    problem: str
-    remedy: str
-    grave: bool = True
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.problem}: {self.remedy}"
-
-
-@dataclass(frozen=True)
-class SceneState:
-    """A scene as it was found. `counts` are its labelled pixels per class, int64, None where it has no label."""
-
-    path: Path
-    use: str
-    height: int
-    width: int
-    bands: int
-    dtype: str
-    crs: str | None
-    stored: int  # bytes of its files
-    valid: int  # pixels
-    counts: np.ndarray | None
-    label: Path | None = None
-    at_255: int = 0  # pixels of a mask that are no class because they are 255
-    in_db: bool = False  # radar with values below 0
-
-    @property
-    def px(self) -> int:
-        return self.height * self.width
 
 
 @dataclass
@@ -100,14 +57,6 @@ class Checkup:
         return sum((s.counts for s in self.scenes if s.counts is not None), np.zeros(len(self.legend), np.int64))
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """A scene to be looked at."""
-
-    sample: Sample
-    use: str
-
-
 def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str | None = None) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
@@ -129,7 +78,7 @@ def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str 
     with Progress(total=total, unit="B", unit_scale=True, desc="look", leave=False) as bar:
         for entry in entries:
             try:
-                state, found = _look(entry, legend, layout)
+                state, found = look(entry, legend, layout == CONTEST)
             except InputError as error:
                 checkup.findings.append(Finding(*error.args))
             else:
@@ -141,7 +90,7 @@ def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str 
     return checkup
 
 
-def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
+def _find(folder: Path) -> tuple[str, list[Entry], list[Finding]]:
     """The layout of a folder, its scenes, and what is wrong with their names."""
     workspace, findings, entries = Workspace(folder), [], []
     for use, find in ((TRAIN, workspace.train_scenes), (TEST, workspace.test_scenes)):
@@ -151,7 +100,7 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
             if error.args[0] != folder:  # two of one name; that there are none is said later, if it matters
                 findings.append(Finding(*error.args))
         else:
-            entries += [_Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use) for s in scenes]
+            entries += [Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use) for s in scenes]
     if entries or findings:
         return CONTEST, entries, [*findings, *_lonely_labels(entries)]
     places = [(use, place) for use, names in PLACES.items() for place in folders_named(folder, names)]
@@ -160,7 +109,7 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
     for use, place in places or [("", folder)]:
         images = next(iter(folders_named(place, IMAGE_FOLDERS)), place)
         samples, broken = find_samples(images)
-        entries += [_Entry(sample, use) for sample in samples]
+        entries += [Entry(sample, use) for sample in samples]
         findings += [Finding(*error.args) for error in broken]
         if not samples and not broken and (use in (TRAIN, VALID) or any(_unused_masks(place, samples))):
             findings.append(Finding(images, *NO_SAMPLES))
@@ -168,7 +117,7 @@ def _find(folder: Path) -> tuple[str, list[_Entry], list[Finding]]:
     return FOLDERS, entries, findings
 
 
-def _lonely_labels(entries: list[_Entry]) -> Iterator[Finding]:
+def _lonely_labels(entries: list[Entry]) -> Iterator[Finding]:
     """Labels beside which no scene lies."""
     known = {entry.sample.label for entry in entries}
     for place in sorted({entry.sample.folder for entry in entries}):
@@ -188,104 +137,10 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
             yield Finding(path, "is a mask without a picture", "name both alike, as 7.tif and 7_gt.png", False)
 
 
-def _usual_legend(layout: str, entries: list[_Entry]) -> str:
+def _usual_legend(layout: str, entries: list[Entry]) -> str:
     if layout == CONTEST:
         return "jingwei"
     return "gf3" if entries and entries[0].sample.is_sar else "gf2"
-
-
-def _as_they_are(sample: Sample) -> SarSettings | None:
-    """Settings that take radar values as the files have them: what these are, only a config says."""
-    if not sample.is_sar:
-        return None
-    with Raster(sample.images[0]) as image:
-        return SarSettings("amplitude" if image.dtype.kind == "c" else "db")
-
-
-def _look(entry: _Entry, legend: Legend, layout: str) -> tuple[SceneState, list[Finding]]:
-    """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
-    sample, findings, valid_px, counts = entry.sample, [], 0, None
-    sar, in_db, at_255 = _as_they_are(sample), False, 0
-    with open_sample(sample, sar) as image:
-        open_label: Callable = open_labels if layout == CONTEST else Mask
-        if sample.label:
-            with open_label(sample.label, legend) as label:
-                check_same_size(label, image)
-                check_same_place(label, image)
-                counts, strange = np.zeros(256, np.int64), np.zeros(256, np.int64)
-                for first, end in strips(image.height, TILE):
-                    pixels, valid = image.read_rows(first, end)
-                    valid_px += int(np.count_nonzero(valid))
-                    in_db |= _has_negatives(pixels, sar)
-                    labels = label.read_label_rows(first, end)
-                    strange += histogram(labels)
-                    counts += histogram(np.where(valid, labels, np.uint8(NODATA)))
-                if layout != CONTEST:
-                    label.refuse_unknown()
-                    at_255 = label.at_255
-        else:
-            for first, end in strips(image.height, TILE):
-                pixels, valid = image.read_rows(first, end)
-                valid_px += int(np.count_nonzero(valid))
-                in_db |= _has_negatives(pixels, sar)
-        if not sample.is_sar:
-            findings += _data_as_alpha(image)
-        crs = getattr(image, "crs", None)
-        state = SceneState(
-            sample.images[0],
-            entry.use,
-            *image.shape,
-            image.bands,
-            np.dtype(image.dtype).name,
-            crs.to_string() if crs else None,
-            sum(path.stat().st_size for path in sample.images),
-            valid_px,
-            None if counts is None else counts[: len(legend)],
-            sample.label,
-            at_255,
-            in_db,
-        )
-    if not valid_px:
-        raise InputError(sample.images[0], "has no valid pixel: all are transparent or nodata", "export it again")
-    if counts is not None:
-        strange[[*range(len(legend)), NODATA]] = 0
-        if strange.any():
-            listed = ", ".join(f"{i} ({strange[i]:,d} px)" for i in np.flatnonzero(strange))
-            problem = f"has ids that legend {legend.name} does not know: {listed}"
-            raise InputError(sample.label, problem, "name the right legend with `legend`")
-        if not state.counts.any():
-            findings.append(Finding(sample.label, "labels no valid pixel", "check it, or take the pair away"))
-    elif entry.use in (TRAIN, VALID):
-        missing = f"{sample.id}_label.png" if layout == CONTEST else f"{sample.id}_gt.png"
-        findings.append(Finding(sample.images[0], f"has no label {missing}", "put it beside the scene"))
-    return state, findings
-
-
-def _has_negatives(pixels: np.ndarray, sar: SarSettings | None) -> bool:
-    """Whether radar values are decibels for sure. Where there is no data, they are 0."""
-    return sar is not None and sar.values == "db" and bool((pixels < 0).any())
-
-
-def _data_as_alpha(image: Raster) -> list[Finding]:
-    """Where a band that is marked as alpha has the values of a picture: near infrared, most likely, which is lost.
-
-    Masks are mostly one value inside the flight, with few others at soft edges.
-    """
-    if not image.alpha or image.path.suffix.lower() == ".png" or image.dtype not in (np.uint8, np.uint16):
-        return []  # a PNG's fourth band is alpha by definition
-    counts = np.zeros(np.iinfo(image.dtype).max + 1, np.int64)
-    for first, end in [*strips(image.height, ALPHA_ROWS)][:: -(-image.height // (ALPHA_ROWS * ALPHA_LOOKS))]:
-        alpha = image.read_alpha(Window(first, 0, end - first, image.width))
-        counts += np.bincount(alpha.reshape(-1), minlength=len(counts))
-    inside = counts[1:]
-    if np.count_nonzero(inside) <= MASK_VALUES or inside.max() > inside.sum() / 2:
-        return []
-    band = image.alpha
-    problem = (
-        f"band {band} is marked as alpha, but has {np.count_nonzero(inside):,d} values, as a picture has: it is lost"
-    )
-    remedy = f"where it is data, mark it so: gdal_translate -colorinterp_{band} undefined {image.path.name} NEW.tif"
-    return [Finding(image.path, problem, remedy, grave=False)]
 
 
 def _unlike(checkup: Checkup) -> list[Finding]:

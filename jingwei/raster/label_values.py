@@ -23,6 +23,19 @@ def ids_of_values(legend: Legend) -> np.ndarray:
     return ids
 
 
+def refuse_unknown_ids(path: Path, legend: Legend, counts: np.ndarray) -> None:
+    """Raises InputError naming the ids of a label (`counts`, pixels of each of 256) that the legend does not know."""
+    unknown = counts.copy()
+    unknown[[*range(len(legend)), NODATA]] = 0
+    strange = np.flatnonzero(unknown)
+    if len(strange):
+        listed = ", ".join(f"{i} ({unknown[i]:,d} px)" for i in strange)
+        known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
+        problem = f"has ids that legend {legend.name} does not know: {listed}"
+        other = f'name another `legend`, or one with "ignore": [{strange[0]}] where that is no label'
+        raise InputError(path, problem, f"known are {known}; {other}")
+
+
 def takes_nodata_for_class(path: Path, legend: Legend, value: int, meant: int, count: Callable[[], int]) -> bool:
     """Whether a label's nodata tag is to be passed over, since its value is the class `meant` (an id, or UNKNOWN).
 

@@ -190,7 +190,7 @@ def truncated(project):
 
 def no_label(project):
     (project / TRAIN / "image_2_label.png").unlink()
-    return "image_2.png: has no label image_2_label.png"
+    return "image_2.png: has no label: put it at "
 
 
 def no_picture(project):

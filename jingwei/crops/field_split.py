@@ -16,9 +16,11 @@ from numba import njit
 
 from jingwei.legend import NODATA
 from jingwei.raster.png import PngWriter
+from jingwei.raster.union_find import find
 
 GAP = 4  # px that validation pixels keep from training fields, over edges and corners
 OVERSHOOT = 1.25  # of a class's share that validation may get
+BIRTH = np.dtype([("parent", np.int32), ("class", np.uint8)], align=True)
 NEIGHBOURS = np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8)
 
 
@@ -103,22 +105,18 @@ def choose_fields(classes: np.ndarray, pixels: np.ndarray, inner: np.ndarray, fr
 
 def _births(strips: Iterable[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
     """Every birth, a run of one class with none of it above, in their order: (the first of its field, its class)."""
-    parents, classes = np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    births = np.zeros(0, BIRTH)
     above, used = (np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)), 0
     for labels in strips:
         room = used + labels.size
-        if room > len(parents):
-            parents, classes = (_grown(array, max(room, 2 * used)) for array in (parents, classes))
-        used = _join(labels, *above, parents, classes, used)
-    parents = parents[:used]
-    _flatten(parents)
-    return parents, classes[:used]
-
-
-def _grown(array: np.ndarray, size: int) -> np.ndarray:
-    grown = np.zeros(size, array.dtype)
-    grown[: len(array)] = array
-    return grown
+        if room > len(births):
+            grown = np.zeros(max(room, 2 * used), BIRTH)
+            grown[:used] = births[:used]
+            births = grown
+        used = _join(labels, *above, births, used)
+    births = births[:used]
+    _flatten(births)
+    return births["parent"].copy(), births["class"].copy()
 
 
 def _alone(fields: np.ndarray) -> np.ndarray:
@@ -130,15 +128,7 @@ def _alone(fields: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _find(parents, birth):
-    while parents[birth] != birth:
-        parents[birth] = parents[parents[birth]]
-        birth = parents[birth]
-    return birth
-
-
-@njit(cache=True, nogil=True)
-def _join(labels, labels_above, births_above, parents, classes, used):
+def _join(labels, labels_above, births_above, births, used):
     """Numbers the runs of some rows (uint8 HW) and joins those that touch. `..._above`: the row before, then the last.
 
     Older births are the parents of younger ones. Returns how many births there are.
@@ -150,15 +140,18 @@ def _join(labels, labels_above, births_above, parents, classes, used):
             label, start, birth = labels[r, x], x, np.int32(-1)
             while x < width and labels[r, x] == label:
                 if label != NODATA and labels_above[x] == label:
-                    other = _find(parents, births_above[x])
+                    other = np.int32(find(births, births_above[x]))
                     if birth < 0:
                         birth = other
                     elif other != birth:
-                        parents[max(birth, other)] = birth = min(birth, other)
+                        older = min(birth, other)
+                        births[max(birth, other)]["parent"] = older
+                        birth = older
                 x += 1
             if label != NODATA and birth < 0:
                 birth = np.int32(used)
-                parents[used], classes[used] = birth, label
+                births[used]["parent"] = birth
+                births[used]["class"] = label
                 used += 1
             labels_above[start:x] = label
             births_above[start:x] = birth
@@ -166,10 +159,10 @@ def _join(labels, labels_above, births_above, parents, classes, used):
 
 
 @njit(cache=True, nogil=True)
-def _flatten(parents):
-    """Each birth's oldest one, in place: parents are older, so one look goes all the way."""
-    for birth in range(len(parents)):
-        parents[birth] = parents[parents[birth]]
+def _flatten(births):
+    """Each birth's oldest one as its parent, in place: parents are older, so one look goes all the way."""
+    for birth in range(len(births)):
+        births[birth]["parent"] = births[births[birth]["parent"]]["parent"]
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,6 @@
 """Scenes of the numbered steps: a picture, and its label beside it."""
 
+import glob
 import os
 import re
 from collections.abc import Sequence
@@ -59,9 +60,14 @@ def refuse_twins(scenes: Sequence[Scene]) -> None:
 
 
 def label_of(image: Path) -> Path | None:
-    """`image_1_label.png` (or another raster type) beside `image_1.png`, or None."""
+    """`image_1_label.png` (or another raster type, its ending in any case) beside `image_1.png`, or None."""
     candidates = [image.with_name(f"{image.stem}_label{suffix}") for suffix in SCENE_TYPES]
-    return next((p for p in candidates if os.path.exists(p)), None)  # Path.exists raises for a name that is too long
+    exact = next((p for p in candidates if os.path.exists(p)), None)  # Path.exists raises for a name that is too long
+    if exact:
+        return exact
+    alike = image.parent.glob(f"{glob.escape(image.stem)}_label.*")
+    found = sorted(path for path in alike if path.suffix.lower() in SCENE_TYPES)
+    return min(found, key=lambda path: SCENE_TYPES.index(path.suffix.lower()), default=None)
 
 
 def natural_order(name: str) -> list:

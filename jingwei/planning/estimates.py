@@ -11,7 +11,7 @@ from jingwei.grid import even_starts, starts
 
 MIB = 2**20
 GDAL_HOLDS = 160 * MIB  # its block cache of 96, as `raster/` sets it, and what its threads work on
-TILE = 256  # px a side, of the GeoTIFFs that are written
+MAP_TILE = 256  # px a side, of the GeoTIFFs that are written
 REPORT_TILE = 512  # px a side, of a report's tiles
 INDEX_ENTRY = 4  # bytes a tile of a GeoTIFF takes at least: two numbers of 16 bits
 DEFLATE_MOST = 1032  # bytes that one byte of deflate can stand for (RFC 1951: a match of 258 bytes in 2 bits)
@@ -59,8 +59,8 @@ def cut_memory(size: Size, crop_size: int, workers: int) -> int:
 
 def tile_memory(size: Size, workers: int) -> int:
     """Tiling a scene: five strips of a tile's height, with validity, and the tiles that threads compress."""
-    strip = TILE * size.width * (size.px_bytes + 1)
-    return 5 * strip + 8 * workers * TILE * TILE * size.px_bytes + GDAL_HOLDS
+    strip = MAP_TILE * size.width * (size.px_bytes + 1)
+    return 5 * strip + 8 * workers * MAP_TILE * MAP_TILE * size.px_bytes + GDAL_HOLDS
 
 
 def predict_memory(
@@ -82,16 +82,16 @@ def predict_memory(
     area = min(window, longer) * min(window, shorter)
     waiting = (3 * batch_size + 2) * area * (size.px_bytes + 1)
     blended = (batch_size + 4) * classes * area * 4
-    mosaic = 4 * TILE * size.width * planes
+    mosaic = 4 * MAP_TILE * size.width * planes
     return carried + max(finished + waiting + blended, mosaic) + GDAL_HOLDS
 
 
 def vote_memory(size: Size, voters: int, soft: bool = False) -> int:
     """Voting: strips of all maps, read ahead, and three results. `size` is of one voter; soft votes take blocks."""
-    results = 12 * TILE * size.width
+    results = 12 * MAP_TILE * size.width
     if not soft:
-        return 8 * voters * TILE * size.width + results + GDAL_HOLDS
-    block = max(SOFT_BLOCK, voters * size.bands * TILE * TILE)
+        return 8 * voters * MAP_TILE * size.width + results + GDAL_HOLDS
+    block = max(SOFT_BLOCK, voters * size.bands * MAP_TILE * MAP_TILE)
     return 6 * block + results + GDAL_HOLDS
 
 
@@ -101,10 +101,10 @@ def fill_memory(size: Size, min_area: int = 0, frame_sizes: tuple[int, ...] = ()
     Maps of noise have more regions at once than the records begin with, and these double: a map in which every second
     pixel is another region can take several times as much. With `frame_sizes` (px), the rows that frames cover.
     """
-    strips = 12 * TILE * size.width
+    strips = 12 * MAP_TILE * size.width
     if frame_sizes:
-        changes = 24 * TILE * size.width  # where every pixel of a strip changes by itself
-        return strips + changes + sum(2 * (side + TILE) for side in frame_sizes) * size.width + GDAL_HOLDS + PREVIEW
+        changes = 24 * MAP_TILE * size.width  # where every pixel of a strip changes by itself
+        return strips + changes + sum(2 * (side + MAP_TILE) for side in frame_sizes) * size.width + GDAL_HOLDS + PREVIEW
     records = 2 * 96 * max(2**17, 4 * size.width)
     links = 3 * 32 * max(2**18, 16 * size.width) if min_area > 1 else 0
     return strips + records + links + GDAL_HOLDS + PREVIEW
@@ -112,12 +112,12 @@ def fill_memory(size: Size, min_area: int = 0, frame_sizes: tuple[int, ...] = ()
 
 def evaluate_memory(size: Size) -> int:
     """Scoring: strips of the map and its truth, read ahead."""
-    return 20 * TILE * size.width + GDAL_HOLDS
+    return 20 * MAP_TILE * size.width + GDAL_HOLDS
 
 
 def report_memory(size: Size, workers: int) -> int:
     """Layers of a report: strips read ahead, rows of tiles of all levels, and the tiles that threads compress."""
-    strips = 4 * TILE * size.width * (size.px_bytes + 5)
+    strips = 4 * MAP_TILE * size.width * (size.px_bytes + 5)
     return strips + 8 * REPORT_TILE * size.width + workers * 16 * REPORT_TILE**2 + GDAL_HOLDS
 
 
@@ -136,7 +136,7 @@ def copy_at_least(stored: int, raw: int) -> int:
 
 def tiles_at_least(size: Size) -> int:
     """A tiled GeoTIFF whose tiles all are empty: the index alone."""
-    return -(-size.height // TILE) * -(-size.width // TILE) * INDEX_ENTRY
+    return -(-size.height // MAP_TILE) * -(-size.width // MAP_TILE) * INDEX_ENTRY
 
 
 def png_at_least(size: Size) -> int:

@@ -13,17 +13,17 @@ from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 
-SAMPLE_PX = 24_000_000
+EXCERPT_PX = 24_000_000
 LOOKS = 200
 SEEK_SECONDS = 10.0  # for the first half-valid rows of a PNG, which are only reached through all rows above
 
 
-def take_sample(
+def take_excerpt(
     sources: list[Path], rows: int, folder: Path, *, blocks: int = 3, width: int = 0
 ) -> tuple[list[Path], float]:
     """Copies the same part of rasters of one size into a folder: (the copies, the share of the whole that they are).
 
-    The part is `blocks` blocks of `rows` rows from different places, `width` px wide (0: as wide as SAMPLE_PX allows).
+    The part is `blocks` blocks of `rows` rows from different places, `width` px wide (0: as wide as EXCERPT_PX allows).
     Where the first source, the scene, is a PNG, it is as many rows in one piece, from where half of the pixels are
     valid, and the share is one of bytes, not of pixels. Raises InputError where the rasters differ in size or place.
     """
@@ -31,7 +31,7 @@ def take_sample(
         for other in sources[1:]:
             with Raster(other) as beside:
                 check_same_grid(beside, scene)
-        width = min(scene.width, width or max(rows, SAMPLE_PX // (blocks * rows)))
+        width = min(scene.width, width or max(rows, EXCERPT_PX // (blocks * rows)))
         goes_down = _is_png(sources[0])
         parts = _below_the_margin(scene, blocks * rows, width) if goes_down else _spread(scene, rows, width, blocks)
         copies = [copy_parts(source, parts, folder) for source in sources]

@@ -23,7 +23,7 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.planning import estimates
-from jingwei.planning.excerpts import copy_parts, count_windows, take_sample
+from jingwei.planning.excerpts import copy_parts, count_windows, take_excerpt
 from jingwei.planning.room import size_of
 from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
@@ -74,9 +74,9 @@ def tiling_steps(scenes: list[Scene], workers: int) -> list[Step]:
         tile_scene(samples[0], folder / "tiled.tif", workers)
 
     def measure(image: Path) -> Cost:
-        return rehearsed([image], estimates.TILE, work, estimates.tile_memory(size_of(image), workers))
+        return rehearsed([image], estimates.MAP_TILE, work, estimates.tile_memory(size_of(image), workers))
 
-    what = f"a copy in tiles of {estimates.TILE} px, with overviews"
+    what = f"a copy in tiles of {estimates.MAP_TILE} px, with overviews"
     return [Step(scene.image, what, partial(measure, scene.image)) for scene in scenes]
 
 
@@ -105,7 +105,7 @@ def _measure_prediction(job, checkpoint, turns: int) -> Cost:
     )
     with tempfile.TemporaryDirectory() as folder:
         place, widest = Path(folder), window + (5 * batch_size - 1) * (window - overlap)
-        (sample,), share = take_sample([job.source], window, place / "sample", blocks=1, width=widest)
+        (sample,), share = take_excerpt([job.source], window, place / "sample", blocks=1, width=widest)
         whole = count_windows(job.source, sample, share, window, overlap)
         try:
             tile_scene(sample, place / "tiled" / "sample.tif", job.workers)
@@ -148,7 +148,7 @@ def vote_step(maps: list[Path], legend: Legend, soft: bool, ties: str, workers: 
 
     memory = estimates.vote_memory(size_of(maps[0]), len(maps), soft)
     what = f"a vote of {len(maps)} {'probabilities' if soft else 'maps'}"
-    return Step(maps[0], what, lambda: rehearsed(maps, estimates.TILE, work, memory))
+    return Step(maps[0], what, lambda: rehearsed(maps, estimates.MAP_TILE, work, memory))
 
 
 def fill_step(source: Path, rules: dict, submits: bool) -> Step:
@@ -162,7 +162,7 @@ def fill_step(source: Path, rules: dict, submits: bool) -> Step:
         memory = estimates.fill_memory(size_of(source), frame_sizes=frames.sizes)
     else:
         memory = estimates.fill_memory(size_of(source), max(rules["min_area"].values(), default=0))
-    return Step(source, "holes to be filled", lambda: rehearsed([source], 2 * estimates.TILE, work, memory))
+    return Step(source, "holes to be filled", lambda: rehearsed([source], 2 * estimates.MAP_TILE, work, memory))
 
 
 def score_step(prediction: Path, label: Path, legend: Legend) -> Step:
@@ -173,7 +173,7 @@ def score_step(prediction: Path, label: Path, legend: Legend) -> Step:
 
     memory = estimates.evaluate_memory(size_of(prediction))
     what = f"to be scored by {label}"
-    return Step(prediction, what, lambda: rehearsed([prediction, label], estimates.TILE, work, memory))
+    return Step(prediction, what, lambda: rehearsed([prediction, label], estimates.MAP_TILE, work, memory))
 
 
 def report_steps(workspace: Workspace, scenes: list[Scene], legend: Legend, folder: Path, workers: int) -> list[Step]:
@@ -187,7 +187,7 @@ def report_steps(workspace: Workspace, scenes: list[Scene], legend: Legend, fold
 
         inputs = list(dict.fromkeys([source.scene.image, source.path]))
         memory = estimates.report_memory(size_of(source.path), workers)
-        return Step(source.path, "tiles to zoom in", lambda: rehearsed(inputs, 2 * estimates.TILE, work, memory))
+        return Step(source.path, "tiles to zoom in", lambda: rehearsed(inputs, 2 * estimates.MAP_TILE, work, memory))
 
     return [step(source) for scene in scenes for source in layers_of(workspace, scene, legend, folder / "tiles")]
 
@@ -200,7 +200,7 @@ def rehearsed(sources: list[Path], rows: int, work: Callable[[list[Path], Path],
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        samples, share = take_sample(sources, rows, place / "sample")
+        samples, share = take_excerpt(sources, rows, place / "sample")
         try:
             for turn in ("first", "second"):
                 begun = time.perf_counter()

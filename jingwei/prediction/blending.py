@@ -22,7 +22,7 @@ from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import Raster
 from jingwei.system.prefetch import ahead
 
-FLOOR = 1e-3  # the least weight of a pixel: at a scene's border a window's edge is all there is
+LEAST_WEIGHT = 1e-3  # the least weight of a pixel: at a scene's border a window's edge is all there is
 # Of what bands hand down to each other: half the memory, and its rounding (1 in 2,000) is below that of bf16.
 CARRIED = torch.float16
 
@@ -213,6 +213,6 @@ def _likeliest(scores_CHW: Tensor) -> Tensor:
 
 
 def bump_of(height: int, width: int) -> Tensor:
-    """The weight of a window's pixels: a squared sine along both axes, HW, at least FLOOR."""
+    """The weight of a window's pixels: a squared sine along both axes, HW, at least LEAST_WEIGHT."""
     sines = [torch.sin(torch.pi * (torch.arange(n) + 0.5) / n) ** 2 for n in (height, width)]
-    return torch.outer(*sines).clamp(min=FLOOR)
+    return torch.outer(*sines).clamp(min=LEAST_WEIGHT)

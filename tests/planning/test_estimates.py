@@ -166,7 +166,7 @@ def read_all(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_sample_is_the_same_part_of_all_sources(giant):
     sources = [giant / "image_1.tif", giant / "image_1_label.png", giant / "map.tif"]
-    copies, share = excerpts.take_sample(sources, 100, giant / "sample", width=400)
+    copies, share = excerpts.take_excerpt(sources, 100, giant / "sample", width=400)
     assert [copy.name for copy in copies] == [source.name for source in sources]
     assert share == 3 * 100 * 400 / (1500 * 1300)
     places = [(1400 * k // 6, 900 * k // 6) for k in (1, 3, 5)]
@@ -182,7 +182,7 @@ def test_a_sample_of_a_png_begins_below_its_margin(giant):
     alpha = np.zeros((1500, 1300, 1), np.uint8)
     alpha[700:] = 255
     write_png(giant / "late.png", np.concatenate([pixels, alpha], axis=2))
-    (copy,), share = excerpts.take_sample([giant / "late.png"], 128, giant / "sample", width=300)
+    (copy,), share = excerpts.take_excerpt([giant / "late.png"], 128, giant / "sample", width=300)
     sampled, valid = read_all(copy)
     first = 700 // 256 * 256  # the first strip with 50 % valid: 700 to 768 of 512 to 768 is not
     np.testing.assert_array_equal(sampled, pixels.transpose(2, 0, 1)[:, first + 256 : first + 640, 500:800])
@@ -192,7 +192,7 @@ def test_a_sample_of_a_png_begins_below_its_margin(giant):
 
 def test_a_sample_of_a_small_scene_is_the_scene(giant):
     for name in ("image_1.tif", "image_1.png"):
-        (copy,), share = excerpts.take_sample([giant / name], 1024, giant / "sample")
+        (copy,), share = excerpts.take_excerpt([giant / name], 1024, giant / "sample")
         assert share == pytest.approx(1, abs=0.01)
         np.testing.assert_array_equal(read_all(copy)[1], read_all(giant / name)[1])
 
@@ -200,7 +200,7 @@ def test_a_sample_of_a_small_scene_is_the_scene(giant):
 def test_sources_of_different_sizes_are_refused(giant):
     write_png(giant / "other.png", np.zeros((20, 1300), np.uint8))
     with pytest.raises(InputError, match="1300 x 20 px, but image_1.png is 1300 x 1500"):
-        excerpts.take_sample([giant / "image_1.png", giant / "other.png"], 100, giant / "sample")
+        excerpts.take_excerpt([giant / "image_1.png", giant / "other.png"], 100, giant / "sample")
 
 
 def test_windows_with_pixels_are_counted(giant):
@@ -214,7 +214,7 @@ def test_windows_with_pixels_are_counted(giant):
     truth = sum(valid[row : row + 64, col : col + 64].any() for row in starts[0] for col in starts[1])
     assert truth < 0.6 * len(starts[0]) * len(starts[1])
     for name in ("half.tif", "half.png"):
-        (copy,), share = excerpts.take_sample([giant / name], 128, giant / "sample", width=400)
+        (copy,), share = excerpts.take_excerpt([giant / name], 128, giant / "sample", width=400)
         assert excerpts.count_windows(giant / name, copy, share, 64, 0) == pytest.approx(truth, rel=0.1)
 
 
@@ -227,7 +227,7 @@ def bytes_in(folder: Path) -> int:
 
 @pytest.mark.parametrize("kind", ["png", "tif"])
 def test_disk_of_a_cut_is_within_a_factor_of_two(giant, monkeypatch, kind):
-    monkeypatch.setattr(excerpts, "SAMPLE_PX", 300_000)
+    monkeypatch.setattr(excerpts, "EXCERPT_PX", 300_000)
     scene = Scene(giant / f"image_1.{kind}", giant / "image_1_label.png")
     settings = CutSettings(128, 128)
     (step,) = rehearsal.crop_steps([scene], settings, JINGWEI, workers=1)
@@ -241,7 +241,7 @@ def test_disk_of_a_cut_is_within_a_factor_of_two(giant, monkeypatch, kind):
 
 
 def test_disk_of_maps_is_within_a_factor_of_two(giant, monkeypatch):
-    monkeypatch.setattr(excerpts, "SAMPLE_PX", 300_000)
+    monkeypatch.setattr(excerpts, "EXCERPT_PX", 300_000)
     maps = [giant / "map.tif"] * 3
     estimate = rehearsal.vote_step(maps, JINGWEI, False, "first", 1).measure()
     vote(maps, VoteFiles(*(giant / "voted" / f"{n}.tif" for n in range(3)), giant / "voted" / "v.png"), JINGWEI)

@@ -3,7 +3,7 @@
 import pytest
 
 from jingwei.errors import InputError
-from jingwei.inputs.scenes import Scene, natural_order
+from jingwei.inputs.scenes import Scene, label_of, natural_order
 from jingwei.workspace import Workspace
 
 
@@ -28,6 +28,25 @@ def test_test_within_a_word_makes_none(folder, tmp_path):
     scene(tmp_path, folder, 3)
     with pytest.raises(InputError, match="no test scenes found"):
         Workspace(tmp_path).test_scenes()
+
+
+@pytest.mark.parametrize(("image", "label"), [
+    ("image_1.TIF", "image_1_label.TIF"), ("image_1.png", "image_1_label.Png"), ("image_1.Tiff", "image_1_label.tif"),
+    ("a[1].tif", "a[1]_label.TIF"),
+])  # fmt: skip
+def test_endings_may_be_in_capitals(tmp_path, image, label):
+    for name in (image, label, "image_1_label.TIF.aux.xml"):
+        (tmp_path / name).touch()
+    assert label_of(tmp_path / image) == tmp_path / label
+
+
+def test_of_labels_in_capitals_the_usual_ending_goes_first(tmp_path):
+    for name in ("image_1_label.TIF", "image_1_label.PNG"):
+        (tmp_path / name).touch()
+    assert label_of(tmp_path / "image_1.tif") == tmp_path / "image_1_label.PNG"
+    (tmp_path / "image_1_label.bmp").touch()
+    assert label_of(tmp_path / "image_1.tif") == tmp_path / "image_1_label.bmp"
+    assert label_of(tmp_path / f"{'a' * 245}.tif") is None
 
 
 def test_train_is_found_in_the_same_way(tmp_path):

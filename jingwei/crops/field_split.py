@@ -3,7 +3,7 @@
 A field is a region of one class, joined over 4 neighbours. Labels of fields that were walked are sparse, and the pixels
 of a field are alike: were they on both sides, validation would ask for what was learned by heart.
 
-A label map goes by strip by strip, three times: its fields are numbered, measured, and written. In memory are a strip
+A label map is read strip by strip, three times: its fields are numbered, measured, and written. In memory are a strip
 and a few bytes per field.
 """
 

@@ -147,7 +147,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
 
 
 def _side_folders(data: FolderData) -> list[tuple[str | None, Path]]:
-    """(side, folder) of `train` and `valid`, where they are to be gone by; else (None, root)."""
+    """(side, folder) of `train` and `valid`, where they say the split; else (None, root)."""
     root = Path(data.root)
     if not root.is_dir():
         raise InputError(root, "no such folder", "check the path of the data")

@@ -106,8 +106,8 @@ def read_crops(path: Path) -> list[Crop]:
 def crops_stamp(path: Path, legend: Legend) -> str:
     """A hash of `crops.csv` and what its classes are, wherever it lies: of other crops, splits or classes, another."""
     text = read_text(path, remedy="run generate_train_data.py again").replace("\r\n", "\n")
-    told = f"{text}\n{legend.names} {legend.background}"
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
+    hashed = f"{text}\n{legend.names} {legend.background}"
+    return hashlib.sha256(hashed.encode()).hexdigest()[:16]
 
 
 def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = True) -> list[str]:

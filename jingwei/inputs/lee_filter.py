@@ -13,7 +13,7 @@ def refined_lee(intensity: np.ndarray, valid: np.ndarray, side: int, looks: floa
     """Filters intensity_HW by windows of `side` px (odd, 5 or more). Float32; pixels that are not valid_HW become 0.
 
     Speckle of `looks` looks has a variance of mean^2 / looks. Invalid pixels, and those outside the array, are in no
-    sum. A pixel hangs on those within `side` // 2 of it alone, and not on its place in the array.
+    sum. A pixel depends on those within `side` // 2 of it alone, not on its place in the array.
     """
     margin = side // 2
     padded = np.pad(np.where(valid, intensity, 0).astype(np.float64), margin)
@@ -72,7 +72,7 @@ def _filter(intensity, weights, halves, margin, reach, noise):
 def _means(intensity, weights, reach):
     """The mean of the valid pixels of each small window, -1 where it has none or leaves the array.
 
-    Summed afresh for each pixel: a running sum would hang on where it began.
+    Summed afresh for each pixel: a running sum would depend on where it began.
     """
     height, width = intensity.shape
     means = np.full((height, width), -1.0)

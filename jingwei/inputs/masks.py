@@ -1,7 +1,7 @@
 """Masks as people have them: class ids, 0 and 255, or colours; read as class ids, row by row.
 
 The file tells what it holds: three 8-bit bands (with alpha or not) are colours; all else are values, each standing for
-the class that has it as `value` or as id. Pixels with a palette are either: its colours are gone by where they are the
+the class that has it as `value` or as id. Pixels with a palette are either: its colours count where they are the
 legend's, see `_goes_by_colors`; else they are but how somebody shows values.
 """
 
@@ -29,7 +29,7 @@ class Mask:
     """A mask open for reading, rows from the top: class ids, NODATA where there is none.
 
     `unknown` counts the pixels, of all rows read, of each value or colour that the legend does not have; they become
-    NODATA. `at_255` counts those that are NODATA because they are 255. Raises InputError where the file can be no mask.
+    NODATA. `at_255` counts those that are NODATA because they are 255. Raises InputError for what can't be a mask.
     """
 
     def __init__(self, path: Path, legend: Legend):
@@ -45,7 +45,7 @@ class Mask:
         self._by_palette = False  # indices stand for their colours, not for values
         if not self._colored and (self._raster.bands != 1 or not np.issubdtype(self._raster.dtype, np.integer)):
             self._raster.__exit__()
-            problem = f"is no mask: {self._raster.bands} bands of {self._raster.dtype}"
+            problem = f"is not a mask: {self._raster.bands} bands of {self._raster.dtype}"
             raise InputError(path, problem, "masks are one band of class ids, or 8-bit RGB in the legend's colours")
         self._ids = _ids_of_colors(legend) if self._colored else ids_of_values(legend)
         if not self._colored and self._raster.palette:

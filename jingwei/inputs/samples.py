@@ -115,7 +115,7 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
     if others:
         more = f", nor are {len(others) - 1} more files" if len(others) > 1 else ""
         yield InputError(
-            others[0], f"is no kind of file that is read here{more}", "save it as TIFF or PNG, or move it away"
+            others[0], f"is not of a kind that is read here{more}", "save it as TIFF or PNG, or move it away"
         )
     masks = [(_by_stem(files), LABEL_ENDS), *_masks_in(label_folders)]
     by_id: dict[str, list[Path]] = {}

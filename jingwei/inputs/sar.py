@@ -49,9 +49,9 @@ class SarSettings:
         if self.values not in VALUES:
             raise SettingError(f"sar values {self.values!r}", "no such kind of values", f"take {', '.join(VALUES)}")
         if self.lee and (self.lee < 5 or self.lee % 2 == 0):
-            raise SettingError(f"sar lee {self.lee}", "is no side of a window", "take 5, 7, 9 ..., or 0 for no filter")
+            raise SettingError(f"sar lee {self.lee}", "is not a window's side", "take 5, 7, 9 ..., or 0 for no filter")
         if not self.looks > 0:
-            raise SettingError(f"sar looks {self.looks}", "is no number of looks", "take 1 or more")
+            raise SettingError(f"sar looks {self.looks}", "is not a number of looks", "take 1 or more")
         if self.low or self.high:
             if len(self.low) != len(CHANNELS) or len(self.high) != len(CHANNELS):
                 problem = f"{len(self.low)} values of low and {len(self.high)} of high"

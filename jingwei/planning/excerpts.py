@@ -43,7 +43,7 @@ def take_excerpt(
 def count_windows(source: Path, sample: Path, share: float, window: int, overlap: int) -> int:
     """How many windows of a scene have a valid pixel, as far as LOOKS of them tell.
 
-    In a PNG no window can be looked at: there, the `share` of its bytes that a sample is tells of its empty margins.
+    In a PNG no window can be looked at: the size of its empty margins follows from the `share` of bytes in the excerpt.
     """
     with Raster(source) as scene, Raster(sample) as part:
         rows, cols = (even_starts(length, window, overlap) for length in scene.shape)

@@ -65,7 +65,7 @@ def find_newest_checkpoint(folder: Path) -> Path:
 def infer(order: Inference, report: Callable[[JingweiError], None] = lambda error: None) -> Outcome:
     """Predicts all samples of a folder that are not up to date. Tells `report` of each that can't be, and goes on.
 
-    Same bytes for any number of workers, stopped and gone on with or not. Raises InputError where there is no sample,
+    Same bytes for any number of workers, stopped in between or not. Raises InputError where there is no sample,
     CheckpointError where the checkpoint fits none of them, OutputError where a file of somebody else lies in the way.
     """
     order.settings.check()

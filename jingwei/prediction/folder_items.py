@@ -118,7 +118,7 @@ class Item:
 
 
 def find_items(order: Inference, checkpoint: Checkpoint, skip: Callable[[JingweiError], None]) -> list[Item]:
-    """The samples that the checkpoint fits; `skip` is told of the others."""
+    """The samples that the checkpoint fits; `skip` gets what is wrong with the others."""
     samples, broken = find_samples(order.source)
     if not samples and not broken:
         remedy = "put N.tif, or N_HH.tiff, N_HV.tiff, N_VH.tiff and N_VV.tiff, there or into subfolders"
@@ -145,7 +145,7 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
     if sample.is_sar != bool(checkpoint.source):
         problem = f"was trained on {kind[not sample.is_sar]} scenes, but {sample.images[0]} is {kind[sample.is_sar]}"
         raise CheckpointError(order.weights, problem, "take a checkpoint of that kind")
-    # Radar may be complex, which is no image.
+    # Radar may be complex, which is not a picture.
     with (Raster if sample.is_sar else open_image)(sample.images[0]) as image:
         shape, bands, dtype = image.shape, image.bands, image.dtype.name
     if not sample.is_sar and bands != checkpoint.spec.bands:
@@ -173,7 +173,7 @@ def check_free(order: Inference, items: list[Item]) -> None:
     """Raises OutputError where a file would replace one that is not ours: labels are named like pictures."""
     for item in items:
         if item.annotation.exists() and not is_annotation(item.annotation, item.picture.name):
-            problem = "is there already, and is no annotation by inference.py"
+            problem = "is there already, and is not an annotation by inference.py"
             raise OutputError(item.annotation, problem, "name another output folder, or move it away")
         for path in (item.picture, *([item.id_mask] if order.ids else [])):
             if path.exists() and not (is_stamped(path) or _is_broken(path)):

@@ -36,7 +36,7 @@ REMEDY = "name its nodata value (gdal_edit.py -a_nodata VALUE), or correct the p
 def far_value(pixels: np.ndarray, valid: np.ndarray, row: int = 0, col: int = 0) -> FarValue | None:
     """The first value in pixels_CHW that is far from all others, None where there is none, or values are whole numbers.
 
-    `valid` (bool HW) leaves out no data; values beyond LARGEST are told all the same. (`row`, `col`) is where the part
+    `valid` (bool HW) leaves out no data; values beyond LARGEST are found all the same. (`row`, `col`) is where the part
     begins in its scene.
     """
     if pixels.dtype.kind != "f" or not valid.size:

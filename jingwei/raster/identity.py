@@ -27,7 +27,7 @@ def identity(path: Path) -> list:
     try:
         with Raster(path) as raster:
             return [*map(_state, raster.files), raster.facts]
-    except InputError:  # vectors; and who opens a broken raster is told so then
+    except InputError:  # a vector; or a broken raster, which is refused when it is read
         beside = [path.with_suffix(ending) for ending in SHAPEFILE] if path.suffix.lower() == ".shp" else []
         return [_state(path), *(_state(file) for file in beside if file.exists())]
 

@@ -310,7 +310,7 @@ MISTAKES = {
     "train_loader.args.sar.leee is not a key: did you mean lee? known are values, lee,": {
         "train_loader__type": "GF3", "val_loader__type": "GF3", "train_loader__args__sar": {"leee": 7},
     },
-    "train_loader.args.sar: is no side of a window": {
+    "train_loader.args.sar: is not a window's side": {
         "train_loader__type": "GF3", "val_loader__type": "GF3", "train_loader__args__sar": {"lee": 4},
     },
     'train_loader.type is "VOC": known are SAT, GF2, GF3, Folders': {

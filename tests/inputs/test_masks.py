@@ -305,5 +305,5 @@ def test_what_can_be_no_mask_is_refused(bands, dtype, tmp_path):
     if bands == 2:  # else GDAL takes the second one for alpha
         with rasterio.open(path, "r+") as file:
             file.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.undefined]
-    with pytest.raises(InputError, match=f"is no mask: {bands} bands of {dtype}"):
+    with pytest.raises(InputError, match=f"is not a mask: {bands} bands of {dtype}"):
         Mask(path, GF3)

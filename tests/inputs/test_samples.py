@@ -233,7 +233,7 @@ def test_pictures_of_kinds_that_are_not_read_are_told(tmp_path):
     touch(tmp_path / "lbl", "1.png", "1.webp")
     samples, (error,) = find_samples(tmp_path)
     assert [s.id for s in samples] == ["1"]
-    message = "is no kind of file that is read here, nor are 1 more files: save it as TIFF or PNG, or move it away"
+    message = "is not of a kind that is read here, nor are 1 more files: save it as TIFF or PNG, or move it away"
     assert str(error) == f"{tmp_path / '2.webp'}: {message}"
 
 

@@ -66,8 +66,8 @@ def test_no_echo_at_all_is_a_finite_number_of_decibels(kind):
 
 @pytest.mark.parametrize(("wrong", "message"), [
     ({"values": "watts"}, "'watts': no such kind of values: take amplitude, intensity, db"),
-    ({"lee": 4}, "lee 4: is no side of a window"),
-    ({"lee": 3}, "lee 3: is no side of a window"),
+    ({"lee": 4}, "lee 4: is not a window's side"),
+    ({"lee": 3}, "lee 3: is not a window's side"),
     ({"looks": 0}, "looks 0"),
     ({"low": (1, 2), "high": (3, 4)}, "2 values of low and 2 of high: give one per channel: HH, HV, VH, VV"),
     ({"low": (1, 2, 3, 4)}, "4 values of low and 0 of high"),

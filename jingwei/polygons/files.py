@@ -19,6 +19,7 @@ import shapely
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.raster.stamps import STAMP
 from jingwei.system.atomic import room_at, whole_or_nothing
+from jingwei.system.extras import install_hint
 
 # Files are written beside their place, under another ending; the contests' scenes have no place on earth.
 warnings.filterwarnings("ignore", message=".*(conform to the GPKG|non conformant file extension).*")
@@ -140,7 +141,7 @@ class _GeoParquet:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
-            remedy = "pip install 'jingwei[parquet]', or take .gpkg"
+            remedy = f"{install_hint('parquet')}, or take .gpkg"
             raise SettingError(path, "GeoParquet needs pyarrow", remedy) from None
         types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
         fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from jingwei.errors import InputError, SettingError
+from jingwei.system.extras import install_hint
 
 PATIENCE = 20  # seconds for a scheduler to answer
 
@@ -136,7 +137,7 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
     try:
         from distributed import Client
     except ImportError as error:
-        raise SettingError("`cluster`", "needs dask", "pip install 'jingwei[cluster]'") from error
+        raise SettingError("`cluster`", "needs dask", install_hint("cluster")) from error
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are told once
     if address == "local":
         with _local(workers, gpus) as made, Client(made) as client:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from jingwei.errors import JingweiError, SettingError
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.segmenter import PAD_TO, Segmenter
+from jingwei.system.extras import install_hint
 
 KEPT = 8  # window shapes that an engine stays ready for: one window has six in all its views, and each takes memory
 PRECISIONS = {torch.float32: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}
@@ -141,7 +142,7 @@ def buildable(name: str, checkpoint: Checkpoint) -> Iterator[None]:
         raise
     except ImportError as error:
         problem = f"needs the package {error.name or 'that it is named after'}, which is not installed"
-        remedy = "run pip install -e '.[cpu]', or take `engine` torch"
+        remedy = f"{install_hint('cpu')}, or take `engine` torch"
         raise SettingError(f"`engine` {name}", problem, remedy) from error
     except Exception as error:  # each library raises its own
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

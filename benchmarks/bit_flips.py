@@ -3,9 +3,9 @@
     python benchmarks/bit_flips.py [--tiffs 400] [--checkpoints 50]
 
 Of the tiled scene, the label map and the probabilities, one half of the flips is in the data of tiles, the other in all
-else: header, directories, tags, georeference. Each file goes through every stage that reads it, in a process of its own,
-and is judged as in tests/road/hostile.py: the pixels, the place and the validity of an unbroken file, or one line and
-status 2. Prints a table. Ends with status 1 where there are faults.
+else: header, directories, tags, georeference. Each file goes through every stage that reads it, in a process of its
+own, and is judged as in tests/road/hostile.py: the pixels, the place and the validity of an unbroken file, or one line
+and status 2. Prints a table. Ends with status 1 where there are faults.
 """
 
 import argparse

@@ -29,7 +29,7 @@ import numpy as np
 import rasterio
 from subjects import ANY, CONTENT, NET, SAME, SUBJECTS, Subject, write_inputs
 
-from jingwei.cli.parser import command
+from jingwei.cli.command import command
 from jingwei.configs.config import read_config
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,8 +5,9 @@ So what our reader asks GDAL for, it looks at first. The checksums lie behind th
 look; files without them, of other programs and of version 0.3, are read as they are. A program that changes a file
 writes its own directories behind them: then it is a file of that program.
 
-    CRC-32 of each tile's bytes, uint32, in the order of the directories; 0 of a blank one
-    MAGIC, place of the first directory, uint64, BLAKE2b (16 bytes) of the header and of all from there on
+    behind the header: MAGIC, size of the file, uint64: so that one that was cut off is known
+    at the end: CRC-32 of each tile's bytes, uint32, in the order of the directories; 0 of a blank one
+    MAGIC, place of the first directory, uint64, BLAKE2b (16 bytes) of header and size and of all from that place on
 
 JINGWEI_CHECKSUMS=0 in the environment turns the check off.
 """
@@ -30,7 +31,8 @@ from jingwei.raster.tiles import TILE
 
 CHECKSUMS = "JINGWEI_CHECKSUMS"  # the environment's name for the switch
 MAGIC = b"JWSUMS1\n"
-_FOOT = struct.Struct("<8sQ16s")
+_MARK, _FOOT = struct.Struct("<8sQ"), struct.Struct("<8sQ16s")
+HEAD_SIZE = HEADER_SIZE + _MARK.size  # bytes: tiles come behind
 AT_ONCE = 1 << 22  # bytes that are read at a time
 REMEDY = f"make it again, or copy it again; if another program changed it on purpose, set {CHECKSUMS}=0"
 
@@ -44,8 +46,10 @@ def append_checksums(file: BinaryIO, directories: int, sums: Sequence[np.ndarray
     file.write(b"".join(part.astype("<u4").tobytes() for part in sums))
     file.write(_FOOT.pack(MAGIC, directories, bytes(16))[:-16])
     end = file.tell()
+    file.seek(HEADER_SIZE)
+    file.write(_MARK.pack(MAGIC, end + _FOOT.size - _MARK.size))
     file.seek(0)
-    head = file.read(HEADER_SIZE)
+    head = file.read(HEAD_SIZE)
     file.seek(directories)
     digest = _digest(head, file.read(end - directories))
     file.seek(end)
@@ -90,16 +94,19 @@ class Checksums:
     @classmethod
     def _read(cls, path, file: BinaryIO) -> "Checksums | None":
         size = file.seek(0, 2)
-        if size < HEADER_SIZE + _FOOT.size:
+        file.seek(0)
+        head = file.read(HEAD_SIZE)
+        begins, told = _MARK.unpack(head[HEADER_SIZE:]) if len(head) == HEAD_SIZE else (b"", 0)
+        if begins == MAGIC and size < told:
+            raise InputError(path, f"is cut off: {size:,} of its {told:,} bytes are there", REMEDY)
+        if size < HEAD_SIZE + _FOOT.size:
             return None
         file.seek(size - _FOOT.size)
         magic, place, digest = _FOOT.unpack(file.read(_FOOT.size))
-        if magic != MAGIC:
+        if magic != MAGIC and (begins != MAGIC or size > told):
             return None
-        file.seek(0)
-        head = file.read(HEADER_SIZE)
         tail = b""
-        if HEADER_SIZE <= place < size - _FOOT.size:
+        if HEAD_SIZE <= place < size - _FOOT.size:
             file.seek(place)
             tail = _read_all(file, size - len(digest) - place)
         if _digest(head, tail) != digest:

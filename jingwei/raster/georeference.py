@@ -11,6 +11,7 @@ from rasterio.rpc import RPC
 from rasterio.warp import transform
 
 from jingwei.errors import InputError
+from jingwei.raster.gdal import GDAL_FAILURES, reason_of
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def placed(affine, x, y):
 def moved(points_N2: np.ndarray, source: str | None, target: CRS | None, where) -> np.ndarray:
     """Points (float64 x, y; longitude before latitude) of one CRS in another; as they are where either is unknown.
 
-    `where` is the file that they come from. Raises InputError for a CRS that PROJ doesn't know.
+    `where` is the file that they come from. Raises InputError for a CRS that PROJ doesn't know, and for points that it
+    can't bring to the other one.
     """
     if not source or not target or not len(points_N2):
         return points_N2
@@ -73,5 +75,6 @@ def moved(points_N2: np.ndarray, source: str | None, target: CRS | None, where) 
         if known == target:
             return points_N2
         return np.stack(transform(known, target, *points_N2.T), axis=1)
-    except CRSError as error:
-        raise InputError(where, f"has a CRS that can't be used ({error})", "export it in the map's CRS") from error
+    except GDAL_FAILURES as error:
+        what = "a CRS that can't be used" if isinstance(error, CRSError) else "points without a place in another CRS"
+        raise InputError(where, f"has {what} ({reason_of(error)})", "export it in the map's CRS") from error

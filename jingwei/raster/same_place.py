@@ -45,7 +45,7 @@ def check_same_place(raster, other) -> None:
         there = moved(ours.to_ground(corners), ours.crs, theirs.crs, raster.path)
         apart = np.abs(theirs.to_pixels(there) - corners).max()
         most = MOST_PX + ours.error(corners) + theirs.error(corners)
-    except GDAL_FAILURES:  # no way from the one CRS to the other
+    except (InputError, *GDAL_FAILURES):  # no way from the one CRS to the other
         apart, most = np.inf, MOST_PX
     if apart <= most:
         return

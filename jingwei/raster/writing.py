@@ -16,14 +16,13 @@ from rasterio.windows import Window as RasterioWindow
 from jingwei.errors import OutputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
-from jingwei.raster.checksums import append_checksums
+from jingwei.raster.checksums import HEAD_SIZE, append_checksums
 from jingwei.raster.gdal import gdal_errors
 from jingwei.raster.georeference import Georeference
 from jingwei.raster.opening import open_by
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiff import (
-    HEADER_SIZE,
     IMAGE,
     MASK,
     OVERVIEW,
@@ -95,7 +94,7 @@ class TiledWriter:
         self._part = self._whole.__enter__()
         try:
             self._file = open(self._part, "w+b")
-            self._file.write(bytes(HEADER_SIZE))
+            self._file.write(bytes(HEAD_SIZE))
         except OSError as error:
             self._whole.__exit__(type(error), error, None)
         self._pool = ThreadPoolExecutor(self._workers)

@@ -122,6 +122,18 @@ def test_zones_outside_the_map_have_nothing(tmp_path):
     assert [int(pixels.sum()) for pixels in found.values()] == [0, 0]
 
 
+def test_metres_in_a_file_that_says_degrees_are_refused(tmp_path):
+    """As GeoJSON is by its standard: PROJ fails on such latitudes, or gives infinity."""
+    source = tiff(tmp_path / "map.tif", LABELS, "north up")
+    for side in (10, 1e4, 1e7):
+        zones = write(
+            tmp_path / "zones.geojson", [shapely.box(EAST, NORTH, EAST + side, NORTH + side)], ["a"], "EPSG:4326"
+        )
+        with pytest.raises(InputError, match="zones.geojson: has .*: export it in the map's CRS") as raised:
+            measure_areas(source, JINGWEI, zones=zones)
+        assert "\n" not in str(raised.value)
+
+
 def test_hectares_of_zones_add_up_to_those_of_the_map(tmp_path):
     transform = PLACES["degrees"][1]
     shapes = [shapely.box(0, 0, 23.5, 60), shapely.box(23.5, 0, 50, 60)]

@@ -19,7 +19,7 @@ from jingwei.evaluation.areas import Areas, measure_areas
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import read_features, read_notes, vector_writer
 from jingwei.raster.checked import checked_strips, open_map
-from jingwei.raster.georeference import moved, placed
+from jingwei.raster.georeference import moved, on_raster, placed, vector_transform
 from jingwei.system.own_files import parse_json
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
@@ -57,7 +57,7 @@ def draw_sample(
             _find(strip, top, ordinals, begins, met, found, places)
         assert (found == begins[1:]).all()
         places = places[np.argsort(generator.random_raw(len(places)), kind="stable")]
-        x, y = placed(labels.transform, places[:, 1] + 0.5, places[:, 0] + 0.5)
+        x, y = placed(vector_transform(labels.transform), places[:, 1] + 0.5, places[:, 0] + 0.5)
         columns = {"id": int, "row": int, "col": int, FIELD: str}
         strata = {STRATA: json.dumps(areas.pixels.tolist())}
         with vector_writer(target, "Point", columns, crs=labels.crs, notes=strata, date=_date(source)) as writer:
@@ -134,7 +134,7 @@ def score_sample(
     counts = np.zeros((len(legend), len(legend)), np.int64)
     with open_map(source, legend) as labels:
         x, y = moved(shapely.get_coordinates(shapes[labelled]), crs, labels.crs, sample).T
-        cols, rows = (np.floor(values).astype(np.int64) for values in placed(~labels.transform, x, y))
+        cols, rows = (np.floor(values).astype(np.int64) for values in on_raster(labels.transform, x, y))
         outside = (rows < 0) | (cols < 0) | (rows >= labels.height) | (cols >= labels.width)
         if outside.any():
             problem = f"{outside.sum()} points lie outside {source}"

@@ -13,7 +13,7 @@ import shapely
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
 from jingwei.polygons.files import read_features
-from jingwei.raster.georeference import moved, placed
+from jingwei.raster.georeference import moved, on_raster
 from jingwei.raster.pixel_area import Ground, add_inside
 from jingwei.raster.rasterize import burnt
 from jingwei.raster.reading import Raster
@@ -57,7 +57,7 @@ def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zon
 
 def _on_map(points: np.ndarray, crs: str | None, labels: Raster, path: Path) -> np.ndarray:
     """Coordinates of a file (float64, x, y) as columns and rows of a map."""
-    on_map = np.stack(placed(~labels.transform, *moved(points, crs, labels.crs, path).T), axis=1)
+    on_map = np.stack(on_raster(labels.transform, *moved(points, crs, labels.crs, path).T), axis=1)
     if not np.isfinite(on_map).all():
         raise InputError(path, "has corners that can't be brought to the map's CRS", "export it in the map's CRS")
     return on_map

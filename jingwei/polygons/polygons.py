@@ -12,6 +12,7 @@ from jingwei.legend import Legend
 from jingwei.polygons.files import FORMATS, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.raster.checked import checked_strips, open_map
+from jingwei.raster.georeference import vector_transform
 from jingwei.raster.pixel_area import HECTARE, ground_of
 from jingwei.raster.stamps import STAMP, stamp
 from jingwei.system.prefetch import ahead, behind
@@ -47,7 +48,7 @@ def write_polygons(
     target
         `.gpkg`, `.geojson` or `.parquet`. A polygon has `class_id`, `name`, `area_px` and, where the ground is known,
         `area_ha`: both are areas of the region's pixels, also where its border is simplified. Coordinates are those of
-        the map's CRS; without one, those of its transform; without that, pixels: x the column, y the row, downwards.
+        the map's CRS; without one, those of its transform; without that, pixels: x = column, y = -row.
     classes
         Which classes get polygons; None: all but the background.
     min_area, simplify
@@ -75,7 +76,8 @@ def write_polygons(
         bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))
         regions = RegionPolygons(
             ahead(checked_strips(labels, legend, strip_rows)), height, width, classes=classes, min_area=min_area,
-            simplify=simplify, affine=labels.transform[:6], ground=ground, folder=target.parent, progress=bar.update,
+            simplify=simplify, affine=vector_transform(labels.transform)[:6], ground=ground, folder=target.parent,
+            progress=bar.update,
         )  # fmt: skip
         target.parent.mkdir(parents=True, exist_ok=True)
         columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if ground else {})

@@ -57,6 +57,28 @@ class Georeference:
             dataset.rpcs = self.rpcs
 
 
+# Where a raster without a georeference lies in QGIS and other viewers: columns to the right, rows downwards from 0.
+_UNPLACED = Affine(1, 0, 0, 0, -1, 0)
+
+
+def vector_transform(transform: Affine) -> Affine:
+    """From columns and rows of a raster to what vectors of it hold: its coordinates; without any, x = column, y = -row.
+
+    So that a viewer lays vectors on the raster where neither says where it lies.
+    """
+    return _UNPLACED if transform.is_identity else transform
+
+
+def on_raster(transform: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns and rows, on a raster of that transform, of a vector file's coordinates (float64).
+
+    Without a georeference y is -row. Files of versions up to 0.3.0 counted y downwards: their y lie above 0.
+    """
+    if transform.is_identity and y.size and y.mean() >= 0:
+        return x, y
+    return placed(~vector_transform(transform), x, y)
+
+
 def placed(affine, x, y):
     """Where a transform (or the inverse of one) puts points: (x, y), numbers or arrays."""
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f

@@ -553,7 +553,7 @@ def test_ids_beyond_the_legend_are_named_not_scored(call, data, tmp_path):
     write_png(tmp_path / "label.png", np.full((170, 140), 8, np.uint8))
     one = data / "test" / "mask3" / "cross_entropy_first.tif"
     outcome = call("evaluate.py", "--data_dir", data, "--prediction", one, "--label", tmp_path / "label.png")
-    assert_one_line(outcome, r"label.png.*\[8\]", "--legend")
+    assert_one_line(outcome, r"label.png: ids 8 .*the first at row 0, column 0", "--legend")
 
 
 def test_a_map_is_never_filled_onto_itself(call, data):
@@ -813,7 +813,7 @@ def test_a_vote_with_learned_weights(call, data, soft):
 def test_label_maps_are_no_probabilities(call, data, tmp_path):
     maps = sorted((data / "test" / "mask3").glob("*.tif"))
     outcome = call("vote.py", "--data_dir", data, "--soft", "--inputs", *maps, "--output", tmp_path / "v.tif")
-    assert_one_line(outcome, f"{maps[0].name}: has one band, as label maps have.*run predict.py --probabilities")
+    assert_one_line(outcome, f"{maps[0].name}: has one band, as label maps have.*run predict.py with --probabilities")
 
 
 def test_learned_weights_want_experiments_of_the_crops_legend(call, data):

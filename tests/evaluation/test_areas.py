@@ -24,7 +24,7 @@ from jingwei.evaluation.sampling_design import FIELD, accuracy_numbers, accuracy
 from jingwei.evaluation.zones import Zone, add_zone, read_zones
 from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.polygons.files import read_features
-from jingwei.raster.georeference import placed
+from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.pixel_area import ground_of
 from jingwei.raster.reading import Raster
 
@@ -329,7 +329,7 @@ def test_a_sample_goes_out_blind_and_comes_back(tmp_path, field_map, place):
     rows, cols = columns["row"], columns["col"]
     assert len({*zip(rows.tolist(), cols.tolist(), strict=True)}) == 200
     np.testing.assert_array_equal(np.bincount(field_map[rows, cols], minlength=5), shares)
-    x, y = placed(PLACES[place][1], cols + 0.5, rows + 0.5)
+    x, y = placed(vector_transform(PLACES[place][1]), cols + 0.5, rows + 0.5)
     np.testing.assert_allclose(shapely.get_coordinates(shapes), np.stack([x, y], axis=1))
     assert set(columns) == {"id", "row", "col", FIELD}
     assert all(value is None for value in columns[FIELD])

@@ -209,7 +209,7 @@ def test_a_sample_too_large_for_one_window_is_told(tmp_path, optical, monkeypatc
     write_optical(tmp_path / "in" / "2.tif", fields(101, 100, len(GF2)))
     outcome = run(tmp_path / "in", tmp_path / "out", weights, replace(SMALL, mode="single"))
     assert outcome.written == 1
-    assert "2.tif: 100 x 101 px are too many for one window: take --mode sliding" in str(outcome.broken[0])
+    assert "2.tif: 100 x 101 px are too many for one window: take `mode` sliding" in str(outcome.broken[0])
     assert run(tmp_path / "in", tmp_path / "out", weights).written == 2
 
 

@@ -261,7 +261,7 @@ def test_a_diverging_run_names_its_crops_and_leaves_the_last_epochs_files(projec
     assert kept_files(folder) == kept
     crops = [crop.name for crop in read_crops(project.crops) if crop.split == TRAIN]
     names = dict.fromkeys(crops[draw.crop] for draw in drawn[-SMALL.batch_size :])
-    assert f"{problem} in epoch 2, step 2, with the crops {', '.join(names)}: lower --base_lr" in str(caught.value)
+    assert f"{problem} in epoch 2, step 2, with the crops {', '.join(names)}: lower `base_lr`" in str(caught.value)
     assert re.search(rf"{folder / 'last.pt'}[^;:]* is intact", str(caught.value))
 
 

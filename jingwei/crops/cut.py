@@ -22,7 +22,7 @@ from jingwei.legend import Legend
 from jingwei.raster.far_values import REMEDY
 from jingwei.raster.reading import Raster, check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
-from jingwei.system.atomic import only_run
+from jingwei.system.atomic import make_own_folder, only_run
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task, Threads
@@ -47,6 +47,7 @@ def cut_train(
     """
     settings.check()
     with only_run(workspace.train):
+        make_own_folder(workspace.train / ".parts")
         tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers, not sides)) for scene in scenes]
         done = {}
         for task, cut in Progress((scheduler or Here()).run(tasks), "cut", len(tasks), disable=not sides):

@@ -3,11 +3,12 @@
     INPUT/7.tif                       OUTPUT/7_gt.png, 7.xml, and 7_label.png (class ids) where wanted
     INPUT/test_A/1_HH.tiff, _HV ...   OUTPUT/test_A/1_gt.png, 1.xml
 
+Of samples with a georeference, 7_gt.pgw and 7_gt.png.aux.xml say where the picture lies.
+
 The picture is a sample's last file and carries a stamp of inputs and settings, in a text chunk of the PNG: so what is
 finished is known, and not done again. What is not finished lies in OUTPUT/.inference/, which is gone at the end.
 """
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -32,11 +33,13 @@ from jingwei.prediction.folder_items import (
 )
 from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.raster.georeference import Georeference
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import open_labels
+from jingwei.raster.sidecars import write_sidecars
 from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
-from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 
@@ -79,6 +82,7 @@ def infer(order: Inference, report: Callable[[JingweiError], None] = lambda erro
     items = find_items(order, checkpoint, skip)
     check_free(order, items)
     with only_run(order.work):
+        make_own_folder(order.work)
         todo = []
         for item in items:
             if is_done(order, item):
@@ -88,7 +92,7 @@ def infer(order: Inference, report: Callable[[JingweiError], None] = lambda erro
                 todo.append(item)
         if todo:
             _predict_all(order, checkpoint, todo, outcome, skip)
-        shutil.rmtree(order.work, ignore_errors=True)
+        remove(order.work)
     return outcome
 
 
@@ -139,6 +143,7 @@ def _write(order: Inference, item: Item, legend: Legend) -> None:
     any_valid = False
     if not order.ids and is_stamped(item.id_mask):  # of an earlier run, with other weights or settings
         item.id_mask.unlink()
+        write_sidecars(item.id_mask, Georeference())
     with open_labels(item.labels) as labels, ExitStack() as stack:
         picture = stack.enter_context(PngWriter(item.picture, *labels.shape, bands=3, tags=tags))
         mask = stack.enter_context(PngWriter(item.id_mask, *labels.shape, tags=tags)) if order.ids else None
@@ -151,6 +156,8 @@ def _write(order: Inference, item: Item, legend: Legend) -> None:
         if not any_valid:
             problem = "has no valid pixel: all are transparent or nodata"
             raise InputError(item.sample.images[0], problem, "check the file")
+        for path in (item.picture, *([item.id_mask] if order.ids else [])):
+            write_sidecars(path, labels.georeference)
         _annotate(order, item)
 
 

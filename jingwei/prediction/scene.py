@@ -4,7 +4,6 @@ Finished bands lie in a folder `.NAME.parts` beside the map until all are there;
 whole or not at all. What is kept of an earlier run is used where scene, weights, settings and version are the same.
 """
 
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
@@ -31,12 +30,13 @@ from jingwei.prediction.engines.choosing import (
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
 from jingwei.prediction.job import Job, Plan, runs_of
+from jingwei.raster.checksums import is_whole
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.reading import Raster, open_image
 from jingwei.raster.stamps import SCORE, STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
-from jingwei.system.atomic import only_run, whole_or_nothing
+from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.own_files import kept_lines
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
@@ -83,21 +83,23 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     precision = find_precision(settings.precision, device)
     mark = job.mark
     if job.is_done(mark):
-        shutil.rmtree(job.parts, ignore_errors=True)
+        remove(job.parts)
         return None, None
     with open_image(job.source) as image:
         check_scene(checkpoint, job.weights, image)
         bands = Bands.of(image.shape, settings.window, settings.overlap)
+    make_own_folder(job.parts)
     kept = job.parts / "stamp"
     lines = kept_lines(kept, 2)
     if lines is None or lines[0] != mark or not is_label(lines[1]):
-        shutil.rmtree(job.parts, ignore_errors=True)
+        remove(job.parts)
         engine = engine or _choose(job, checkpoint, bands, device, precision)
         with whole_or_nothing(kept) as part:
             part.write_text(f"{mark}\n{engine.label}", encoding="utf-8")
         lines = [mark, engine.label]
     label = lines[1]  # the one that has begun goes on: another would leave a seam
-    missing = (n for n in range(len(bands)) if not all(p.exists() for p in job.files_of(n)))
+    # What a power cut or a bad disk has broken is made again.
+    missing = (n for n in range(len(bands)) if not all(map(is_whole, job.files_of(n))))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 
 
@@ -127,7 +129,7 @@ def predict_bands(
     def keep(band: Finished) -> None:
         for path, pixels in zip(job.files_of(band.number), (band.labels[None], band.probabilities), strict=False):
             _, *shape = pixels.shape
-            with TiledWriter(path, *shape, bands=len(pixels), workers=1) as writer:
+            with TiledWriter(path, *shape, bands=len(pixels), workers=1, durable=False) as writer:
                 writer.write(Window(0, 0, *shape), pixels)
         written.append(band.number)
 
@@ -155,7 +157,7 @@ def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None
             with TiledWriter(path, *image.shape, **how, **kind) as writer:
                 for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
                     writer.write(Window(first, 0, *pixels.shape[1:]), pixels)
-    shutil.rmtree(job.parts, ignore_errors=True)
+    remove(job.parts)
 
 
 def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> Engine:

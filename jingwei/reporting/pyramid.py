@@ -286,6 +286,8 @@ def _whole_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder`, renamed to it when the block ends well and deleted when it doesn't."""
     part = part_of(folder)
     try:
+        if part.is_symlink():
+            part.unlink()
         remove_layer(part)  # of a run that was stopped
         part.mkdir(parents=True)
         yield part

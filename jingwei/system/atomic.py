@@ -39,24 +39,31 @@ def whole_or_nothing(path, durable: bool = True):
         except OSError as error:
             raise _failure(path, error) from error
         finally:
-            with suppress(OSError):
-                remove(folder)
+            remove(folder)
 
 
 def remove(path: Path) -> None:
-    """Deletes a file, a folder with all that is in it, or a link, but not what the link leads to. Nothing is fine."""
+    """Deletes a file, a folder with all that is in it, or a link, but not what links lead to; as far as it can."""
     if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
+        shutil.rmtree(path, ignore_errors=True)
     else:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def make_own_folder(path: Path) -> None:
-    """Makes a folder for our own use, in place of a link that lies there. Raises OutputError where it can't be made."""
+    """Makes a folder for our own use, or clears one that is there of links: nothing is written through them.
+
+    Raises OutputError where it can't be made.
+    """
     try:
         if path.is_symlink():
             path.unlink()
         path.mkdir(parents=True, exist_ok=True)
+        for place, folders, files in os.walk(path):
+            for name in (*folders, *files):
+                if os.path.islink(os.path.join(place, name)):
+                    os.unlink(os.path.join(place, name))
     except OSError as error:
         raise _failure(path, error) from error
 

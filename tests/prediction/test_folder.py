@@ -546,6 +546,34 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bytes(tmp_path, optical, f
         assert files_of(target) == files_of(tmp_path / "whole")
 
 
+def test_pictures_of_samples_with_a_georeference_say_where_they_lie(tmp_path, optical):
+    place = {"crs": "EPSG:32650", "transform": rasterio.transform.from_origin(500000, 4000000, 0.8, 0.8)}
+    write_optical(tmp_path / "in" / "1.tif", fields(90, 70, len(GF2)), **place)
+    write_optical(tmp_path / "in" / "2.tif", fields(90, 70, len(GF2)))
+    run(tmp_path / "in", tmp_path / "out", optical[0], ids=True)
+    for name in ("1_gt.png", "1_label.png"):
+        with rasterio.open(tmp_path / "out" / name) as written:
+            assert (written.crs, written.transform) == (place["crs"], place["transform"])
+    beside = {"1_gt.pgw", "1_gt.png.aux.xml", "1_label.pgw", "1_label.png.aux.xml"}
+    assert set(files_of(tmp_path / "out")) == beside | {
+        f"{n}{end}" for n in (1, 2) for end in (".xml", "_gt.png", "_label.png")
+    }
+    write_optical(tmp_path / "in" / "1.tif", fields(90, 70, len(GF2)))
+    run(tmp_path / "in", tmp_path / "out", optical[0], ids=True)
+    assert not beside & set(files_of(tmp_path / "out"))
+
+
+def test_links_where_unfinished_samples_lie_are_not_followed(tmp_path, optical, folder):
+    victim = tmp_path / "elsewhere"
+    victim.mkdir()
+    (victim / "0.tif").write_text("precious")
+    work = tmp_path / "out" / ".inference"
+    work.mkdir(parents=True)
+    (work / "maps").symlink_to(victim)
+    run(folder, tmp_path / "out", optical[0])
+    assert files_of(victim) == {"0.tif": b"precious"}
+
+
 def test_the_number_of_workers_and_of_windows_at_a_time_change_nothing(tmp_path, radar):
     for seed, shape in enumerate([(300, 140), (520, 90), (30, 20)]):
         write_radar(tmp_path / "in", str(seed), fields(*shape, len(GF3), seed))

@@ -427,6 +427,59 @@ def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path, to
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "p", "scene.tif"]
 
 
+def _flipped(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 16
+    path.write_bytes(content)
+
+
+BROKEN = {
+    "empty": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-5]),
+    "a flipped bit": _flipped,
+    "missing": Path.unlink,
+}
+
+
+@pytest.mark.parametrize("what", ["00001.tif", "00002_probabilities.tif"])
+@pytest.mark.parametrize("how", BROKEN)
+def test_bands_that_a_power_cut_has_broken_are_made_again(how, what, tmp_path, toy, weights, stopping):
+    scene = write_scene(tmp_path / "scene.tif", draw(600, 140))
+    targets = {"probabilities": tmp_path / "p" / "map.tif"}
+    predict_here(*weights, scene, tmp_path / "map.tif", **targets)
+    whole = (tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes()
+    (tmp_path / "map.tif").unlink()
+    stopping(toy.windows - 1)
+    with pytest.raises(KeyboardInterrupt):
+        predict_here(*weights, scene, tmp_path / "map.tif", **targets)
+    BROKEN[how](tmp_path / ".map.parts" / what)
+    assert predict_here(*weights, scene, tmp_path / "map.tif", **targets)
+    assert whole == ((tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes())
+
+
+@pytest.mark.parametrize("stamp", [b"", b"0123", b"\n", b"0123456789abcdef\nno such engine", b"\xff\xfe"])
+def test_a_stamp_that_a_power_cut_has_broken_is_made_again(stamp, tmp_path, toy, weights):
+    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
+    (tmp_path / ".map.parts").mkdir()
+    (tmp_path / ".map.parts" / "stamp").write_bytes(stamp)
+    assert predict_here(*weights, scene, tmp_path / "map.tif")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
+
+
+@pytest.mark.parametrize("place", [".map.parts", ".map.parts/00000.tif", ".map.parts/stamp"])
+def test_links_where_bands_are_kept_are_not_followed(place, tmp_path, toy, weights):
+    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
+    victim = tmp_path / "elsewhere"
+    victim.mkdir()
+    (victim / "precious").write_text("precious")
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    (tmp_path / place).symlink_to(victim if place == ".map.parts" else victim / "precious")
+    assert predict_here(*weights, scene, tmp_path / "map.tif")
+    assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("precious", "precious")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "map.tif", "scene.tif"]
+
+
 @pytest.mark.parametrize("change", ["settings", "weights", "version"])
 def test_bands_of_other_settings_are_not_gone_on_with(tmp_path, toy, weights, stopping, change, monkeypatch):
     scene = write_scene(tmp_path / "scene.tif", draw(600, 140))

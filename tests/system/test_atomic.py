@@ -164,6 +164,20 @@ def test_own_folders_take_the_place_of_links(how, tmp_path):
     assert list(folder.parent.iterdir()) == []
 
 
+def test_own_folders_are_cleared_of_links(tmp_path):
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "x").write_text("precious")
+    deep = tmp_path / ".work" / "maps" / "a"
+    deep.mkdir(parents=True)
+    (deep / "kept").write_text("kept")
+    (deep / "folder").symlink_to(tmp_path / "victim")
+    (deep / "file").symlink_to(tmp_path / "victim" / "x")
+    (tmp_path / ".work" / "gone").symlink_to(tmp_path / "nothing")
+    make_own_folder(tmp_path / ".work")
+    assert sorted(path.name for path in (tmp_path / ".work").rglob("*")) == ["a", "kept", "maps"]
+    assert (tmp_path / "victim" / "x").read_text() == "precious"
+
+
 def test_an_output_replaces_a_link_of_its_name_and_not_what_it_leads_to(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "x.txt").symlink_to(tmp_path / "victim")

@@ -118,7 +118,7 @@ def score_sample(
     Takes any vector file of points with a field `label`. Raises InputError for labels that the legend doesn't know,
     points outside the map, a map that is not the one of the sample, and classes with fewer than two labelled points.
     """
-    shapes, columns, crs = read_features(sample)
+    shapes, columns, crs = read_features(sample, "Point")
     if FIELD not in columns:
         raise InputError(sample, f"has no field {FIELD!r}", "score the file that `sample` drew")
     if (shapely.get_type_id(shapes) != 0).any():

@@ -4,7 +4,6 @@ The only room that opens vector files. Geometries go through it as WKB.
 """
 
 import json
-import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError, OutputError, SettingError
+from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.raster.stamps import STAMP
 from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
@@ -182,10 +182,11 @@ def up_to_date(path: Path, mark: str) -> bool:
 
 def read_notes(path: Path) -> dict[str, str]:
     """The texts that go with a file of ours; none where it is somebody else's, or broken."""
-    path = Path(path)
+    path, layer = file_and_layer(path)
     try:
         if path.suffix.lower() == ".gpkg":
-            return dict(pyogrio.read_info(path)["layer_metadata"] or {})
+            check_vector(path)
+            return dict(pyogrio.read_info(path, layer=layer)["layer_metadata"] or {})
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet
 
@@ -194,18 +195,23 @@ def read_notes(path: Path) -> dict[str, str]:
         with open(path, "rb") as file:
             head = file.read(HEAD).decode("utf-8", "replace")
         return {STAMP: found[1]} if (found := re.search(rf'"{STAMP.lower()}": "(\w+)"', head)) else {}
-    except (RuntimeError, ImportError, OSError, ValueError):
+    except (RuntimeError, ImportError, OSError, ValueError, InputError):
         return {}
 
 
-def read_features(path: Path) -> tuple[np.ndarray, dict[str, np.ndarray], str | None]:
-    """All features of a vector file's first layer: (shapely geometries, columns by name, CRS as text or None)."""
-    if not Path(path).exists() and not str(path).startswith("/vsi"):
-        raise InputError(path, "no such file", "check the path")
+def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[str, np.ndarray], str | None]:
+    """All features of a layer of a vector file: (shapely geometries, columns by name, CRS as text or None).
+
+    `path` may be `FILE:LAYER`; else it is the only layer, or the only one of this kind: `Polygon` or `Point`.
+    """
+    path, layer = file_and_layer(path)
+    check_vector(path)
     try:
-        meta, _, wkb, fields = pyogrio.raw.read(os.fspath(path), force_2d=True)
+        layer = choose_layer(path, layer, kind)
+        meta, _, wkb, fields = pyogrio.raw.read(gdal_name(path), layer=layer, force_2d=True)
     except RuntimeError as error:
-        raise InputError(path, f"is not a vector file that GDAL can read ({error})", "export it as .gpkg") from error
+        reason = " ".join(str(error).split())
+        raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
     if wkb is None:
         raise InputError(path, "has no geometries", "export it again")
     return shapely.from_wkb(wkb), dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]

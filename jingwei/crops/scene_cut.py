@@ -58,9 +58,9 @@ def keep(workspace: Workspace, scene: Scene, mark: str, cut: SceneCut, preview_H
     """Notes that a scene is cut, and from what (`mark`), so that it is not cut again."""
     record, preview = record_of(workspace, scene), None
     if preview_HWC is not None:
-        write_png(record.with_suffix(".png"), preview_HWC)
+        write_png(record.with_suffix(".png"), preview_HWC, durable=False)
         preview = digest_of(record.with_suffix(".png"))
-    with whole_or_nothing(record) as part:
+    with whole_or_nothing(record, durable=False) as part:
         part.write_text(sealed({"stamp": mark, **asdict(cut), "preview": preview}), encoding="utf-8")
 
 

@@ -86,7 +86,7 @@ def write_crops(path: Path, crops: list[Crop]) -> None:
         writer.writerow(
             [c.name, c.scene, *c.window, c.valid, c.split, *c.pixels, *map(repr, c.mean), *map(repr, c.std)]
         )
-    with whole_or_nothing(path) as part:
+    with whole_or_nothing(path, durable=False) as part:
         part.write_text(text.getvalue(), encoding="utf-8")
 
 

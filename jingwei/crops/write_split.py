@@ -48,7 +48,7 @@ def share_out(
         _delete_strays(folder, crops)
     crops = _split(workspace, crops, blocks, validation)
     _delete_strays(workspace.train / "label", crops)
-    with whole_or_nothing(workspace.train / "legend.json") as part:
+    with whole_or_nothing(workspace.train / "legend.json", durable=False) as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
     for scene in [] if sides else scenes:
         _draw_split(workspace, scene, blocks[scene.name], validation)
@@ -101,4 +101,4 @@ def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: 
             rows, cols = (slice(corners[0][k], corners[1][k]) for k in (1, 0))
             preview[rows, cols] = preview[rows, cols] // 2 + np.array((127, 70, 0), np.uint8)
             cv2.rectangle(preview, corners[0], corners[1], (255, 140, 0), 2)
-    write_png(workspace.train / f"split_{scene.name}.png", preview)
+    write_png(workspace.train / f"split_{scene.name}.png", preview, durable=False)

@@ -20,7 +20,8 @@ from jingwei.evaluation.metrics import ConfusionMatrix, table
 from jingwei.grid import strips
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import JINGWEI, NODATA, Legend
-from jingwei.raster.reading import check_same_size, open_image, open_labels
+from jingwei.raster.reading import open_image, open_labels
+from jingwei.raster.same_place import check_same_size
 from jingwei.workspace import Workspace
 
 STRIP_ROWS = 256

@@ -20,7 +20,8 @@ from jingwei.grid import Window, starts
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.raster.far_values import REMEDY
-from jingwei.raster.reading import Raster, check_same_place, check_same_size
+from jingwei.raster.reading import Raster
+from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import make_own_folder, only_run
 from jingwei.system.prefetch import ahead

@@ -31,7 +31,7 @@ from jingwei.inputs.samples import (
 )
 from jingwei.inputs.sar import SarSettings, Tails
 from jingwei.legend import Legend
-from jingwei.raster.reading import check_same_place, check_same_size
+from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import only_run, whole_or_nothing

@@ -18,7 +18,8 @@ from jingwei.planning.findings import Finding
 from jingwei.raster.far_values import REMEDY, FarValue, far_value
 from jingwei.raster.histogram import histogram
 from jingwei.raster.label_values import refuse_unknown_ids
-from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_labels
+from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.tiles import TILE
 
 TRAIN, VALID, TEST = "train", "valid", "test"  # what a scene is for; "" where the folder doesn't say

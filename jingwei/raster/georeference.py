@@ -39,7 +39,7 @@ class Georeference:
 
     @property
     def profile(self) -> dict:
-        """What rasterio is told when a file is made: no identity transform, which readers would take for a place."""
+        """Arguments of rasterio for a new file: no identity transform, which readers would take for a place."""
         return {"crs": self.crs, "transform": None if self.transform.is_identity else self.transform}
 
     def put_into(self, dataset) -> None:

@@ -1,6 +1,6 @@
 """Which files GDAL may open, and by which of its drivers: see docs/security.md.
 
-GDAL goes by what a file holds, whatever its name: a "PNG" of XML makes it fetch from the network, or read any file of
+GDAL looks at what a file holds, whatever its name: a "PNG" of XML makes it fetch from the network, or read any file of
 the machine. So known endings are opened by their drivers, unknown ones by those that read one self-contained file.
 """
 

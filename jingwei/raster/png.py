@@ -35,7 +35,7 @@ class PngReader:
         self._size = file.seek(0, 2)
         file.seek(0)
         if file.read(8) != SIGNATURE:
-            raise BrokenPng("no PNG")
+            raise BrokenPng("not a PNG")
         kind, header = self._chunk()
         if kind != b"IHDR" or len(header) != 13:
             raise BrokenPng("no PNG header")
@@ -54,7 +54,7 @@ class PngReader:
 
     @classmethod
     def opens(cls, path) -> "PngReader | None":
-        """A reader at row 0, or None where the file is no plain 8-bit PNG."""
+        """A reader at row 0, or None where the file is not a plain 8-bit PNG."""
         try:
             file = open(path, "rb")  # noqa: SIM115
         except OSError:

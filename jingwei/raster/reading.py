@@ -9,7 +9,6 @@ from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.label_values import UNKNOWN, ids_of_values, takes_nodata_for_class
 from jingwei.raster.png import BrokenPng, PngReader
-from jingwei.raster.same_place import check_same_place, check_same_size  # noqa: F401
 from jingwei.raster.source import IMAGE_TYPES, Source
 
 READ_ROWS = 64  # rows a slice: few enough that all bands of a slice stay in GDAL's block cache

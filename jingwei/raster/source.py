@@ -112,7 +112,7 @@ class Source:
     def files(self) -> tuple[Path, ...]:
         """The files that its pixels and masks come from: those that a VRT names too, and masks beside them.
 
-        What lies beside it besides, such as world files and `.aux.xml`, is told by `facts`.
+        What other files beside it say, such as world files and `.aux.xml`, is in `facts`.
         """
         if is_vsi(self.path):
             return (self.path,)
@@ -139,7 +139,7 @@ class Source:
 
     @property
     def palette(self) -> dict[int, tuple[int, int, int, int]]:
-        """Pixel value -> RGBA, where the file's only band goes by a colour table; else empty."""
+        """Pixel value -> RGBA, where the file's only band has a colour table; else empty."""
         is_palette = self._dataset.colorinterp[0] == ColorInterp.palette
         return self._dataset.colormap(1) if is_palette else {}
 

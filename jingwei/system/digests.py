@@ -25,7 +25,7 @@ def digest_of(path: Path) -> Digest:
 
 
 def has_size(path: Path, digest: Digest) -> bool:
-    """Whether a file is there and as large as it was: told in no time."""
+    """Whether a file is there and as large as it was, which takes no time to say."""
     try:
         return path.stat().st_size == digest.size
     except OSError:

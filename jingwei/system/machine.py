@@ -21,7 +21,7 @@ def cores() -> int:
 
 
 def team_size() -> int:
-    """How many processes of one training torchrun has started on this machine. SettingError where it is no number."""
+    """How many processes of a training torchrun has started on this machine. SettingError where it is not a number."""
     text = os.environ.get("LOCAL_WORLD_SIZE", "1")
     if not re.fullmatch("[1-9][0-9]{0,5}", text):
         remedy = "unset it, or start with torchrun, which sets it"

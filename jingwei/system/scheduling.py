@@ -138,7 +138,7 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
         from distributed import Client
     except ImportError as error:
         raise SettingError("`cluster`", "needs dask", install_hint("cluster")) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are told once
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are shown once
     if address == "local":
         with _local(workers, gpus) as made, Client(made) as client:
             client.wait_for_workers(gpus or workers)

@@ -24,7 +24,8 @@ from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA, legend_from_dict
 from jingwei.raster.crop_files import crop_suffix, read_crop, write_crop
 from jingwei.raster.png import PngWriter, write_png
-from jingwei.raster.reading import Raster, check_same_place, check_same_size, open_image, open_labels, read_tags
+from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
+from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.writing import TiledWriter, write_submission
 from jingwei.system.atomic import whole_or_nothing
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numba import njit
 
 from jingwei.legend import NODATA
 from jingwei.raster.png import PngWriter
 from jingwei.raster.union_find import find
+from jingwei.system.compiled import compiled
 
 GAP = 4  # px that validation pixels keep from training fields, over edges and corners
 OVERSHOOT = 1.25  # of a class's share that validation may get
@@ -127,7 +127,7 @@ def _alone(fields: np.ndarray) -> np.ndarray:
     return is_field & (highest == fields) & (lowest == fields)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(labels, labels_above, births_above, births, used):
     """Numbers the runs of some rows (uint8 HW) and joins those that touch. `..._above`: the row before, then the last.
 
@@ -158,14 +158,14 @@ def _join(labels, labels_above, births_above, births, used):
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _flatten(births):
     """Each birth's oldest one as its parent, in place: parents are older, so one look goes all the way."""
     for birth in range(len(births)):
         births[birth]["parent"] = births[births[birth]["parent"]]["parent"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _look_up(labels, fields, labels_above, fields_above, of_births, used):
     """Fills `fields` (int32 HW) for some rows, meeting the births in the order of `_join`. Returns how many it met."""
     rows, width = labels.shape

@@ -6,9 +6,9 @@ and is left out of the means; a class that is predicted but never labelled score
 """
 
 import numpy as np
-from numba import njit
 
 from jingwei.legend import NODATA, Legend
+from jingwei.system.compiled import compiled
 
 
 class ConfusionMatrix:
@@ -142,7 +142,7 @@ def table(matrix: ConfusionMatrix, legend: Legend) -> str:
     return "\n".join(lines)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_pairs(labels, predictions):
     """How often each pair of values stands in two uint8 arrays of N: int64, [label, prediction]."""
     counts = np.zeros(65536, np.int64)

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 import shapely
-from numba import njit
 
 from jingwei import grid
 from jingwei.errors import InputError, SettingError
@@ -20,6 +19,7 @@ from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import read_features, read_notes, vector_writer
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import moved, on_raster, placed, vector_transform
+from jingwei.system.compiled import compiled
 from jingwei.system.own_files import parse_json
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
@@ -80,7 +80,7 @@ def _draw(generator: np.random.PCG64, have: int, take: int) -> np.ndarray:
     return np.array(list(drawn), np.int64)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(strip, top, ordinals, begins, met, found, places):
     """Notes the places (row, column) of the pixels that are drawn: `ordinals` count those of each class, down the map.
 

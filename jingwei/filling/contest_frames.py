@@ -9,11 +9,11 @@ from itertools import tee
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei.filling.holes import BAND_ROWS, Band
 from jingwei.legend import NODATA
 from jingwei.raster.bands import bands
+from jingwei.system.compiled import compiled
 
 
 class Framed:
@@ -130,7 +130,7 @@ def _slid(strips: Iterator[np.ndarray], plan: _Plan) -> Iterator[np.ndarray]:
             first = final
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _slide(held, begin, end, first, done, plan, depth, cells):
     """Takes rows `begin` to `end` of `held` in, and moves the frames whose last row is among them over the map.
 
@@ -159,7 +159,7 @@ def _slide(held, begin, end, first, done, plan, depth, cells):
     return done
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _row_of_frames(held, top, bottom, first, plan, depth, cells):
     """Fills the frames between two rows of `held`, from left to right."""
     upper, lower, width = held[top], held[bottom], held.shape[1]
@@ -186,7 +186,7 @@ def _row_of_frames(held, top, bottom, first, plan, depth, cells):
                 depth[i] = bottom + 1 - r
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _fill(held, first, top, bottom, left, right, plan, cells, label):
     """Gives the background inside a frame (rows and columns of the map) its class. False where there is none."""
     step = plan.step
@@ -206,7 +206,7 @@ def _fill(held, first, top, bottom, left, right, plan, cells, label):
     return filled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _compare(before, after, top, changed):
     """The pixels that differ, as `Band.changes` has them; adds them to `changed` [from, to]. Both uint8 HW."""
     height, width = before.shape

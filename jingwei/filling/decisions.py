@@ -5,13 +5,13 @@ decided long before the end: what becomes of it hangs on the regions round it al
 """
 
 import numpy as np
-from numba import njit
 
 from jingwei.filling.survey import FAR, FARS, FRONTIER, LINKS, NODES, RUNS, UNDECIDED, UNSEEN
 from jingwei.raster.union_find import find
+from jingwei.system.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark_open(nodes, above, counts, last):
     for a in range(counts[NODES]):
         nodes[a]["open"] = nodes[a]["pending"] = False
@@ -20,7 +20,7 @@ def _mark_open(nodes, above, counts, last):
             nodes[find(nodes, above.nodes[i])]["open"] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _decide(nodes, root, decisions, label):
     """Writes a region's class to all its provisional labels."""
     a = root
@@ -31,7 +31,7 @@ def _decide(nodes, root, decisions, label):
             return
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def settle_holes(nodes, above, counts, rules, fillable, decisions, last):
     """Decides the background regions that have ended, and gives up those that can't become holes any more."""
     _mark_open(nodes, above, counts, last)
@@ -48,7 +48,7 @@ def settle_holes(nodes, above, counts, rules, fillable, decisions, last):
             _decide(nodes, a, decisions, node["border"])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def settle_small(nodes, links, above, counts, decisions, levels, last):
     """Decides the small regions that have ended, as far as that is certain; with `last`, all whose level is known.
 
@@ -94,7 +94,7 @@ def settle_small(nodes, links, above, counts, decisions, levels, last):
             nodes[a]["pending"] = True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _spread_doubt(nodes, links, small, doubt, levels):
     """Walks from the regions whose doubt is 0 over their undecided neighbours, up to `levels` steps."""
     near = np.empty(small.size, np.int64)
@@ -119,7 +119,7 @@ def _spread_doubt(nodes, links, small, doubt, levels):
                 break
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _choose(nodes, links, root, level, edges, first):
     """Finds the class that a small region takes at `level`. False where no neighbour is one level below."""
     end = entry = nodes[root]["links"]
@@ -140,7 +140,7 @@ def _choose(nodes, links, root, level, edges, first):
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _longest(nodes, links, root, level, edges, first):
     """The class with the longest common border; `edges` (zeros, left as such) and `first` are scratch, by class."""
     end = entry = nodes[root]["links"]
@@ -162,7 +162,7 @@ def _longest(nodes, links, root, level, edges, first):
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def compact(nodes, links, fresh, above, counts):
     """Throws away the records that nothing needs any more, and moves the others and their links together.
 
@@ -207,7 +207,7 @@ def compact(nodes, links, fresh, above, counts):
     counts[NODES] = kept
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _move_links(nodes, links, fresh, roots, place):
     """Copies the links of pending regions to `fresh`, one per neighbour. Returns their number."""
     moved = 0

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei import grid
 from jingwei.errors import SettingError
@@ -18,6 +17,7 @@ from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
 from jingwei.raster.writing import TiledWriter, without_nodata
+from jingwei.system.compiled import compiled
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
 
@@ -189,7 +189,7 @@ class _Picture:
         return pixels
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark(changed, changes, step):
     """Sets the pixels of a picture (bool) that lie over changes (row, first column, one past the last)."""
     for i in range(len(changes)):

@@ -13,10 +13,10 @@ same ones in the same order, so one byte per provisional label, the decision, sa
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei.legend import NODATA
 from jingwei.raster.varint import get_varint, put_varint
+from jingwei.system.compiled import compiled
 
 BLOCK_ROWS = 64  # rows of a block: at worst, two bytes per pixel
 
@@ -81,7 +81,7 @@ class Relabelling:
 RUNS, PROVISIONAL = range(2)  # places in the counts of a relabelling
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find_runs(row, runs, flags):
     """Finds the runs of a row and returns their number."""
     width = row.size
@@ -101,14 +101,14 @@ def _find_runs(row, runs, flags):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put(block, used, label, length):
     """Packs one run and returns the bytes used so far."""
     block[used] = label
     return put_varint(block, used + 1, length)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _pack(strip, runs, flags, block):
     used = 0
     for r in range(strip.shape[0]):
@@ -119,7 +119,7 @@ def _pack(strip, runs, flags, block):
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def unpack_row(block, at, width, runs):
     """Reads the runs of the row that begins at byte `at`: (byte of the next row, number of runs)."""
     starts, labels = runs.starts, runs.labels
@@ -134,13 +134,13 @@ def unpack_row(block, at, width, runs):
     return at, count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def is_region(regions, label):
     """Whether runs of a label make up regions."""
     return label != NODATA if regions.only < 0 else label == regions.only
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _relabel(block, rows, regions, decisions, above, here, counts, relabelled):
     """Fills `relabelled` and returns the bytes used. `nodes` of the runs are decisions here."""
     width = here.labels.size - 1
@@ -187,7 +187,7 @@ def _relabel(block, rows, regions, decisions, above, here, counts, relabelled):
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def paint(before, after, places, labels, top, old, new, changed, changes):
     """Paints the next rows of a block, and notes where it differs from another one.
 

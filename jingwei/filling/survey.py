@@ -7,11 +7,11 @@ survey of small regions the pixel edges that it shares with each neighbour. `dec
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei.filling.run_length import Regions, is_region, unpack_row
 from jingwei.legend import NODATA
 from jingwei.raster.union_find import find
+from jingwei.system.compiled import compiled
 
 UNSEEN, MIXED = -1, -2  # the border of a region that has met no other class yet, and of one that can be no hole
 UNDECIDED, FAR = -1, -2  # the level of a region that is small so far, and of one that a later survey decides
@@ -61,7 +61,7 @@ class Rules(NamedTuple):
 RUNS, NODES, LINKS, PROVISIONAL, FARS, FRONTIER = range(6)  # places in `counts`, int64
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _union(nodes, links, a, b):
     if a == b:
         return a
@@ -83,7 +83,7 @@ def _union(nodes, links, a, b):
     return a
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _surround(node, border):
     if node["border"] == UNSEEN and border != NODATA:
         node["border"] = border
@@ -91,7 +91,7 @@ def _surround(node, border):
         node["border"] = MIXED
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _begin(nodes, counts, decisions, row, start, label):
     a = counts[NODES]
     counts[NODES] += 1
@@ -112,7 +112,7 @@ def _begin(nodes, counts, decisions, row, start, label):
     return a
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join_row(nodes, links, counts, rules, decisions, above, here, count, row):
     """Joins the runs of a row to the regions above them, or begins new ones."""
     above_count, width, reach = counts[RUNS], rules.width, rules.regions.reach
@@ -144,7 +144,7 @@ def _join_row(nodes, links, counts, rules, decisions, above, here, count, row):
         here.nodes[i] = root
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _border_row(nodes, counts, above, here, count):
     """Notes the classes around the background runs of a row and of the row above it."""
     j = 0
@@ -168,7 +168,7 @@ def _border_row(nodes, counts, above, here, count):
             k += 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _link_row(nodes, links, rules, counts, above, here, count, row):
     """Notes the pixel edges that the runs of a row share with each other and with those of the row above it.
 
@@ -223,7 +223,7 @@ def _link_row(nodes, links, rules, counts, above, here, count, row):
     counts[LINKS] = used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def survey(block, at, rows, row, rules, nodes, links, decisions, above, here, counts):
     """Adds the next `rows` rows of a block, from byte `at` on, to the regions.
 

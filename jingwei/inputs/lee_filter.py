@@ -6,7 +6,8 @@ at; the less it varies beyond what speckle explains, the nearer the pixel moves 
 """
 
 import numpy as np
-from numba import njit
+
+from jingwei.system.compiled import compiled
 
 
 def refined_lee(intensity: np.ndarray, valid: np.ndarray, side: int, looks: float) -> np.ndarray:
@@ -33,7 +34,7 @@ def _halves(side: int, row: int) -> np.ndarray:
     return np.stack([(down * row + right)[distance >= 0] for distance in sides])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _filter(intensity, weights, halves, margin, reach, noise):
     """The filter over arrays padded by `margin`, as float32 without the padding. `noise`: variance / mean^2."""
     height, width = intensity.shape[0] - 2 * margin, intensity.shape[1] - 2 * margin
@@ -68,7 +69,7 @@ def _filter(intensity, weights, halves, margin, reach, noise):
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _means(intensity, weights, reach):
     """The mean of the valid pixels of each small window, -1 where it has none or leaves the array.
 
@@ -88,7 +89,7 @@ def _means(intensity, weights, reach):
     return means
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _half(m):
     """Which half window lies on the pixel's side of the strongest edge, from the 3 x 3 means."""
     vertical = abs(m[0, 0] + m[1, 0] + m[2, 0] - (m[0, 2] + m[1, 2] + m[2, 2]))

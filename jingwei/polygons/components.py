@@ -7,11 +7,11 @@ REGION records. A region's rings are a list in the arena of `rings.py`.
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei.polygons.rings import NEXT_RING, NO_PART, put_number
 from jingwei.raster.pixel_area import ground_under
 from jingwei.raster.union_find import find
+from jingwei.system.compiled import compiled
 
 REGION = np.dtype(
     [
@@ -59,7 +59,7 @@ class Runs(NamedTuple):
         return cls(np.empty(count, np.int64), np.empty(count, np.int64), np.empty(len(labels) - 1, np.int64))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_runs(labels):
     """Runs of equal pixels in a band's own rows."""
     count = 0
@@ -70,7 +70,7 @@ def count_runs(labels):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find_regions(band, ground, nodes, used, seam, runs):
     """Joins the runs of a band to regions, and those to the regions that came down to it.
 
@@ -122,7 +122,7 @@ def find_regions(band, ground, nodes, used, seam, runs):
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _join(nodes, one, other):
     """The root of two regions that touch, `one` a root or -1. The older stays root."""
     other = find(nodes, other)
@@ -140,7 +140,7 @@ def _join(nodes, one, other):
     return one
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def link_rings(nodes, used, arena):
     """Hands the rings of regions that have been joined to their roots. Called once before a band's rings are traced."""
     for a in range(used):
@@ -150,7 +150,7 @@ def link_rings(nodes, used, arena):
             nodes[a]["first"] = nodes[a]["last"] = NO_PART
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_rings(nodes, a, first, last, arena):
     if nodes[a]["first"] == NO_PART:
         nodes[a]["first"] = first
@@ -159,7 +159,7 @@ def add_rings(nodes, a, first, last, arena):
     nodes[a]["last"] = last
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def settle(nodes, used, runs, last, seam):
     """Parts the regions at a band's end: those that reach its last row go on, the others are finished.
 

@@ -6,16 +6,16 @@ corner as varints. Every corner says whether it is pinched: see `tracing.py`.
 """
 
 import numpy as np
-from numba import njit
 
 from jingwei.raster.varint import get_varint
+from jingwei.system.compiled import compiled
 
 NO_PART = 0  # the arena's first bytes are not used
 NEXT_PART, NEXT_RING, CORNERS, FIRST_X, FIRST_Y = 0, 6, 12, 16, 20  # where a part has them
 HEADER = 24  # bytes before its steps
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def put_number(arena, at, size, value):
     """Writes a whole number of `size` bytes."""
     for k in range(size):
@@ -23,7 +23,7 @@ def put_number(arena, at, size, value):
         value >>= 8
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def get_number(arena, at, size):
     """Reads a whole number of `size` bytes."""
     value = np.int64(0)
@@ -32,13 +32,13 @@ def get_number(arena, at, size):
     return value
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def folded(step):
     """0, -1, 1, -2 ... as 0, 1, 2, 3 ..."""
     return 2 * step if step >= 0 else -2 * step - 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def read_part(arena, at, xs, ys, pinched, count):
     """Unpacks a part behind the first `count` corners; returns how many there are now."""
     corners = get_number(arena, at + CORNERS, 4)

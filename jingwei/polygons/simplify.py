@@ -13,12 +13,12 @@ is.
 """
 
 import numpy as np
-from numba import njit
 
 from jingwei.polygons.tracing import EAST, KEPT, MINE, NORTH, SEEN, SOUTH, VERTEX, WEST
+from jingwei.system.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def mark_kept(labels, tolerance, lattice):
     """Fills the lattice (uint8, zeros; a row and a column more than the band has pixels) of a band.
 
@@ -57,7 +57,7 @@ def mark_kept(labels, tolerance, lattice):
             lattice[y, x] &= KEPT
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _goes(labels, y, x, way):
     """Whether a border leaves a corner this way."""
     if way == EAST:
@@ -69,7 +69,7 @@ def _goes(labels, y, x, way):
     return labels[y, x] != labels[y, x + 1]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _along_edge(rows, y, way):
     """Whether this way leads along the line between two bands, or out of the band."""
     if y == 0:
@@ -77,7 +77,7 @@ def _along_edge(rows, y, way):
     return y == rows - 1 and way != NORTH
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mark_vertices(labels, lattice):
     """Sets VERTEX, and KEPT for nodes; returns the number of vertices."""
     rows, cols = lattice.shape
@@ -99,7 +99,7 @@ def _mark_vertices(labels, lattice):
     return count
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_node(labels, lattice, y, x):
     """Whether arcs end here: a KEPT corner may also be one that has been kept on an arc."""
     meeting = 0
@@ -108,7 +108,7 @@ def _is_node(labels, lattice, y, x):
     return meeting > 2 or y == 0 or y == lattice.shape[0] - 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _follow(labels, lattice, y, x, way, xs, ys, limit, end_y, end_x):
     """Follows an arc from a node (or a ring from any corner) to its end, and notes its corners.
 
@@ -140,7 +140,7 @@ def _follow(labels, lattice, y, x, way, xs, ys, limit, end_y, end_x):
         way = (way + 1) & 3 if _goes(labels, y, x, (way + 1) & 3) else (way + 3) & 3
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _square_distance(x, y, x0, y0, x1, y1):
     """From a point to the line between two points."""
     dx, dy = x1 - x0, y1 - y0
@@ -154,7 +154,7 @@ def _square_distance(x, y, x0, y0, x1, y1):
     return cross * cross / length
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _has_twin(labels, lattice, y, x, way, end_y, end_x, xs, ys, count, limit):
     """Whether another arc between the same nodes could become the same line: what lies between would vanish."""
     for k in range(1, count - 1):
@@ -172,7 +172,7 @@ def _has_twin(labels, lattice, y, x, way, end_y, end_x, xs, ys, count, limit):
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _simplify_ring(lattice, xs, ys, count, limit, waiting):
     """Simplifies an arc that ends where it begins: one corner on either half stays, or it would be no ring."""
     farthest, _ = _farthest(xs, ys, 0, count - 1)
@@ -181,7 +181,7 @@ def _simplify_ring(lattice, xs, ys, count, limit, waiting):
     _simplify(lattice, xs, ys, farthest, count - 1, limit, True, waiting)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _farthest(xs, ys, i, j):
     """The corner between i and j that is farthest from their line, and the square of its distance."""
     farthest, most = i, -1.0
@@ -192,7 +192,7 @@ def _farthest(xs, ys, i, j):
     return farthest, most
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _simplify(lattice, xs, ys, i, j, limit, bent, waiting):
     """Marks the corners that are KEPT between two that are. `bent` keeps one of them at least, where there is any."""
     waiting[0, 0], waiting[0, 1], waiting[0, 2] = i, j, bent
@@ -211,7 +211,7 @@ def _simplify(lattice, xs, ys, i, j, limit, bent, waiting):
         used += 2
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_free(lattice, xs, ys, i, j, limit):
     """Whether no corner of another border, or of the rest of this one, lies between corners i to j and their line.
 
@@ -245,7 +245,7 @@ def _is_free(lattice, xs, ys, i, j, limit):
     return free
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_between(xs, ys, i, j, x, y):
     """Whether a point that is on no edge of corners i to j lies inside them and their line, or on it."""
     x0, y0, x1, y1 = xs[i], ys[i], xs[j], ys[j]

@@ -14,12 +14,12 @@ only be known far below. Such corners are marked as *pinched*, and `wkb.py` cuts
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from jingwei.polygons.components import add_rings
 from jingwei.polygons.rings import CORNERS, FIRST_X, FIRST_Y, HEADER, NEXT_PART, NO_PART, folded, put_number
 from jingwei.raster.union_find import find
 from jingwei.raster.varint import put_varint
+from jingwei.system.compiled import compiled
 
 EAST, SOUTH, WEST, NORTH = range(4)  # the way along a ring; its pixel is to the right
 VERTEX, KEPT, MINE, SEEN = 1, 2, 4, 8  # bits of a lattice: see `simplify.py`
@@ -53,13 +53,13 @@ class OpenRings(NamedTuple):
     chains: np.ndarray
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _enter_from_above(labels, x):
     """(row, column, way) of the first edge in a band of a chain that comes down at `x`."""
     return (1, x, SOUTH) if labels[1, x + 1] != labels[1, x] else (1, x + 1, EAST)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _walk(band, corners, used, above, own, begin, chain):
     """Goes along a ring until it closes or leaves the band downwards, and adds its corners to `chain`.
 
@@ -132,7 +132,7 @@ def _walk(band, corners, used, above, own, begin, chain):
         r, c, way = _enter_from_above(labels, tail)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _append(arena, chain, first, last):
     """Links linked parts to the end of a chain."""
     if chain["last"] == NO_PART:
@@ -142,7 +142,7 @@ def _append(arena, chain, first, last):
     chain["last"] = last
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _close(nodes, runs, arena, chain, r, c):
     """Gives a closed ring to the region of the pixel (r, c)."""
     low, high = runs.rows[r - 1], runs.rows[r]
@@ -160,13 +160,13 @@ def _close(nodes, runs, arena, chain, r, c):
     node["pinches"] += chain["pinches"]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _clear(chain):
     chain["first"] = chain["last"] = NO_PART
     chain["corners"] = chain["pinches"] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def trace(band, corners, used, nodes, runs, above, count):
     """Traces all rings of a band: closed ones go to their regions, open ones become chains of the next band.
 

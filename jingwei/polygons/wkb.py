@@ -6,9 +6,9 @@ pinched corner is cut there.
 """
 
 import numpy as np
-from numba import njit
 
 from jingwei.polygons.rings import NEXT_PART, NEXT_RING, get_number, read_part
+from jingwei.system.compiled import compiled
 
 RING, POINT = 4, 16  # bytes of a ring's head and of a point
 HEAD = 9  # bytes before a polygon's first ring
@@ -20,7 +20,7 @@ def most_bytes(regions: np.ndarray) -> int:
     return int((HEAD + RING * rings + POINT * (regions["corners"] + rings)).sum())
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def write_polygons(regions, arena, affine, out, ends):
     """Writes a polygon per region to `out` (uint8), and where it ends to `ends` (int64).
 
@@ -68,7 +68,7 @@ def write_polygons(regions, arena, affine, out, ends):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _cut(xs, ys, pinched, begin, end, cut_xs, cut_ys, order, bounds, rings):
     """Copies a ring, in as many rings as its pinched corners make of it; returns the number of rings so far."""
     pinches = 0
@@ -117,7 +117,7 @@ def _cut(xs, ys, pinched, begin, end, cut_xs, cut_ys, order, bounds, rings):
     return rings
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _double_area(xs, ys, begin, end):
     """Twice the area of a ring, positive where the region lies inside it."""
     area = np.int64(0)
@@ -128,7 +128,7 @@ def _double_area(xs, ys, begin, end):
     return area
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_polygon(xs, ys, bounds, rings, outer, affine, out, used):
     """Writes one polygon, the ring `outer` first; returns the place behind it."""
     flips = affine[0] * affine[4] < affine[1] * affine[3]
@@ -151,7 +151,7 @@ def _write_polygon(xs, ys, bounds, rings, outer, affine, out, used):
     return used
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _write_count(out, at, count):
     for k in range(4):
         out[at + k] = count >> (8 * k) & 255

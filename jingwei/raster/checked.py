@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from numba import njit
 
 from jingwei import grid
 from jingwei.errors import InputError
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, open_labels
+from jingwei.system.compiled import compiled
 
 SHOWN = 8  # unknown ids that a message lists
 
@@ -39,7 +39,7 @@ def refuse_unknown(labels: np.ndarray, legend: Legend, path: Path, first: int) -
     raise InputError(path, problem, "name the right legend with `legend`, or correct the map")
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _any_unknown(labels, classes):
     for row in labels:
         unknown = False

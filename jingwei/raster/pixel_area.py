@@ -5,13 +5,13 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from pyproj import CRS, Transformer
 from pyproj.exceptions import ProjError
 
 from jingwei.errors import InputError, SettingError
 from jingwei.raster.georeference import placed
 from jingwei.raster.reading import Raster
+from jingwei.system.compiled import compiled
 
 HECTARE = 10_000.0  # square metres
 ERROR = 1e-6  # of areas between those that are computed, as a share of them
@@ -125,7 +125,7 @@ def _measure(raster: Raster) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     return measure
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def ground_under(ground, row, start, end):
     """Square metres under the pixels `start` to `end` of a row."""
     rows, cols, areas = ground
@@ -147,7 +147,7 @@ def ground_under(ground, row, start, end):
     return total
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_pixels(row, first, end, number, ground, pixels, metres):
     """Adds the pixels `first` to `end` of a row, row `number` of the map, to those of their classes."""
     while first < end:
@@ -158,7 +158,7 @@ def add_pixels(row, first, end, number, ground, pixels, metres):
         metres[label] += ground_under(ground, number, start, first)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_strip(strip, top, ground, pixels, metres):
     """Adds all pixels of a strip (uint8 HW), which begins at row `top` of the map, to those of their classes.
 
@@ -168,7 +168,7 @@ def add_strip(strip, top, ground, pixels, metres):
         add_pixels(strip[r], 0, strip.shape[1], top + r, ground, pixels, metres)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_inside(inside, strip, top, left, ground, pixels, metres):
     """Adds the pixels of a strip that are `inside` (uint8 HW, 0 outside; its first column is column `left`)."""
     for r in range(inside.shape[0]):

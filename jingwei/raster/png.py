@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
-from numba import njit
 
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.compiled import compiled
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of the colour types: grey, RGB, grey with alpha, RGBA
@@ -155,7 +155,7 @@ class PngReader:
         return data
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unfilter(filtered, above, planes):
     """Undoes the filters of some rows (uint8, rows x (1 + width * channels)) into planes (channels, rows, width).
 
@@ -190,7 +190,7 @@ def _unfilter(filtered, above, planes):
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _unfilter_paeth(raw, above, channels):
     for c in range(channels):
         left = np.int32(0)

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 from isal import isal_zlib
-from numba import njit
 
 from jingwei.grid import Window
+from jingwei.system.compiled import compiled
 
 TILE = 256  # pixels a side: a random 512 window reads fastest from tiles of this size
 _compressors = threading.local()
@@ -102,7 +102,7 @@ def _predicted(pixels_CHW: np.ndarray) -> np.ndarray:
     return result
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _put_valid(pixels, valid, out):
     """Writes pixels (C, H, W) to `out` where they are valid (H, W), and 0 elsewhere."""
     bands, height, width = pixels.shape
@@ -112,7 +112,7 @@ def _put_valid(pixels, valid, out):
                 out[c, r, x] = pixels[c, r, x] if valid[r, x] else 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _halve(pixels, valid, small, small_valid, whole):
     """Averages of the valid pixels of each 2 x 2, invalid ones being 0; whole numbers round halves away from 0."""
     bands, height, width = small.shape
@@ -131,7 +131,7 @@ def _halve(pixels, valid, small, small_valid, whole):
                 small[c, r, x] = np.copysign(np.floor(abs(mean) + 0.5), mean) if whole else mean
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _differences(pixels, out):
     """Each value (C, H, W) less the one to its left, wrapping round, as (H, W, C)."""
     bands, height, width = pixels.shape

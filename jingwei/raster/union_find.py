@@ -1,9 +1,9 @@
 """Union-find over records that know their parent: connected pixels, runs and regions, joined."""
 
-from numba import njit
+from jingwei.system.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def find(nodes, a):
     """The root of a member."""
     while nodes[a]["parent"] != a:

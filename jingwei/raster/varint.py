@@ -1,10 +1,11 @@
 """Whole numbers packed 7 bits a byte, the lowest first, the top bit set where more follow (LEB128)."""
 
 import numpy as np
-from numba import njit
+
+from jingwei.system.compiled import compiled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def put_varint(room, at, value):
     """Packs a number from 0 up into bytes (uint8) from place `at` on; returns the next place."""
     while value > 127:
@@ -15,7 +16,7 @@ def put_varint(room, at, value):
     return at + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def get_varint(room, at):
     """Reads a packed number: (int64, the next place)."""
     value = np.int64(room[at])

@@ -18,13 +18,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 from isal import isal_zlib
-from numba import njit
 
 from jingwei.errors import InputError, OutputError
 from jingwei.legend import NODATA
 from jingwei.raster.pixel_area import Ground, add_strip
 from jingwei.reporting.folder import ABOUT, ABOUT_SHAPE, remove_layer
 from jingwei.system.atomic import FULL, room_at
+from jingwei.system.compiled import compiled
 from jingwei.system.own_files import misfit, read_json, sealed
 
 TILE = 512  # px a side: a fourth of the files that Deep Zoom's usual 256 would be
@@ -225,7 +225,7 @@ def _encoded(pixels: np.ndarray, kind: str) -> bytes:
     return b'tile("%b");\n' % base64.b64encode(isal_zlib.compress(pixels, 3))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _most_frequent(labels, small):
     """Of each 2 x 2 labels the most frequent one; of equals the first, row by row."""
     height, width = labels.shape
@@ -242,7 +242,7 @@ def _most_frequent(labels, small):
                 small[r, c] = x if x == y else a
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mean_percent(values, small):
     """Of each 2 x 2 values the mean of those that are not NODATA, halves rounded up."""
     height, width = values.shape
@@ -257,7 +257,7 @@ def _mean_percent(values, small):
             small[r, c] = (2 * total + count) // (2 * count) if count else NODATA
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _mean_color(pixels, small):
     """Of each 2 x 2 pixels RGBA the mean of those with alpha, halves rounded up; alpha where one has it."""
     height, width, _ = pixels.shape

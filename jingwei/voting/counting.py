@@ -9,16 +9,16 @@ nothing to say at a pixel abstains, as does one of weight 0; where all abstain, 
 import math
 
 import numpy as np
-from numba import njit
 
 from jingwei.legend import NODATA
+from jingwei.system.compiled import compiled
 
 CHUNK = 1024  # columns that a soft vote adds up at a time: their sums stay in the processor's cache
 REMEMBERED = 4096  # combinations of votes whose count is remembered: maps of a few voters hold few hundreds
 TERMS = 16384  # entries of the table that entropies are read from
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_votes(maps, weights, ranks, classes, labels, agreement, entropy):
     """Fills labels, agreement and entropy from maps_KHW (uint8), weights (int64 of K), ranks (int64 of 256).
 
@@ -61,7 +61,7 @@ def count_votes(maps, weights, ranks, classes, labels, agreement, entropy):
             counted[key] = r, c
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _winner(choices, weights, ranks):
     """(class, its votes, all votes cast)"""
     best, best_votes, cast = np.uint8(NODATA), np.int64(0), np.int64(0)
@@ -77,7 +77,7 @@ def _winner(choices, weights, ranks):
     return best, best_votes, cast
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _votes_for(land_class, choices, weights):
     votes = np.int64(0)
     for k in range(len(choices)):
@@ -86,7 +86,7 @@ def _votes_for(land_class, choices, weights):
     return votes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _entropy_of_votes(choices, weights, cast, scale):
     if cast == 0:
         return np.uint8(NODATA)
@@ -100,7 +100,7 @@ def _entropy_of_votes(choices, weights, cast, scale):
     return _percent(total / 2.0**40, scale)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def count_soft_votes(planes, weights, ranks, labels, agreement, entropy):
     """Fills labels, agreement and entropy from planes_KCHW (uint8, 255 = certain), weights (int64 of K), ranks.
 
@@ -131,7 +131,7 @@ def count_soft_votes(planes, weights, ranks, labels, agreement, entropy):
                 entropy[r, left + c] = NODATA if silent else _percent(nats[c], scale)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_up(planes, weights, sums, highest):
     """Fills sums_CW with the weighted sums over planes_KCW, and highest_KW with each voter's highest value."""
     voters, classes, width = planes.shape
@@ -146,7 +146,7 @@ def _add_up(planes, weights, sums, highest):
                 highest[k, c] = max(highest[k, c], value)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _choose(values, sums, weights, ranks, best):
     """Fills best_W with the class of the highest sum, ties by the rules."""
     classes, width = values.shape[1:]
@@ -166,7 +166,7 @@ def _choose(values, sums, weights, ranks, best):
                     best[c] = land_class
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _goes_before(one, other, values, weights, ranks):
     """Whether class `one` wins the tie against `other`, which has a lower id. values_KC are those of a pixel."""
     if ranks[one] != ranks[other]:
@@ -177,7 +177,7 @@ def _goes_before(one, other, values, weights, ranks):
     return False
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_agreeing(values, highest, weights, best, agreeing, cast):
     """Fills agreeing_W and cast_W with the weights of those who agree and of all who don't abstain."""
     voters, classes, width = values.shape
@@ -194,7 +194,7 @@ def _count_agreeing(values, highest, weights, best, agreeing, cast):
             agreeing[c] += weights[k] if to_best[c] == highest[k, c] > 0 else 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add_entropy(sums, terms, nats):
     """Fills nats_W with the entropy of the shares that sums_CW have; 0 where all are 0."""
     classes, width = sums.shape
@@ -212,7 +212,7 @@ def _add_entropy(sums, terms, nats):
             nats[c] += terms[below] + (place - below) * (terms[below + 1] - terms[below])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _entropy_terms():
     """-p ln p for p = 0, 1/TERMS ... 1: read between its entries, the entropy is right to 0.01 percent."""
     terms = np.zeros(TERMS + 2, np.float64)
@@ -221,19 +221,19 @@ def _entropy_terms():
     return terms
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _percent_of_log(classes):
     """What turns nats into percent of the entropy of classes that are all alike."""
     return 100 / math.log(classes) if classes > 1 else 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _percent(nats, scale):
     # Ids that the legend doesn't know may make more classes than there are.
     return np.uint8(min(100, int(nats * scale + 0.5)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _share(part, cast):
     """Percent, rounded; NODATA of nothing."""
     return np.uint8((200 * part + cast) // (2 * cast)) if cast > 0 else np.uint8(NODATA)

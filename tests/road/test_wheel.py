@@ -82,8 +82,14 @@ def walk(environment: Path, folder: Path, **env: str) -> None:
     viewer = {path.name for path in (ROOT / "jingwei" / "reporting" / "viewer").iterdir()}
     assert {path.name for path in [*report.iterdir(), *(report / "viewer").iterdir()]} >= viewer
     package = next(environment.glob("lib/python*/site-packages/jingwei"))
-    written = {path.relative_to(package) for path in package.rglob("*") if "__pycache__" not in path.parts}
-    ours = {p.relative_to(ROOT / "jingwei") for p in (ROOT / "jingwei").rglob("*") if "__pycache__" not in p.parts}
+    written = {
+        path.relative_to(package) for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts
+    }
+    ours = {
+        p.relative_to(ROOT / "jingwei")
+        for p in (ROOT / "jingwei").rglob("*")
+        if p.is_file() and "__pycache__" not in p.parts
+    }
     assert written == ours  # nothing is missing, and nothing was written into the package
 
 

@@ -20,11 +20,21 @@ from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer,
 from jingwei.raster.stamps import STAMP
 from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
+from jingwei.system.while_used import WhileUsed
 
-# Files are written beside their place, under another ending; the contests' scenes have no place on earth.
-warnings.filterwarnings("ignore", message=".*(conform to the GPKG|non conformant file extension).*")
-warnings.filterwarnings("ignore", message="'crs' was not provided.*")
 HEAD = 4096  # bytes of a GeoJSON in which its stamp is
+
+
+@contextmanager
+def _usual() -> Iterator[None]:
+    """Files are written beside their place, under another ending; the contests' scenes have no place on earth."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*(conform to the GPKG|non conformant file extension).*")
+        warnings.filterwarnings("ignore", message="'crs' was not provided.*")
+        yield
+
+
+_without_usual_warnings = WhileUsed(_usual)
 
 
 @contextmanager
@@ -84,10 +94,11 @@ class _GeoPackage:
         kept = {} if self._begun else {"layer_metadata": self._notes, "layer_options": {} if self._crs else UNPLACED}
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
         try:
-            pyogrio.raw.write(
-                self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._path.stem,
-                geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
-            )  # fmt: skip
+            with _without_usual_warnings:
+                pyogrio.raw.write(
+                    self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._path.stem,
+                    geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
+                )  # fmt: skip
         except RuntimeError as error:  # GDAL says neither the cause's number nor its kind
             raise OutputError(self._path, f"can't be written ({error})", room_at(self._path)) from error
         finally:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from jingwei.errors import OutputError, SettingError
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.segmenter import PAD_TO, Segmenter
-from jingwei.prediction.engines.base import buildable
+from jingwei.prediction.engines.base import buildable, silent_imports
 from jingwei.prediction.engines.onnx import OPSET
 from jingwei.prediction.model_card import model_card
 from jingwei.system.atomic import whole_or_nothing
@@ -146,7 +146,8 @@ def _traced(checkpoint: Checkpoint, tile: int) -> bytes:
 
 def _quantised(model, windows: Sequence[np.ndarray]):
     """The ONNX model with its convolutions in 8-bit whole numbers, their ranges found on windows (NNCF)."""
-    import nncf
+    with silent_imports():
+        import nncf
 
     nncf.set_log_level(logging.ERROR)
     inputs = [{"pixels": window[None]} for window in windows]

@@ -1,5 +1,6 @@
 """Crop files: PNG where it holds the pixels, else tiled GeoTIFF."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -10,9 +11,21 @@ from jingwei.grid import Window
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
+from jingwei.system.while_used import WhileUsed
+
+
+@contextmanager
+def _one_thread():
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
 
 # Threads are ours to deal out, and OpenCV's own pool would hang the loader processes that training forks.
-cv2.setNumThreads(1)
+opencv_on_one_thread = WhileUsed(_one_thread)
 
 
 def crop_suffix(bands: int, dtype) -> str:

@@ -8,22 +8,72 @@ import threading
 import warnings
 from contextlib import contextmanager
 
+from rasterio._env import get_gdal_config, set_gdal_config
 from rasterio._err import CPLE_BaseError
 from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 
-# Rows are read in slices whose blocks fit this cache, in megabytes; more brings nothing (GDAL's own default is 5 % of
-# the machine). Set before GDAL starts, and only where the user has not.
-os.environ.setdefault("GDAL_CACHEMAX", "96")
-# What GDAL says comes back to us as errors; this is its copy for a terminal.
-os.environ.setdefault("CPL_LOG", os.devnull)
-# GDAL's shortcut for a PNG that is read at once gives wrong pixels, and no error, where the file's last chunk is lost.
-os.environ["GDAL_PNG_WHOLE_IMAGE_OPTIM"] = "NO"
+from jingwei.system.while_used import WhileUsed
 
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # the contests' PNGs have no georeference
-# What GDAL signals while a file is closed raises nothing; rasterio only notes it, and at this level.
+CACHE_BYTES = 96 << 20  # rows are read in slices whose blocks fit; GDAL's own default is 5 % of the machine
 _GDAL_LOG = logging.getLogger("rasterio")
-_GDAL_LOG.setLevel(logging.INFO)
+# GDAL's shortcut for a PNG that is read at once gives wrong pixels, and no error, where the file's last chunk is lost.
+# Asked for while it is opened and while it is read: either alone reads on in silence.
+PNG_OPTIONS = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 
+
+@contextmanager
+def _small_cache():
+    """GDAL's block cache is no larger than CACHE_BYTES, unless the user has set its size."""
+    before = get_gdal_config("GDAL_CACHEMAX")
+    smaller = "GDAL_CACHEMAX" not in os.environ and before > CACHE_BYTES
+    if smaller:
+        set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
+    try:
+        yield
+    finally:
+        if smaller:
+            set_gdal_config("GDAL_CACHEMAX", before)
+
+
+@contextmanager
+def _without_warnings_of_place():
+    """The contests' PNGs have no georeference, and that is no news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield
+
+
+@contextmanager
+def _rasterio_speaks():
+    """rasterio notes what GDAL signals while a file is closed, which raises nothing, and at a level that few look at.
+
+    Those who listen to it already hear no more than they did.
+    """
+    before = _GDAL_LOG.level, _GDAL_LOG.propagate
+    above = _Above(_GDAL_LOG.getEffectiveLevel())
+    _GDAL_LOG.setLevel(logging.INFO)
+    _GDAL_LOG.propagate = False
+    if before[1]:
+        _GDAL_LOG.addHandler(above)
+    try:
+        yield
+    finally:
+        _GDAL_LOG.removeHandler(above)
+        _GDAL_LOG.level, _GDAL_LOG.propagate = before
+        _GDAL_LOG.setLevel(before[0])  # clears what loggers remember of levels
+
+
+class _Above(logging.Handler):
+    """Hands records on to the loggers above rasterio's, as they would have got them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno >= self.level and _GDAL_LOG.parent is not None and _GDAL_LOG.parent.hasHandlers():
+            _GDAL_LOG.parent.callHandlers(record)
+
+
+small_cache = WhileUsed(_small_cache)
+without_warnings_of_place = WhileUsed(_without_warnings_of_place)
+_speaking = WhileUsed(_rasterio_speaks)
 
 # What rasterio raises where GDAL fails. UnicodeDecodeError: of a message that is not UTF-8, by a file's name in it.
 GDAL_FAILURES = (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
@@ -55,44 +105,36 @@ def gdal_errors(of_this_thread: bool = False):
     handler.emit = emit
     _GDAL_LOG.addHandler(handler)
     try:
-        with _undecodable:
+        with _speaking, _undecodable:
             yield collected
     finally:
         _GDAL_LOG.removeHandler(handler)
 
 
-class _Undecodable:
+@contextmanager
+def _undecodable_heard():
     """Hears the messages that rasterio can't decode: it drops them, and with them the failure that they tell of.
 
-    A context manager for any number of threads at once. Cython gives what it drops to both hooks of `sys`.
+    Cython gives what it drops to both hooks of `sys`.
     """
+    before = sys.unraisablehook, sys.excepthook
 
-    def __init__(self):
-        self._lock, self._users, self._before = threading.Lock(), 0, None
-
-    def __enter__(self):
-        with self._lock:
-            self._users += 1
-            if self._users == 1:
-                self._before = sys.unraisablehook, sys.excepthook
-                sys.unraisablehook, sys.excepthook = self._hear, self._print
-
-    def __exit__(self, *exception):
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                sys.unraisablehook, sys.excepthook = self._before
-
-    def _hear(self, dropped) -> None:
+    def hear(dropped) -> None:
         place = str(dropped.object)
         if not (isinstance(dropped.exc_value, UnicodeDecodeError) and place.startswith("rasterio._e")):
-            self._before[0](dropped)
+            before[0](dropped)
         elif place.endswith("error_handler"):  # that of errors; `log_error` hears warnings too, and errors again
             _GDAL_LOG.error(reason_of(dropped.exc_value))
 
-    def _print(self, kind, error, trace) -> None:
+    def show(kind, error, trace) -> None:
         if not isinstance(error, UnicodeDecodeError):
-            self._before[1](kind, error, trace)
+            before[1](kind, error, trace)
+
+    sys.unraisablehook, sys.excepthook = hear, show
+    try:
+        yield
+    finally:
+        sys.unraisablehook, sys.excepthook = before
 
 
-_undecodable = _Undecodable()
+_undecodable = WhileUsed(_undecodable_heard)

@@ -7,15 +7,17 @@ the machine. So known endings are opened by their drivers, unknown ones by those
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import rasterio
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
 from jingwei.errors import InputError
-from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
+from jingwei.raster.gdal import GDAL_FAILURES, PNG_OPTIONS, gdal_errors, reason_of, without_warnings_of_place
 from jingwei.raster.linked_files import check_file
+from jingwei.raster.png import SIGNATURE
 
 ALLOW_REMOTE = "JINGWEI_ALLOW_REMOTE"  # the environment's name for what `allow_remote` sets: it reaches all processes
 
@@ -101,7 +103,19 @@ def drivers_of(path) -> list[str]:
 def open_by(path, drivers: list[str], **options) -> DatasetReader:
     """`path` opened by one of these drivers, [] for any. Raises one of GDAL_FAILURES."""
     name = _vsi_name(str(path)) if is_vsi(path) else os.path.abspath(path)
-    return _open(_FileName(name), drivers, options)
+    with without_warnings_of_place, rasterio.Env(**PNG_OPTIONS) if _may_be_png(path) else nullcontext():
+        return _open(_FileName(name), drivers, options)
+
+
+def _may_be_png(path) -> bool:
+    """Whether a file begins like a PNG, whatever its name; behind /vsi it may."""
+    if is_vsi(path):
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(SIGNATURE)) == SIGNATURE
+    except OSError:
+        return False
 
 
 @ensure_env_with_credentials

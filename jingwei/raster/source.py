@@ -1,17 +1,18 @@
 """One open raster file: what it says of itself, and windows out of it, every byte of ours checked before GDAL is."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
+import rasterio
 from rasterio.enums import ColorInterp
 from rasterio.windows import Window as RasterioWindow
 
 from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.raster.checksums import Checksums
-from jingwei.raster.gdal import GDAL_FAILURES, gdal_errors, reason_of
+from jingwei.raster.gdal import GDAL_FAILURES, PNG_OPTIONS, gdal_errors, reason_of, small_cache
 from jingwei.raster.georeference import Georeference
 from jingwei.raster.linked_files import all_sources, companions
 from jingwei.raster.opening import is_vsi, open_dataset
@@ -33,6 +34,7 @@ class Source:
     def __init__(self, path):
         self.path = Path(path)
         with ExitStack() as stack:
+            stack.enter_context(small_cache)
             self._checksums = Checksums.of(path)  # before GDAL opens what may have changed
             if self._checksums:
                 stack.callback(self._checksums.close)
@@ -164,8 +166,9 @@ class Source:
     def _by_gdal(self, window: Window, read: Callable[[], np.ndarray]) -> np.ndarray:
         """What `read` gives. InputError where it fails, with a word or without: then pixels would be wrong."""
         try:
-            with gdal_errors(of_this_thread=True) as errors:
-                read_pixels = read()
+            with rasterio.Env(**PNG_OPTIONS) if self.driver == "PNG" else nullcontext():
+                with gdal_errors(of_this_thread=True) as errors:
+                    read_pixels = read()
         except GDAL_FAILURES as failure:
             raise self._broken(window, reason_of(failure)) from failure
         if errors:

@@ -17,7 +17,7 @@ from jingwei.errors import OutputError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.raster.checksums import HEAD_SIZE, append_checksums
-from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.gdal import gdal_errors, without_warnings_of_place
 from jingwei.raster.georeference import Georeference
 from jingwei.raster.opening import open_by
 from jingwei.raster.png import PngWriter
@@ -167,7 +167,8 @@ class TiledWriter:
         """The directories of a small file of the same kind: what every reader of GDAL's files expects."""
         options = dict(COMPRESS_OVERVIEW="ZSTD", BIGTIFF_OVERVIEW="YES", GDAL_TIFF_OVR_BLOCKSIZE=TILE)
         options["PREDICTOR_OVERVIEW"] = self._profile["predictor"]
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True, SPARSE_OK_OVERVIEW=True, **options), MemoryFile() as memory:
+        options |= dict(GDAL_TIFF_INTERNAL_MASK=True, SPARSE_OK_OVERVIEW=True)
+        with without_warnings_of_place, rasterio.Env(**options), MemoryFile() as memory:
             with memory.open(**self._profile) as small:
                 if self._colormap:
                     small.write_colormap(1, self._colormap)

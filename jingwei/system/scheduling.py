@@ -138,21 +138,33 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
         from distributed import Client
     except ImportError as error:
         raise SettingError("`cluster`", "needs dask", install_hint("cluster")) from error
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # errors of tasks come to us, and are shown once
-    if address == "local":
-        with _local(workers, gpus) as made, Client(made) as client:
-            client.wait_for_workers(gpus or workers)
+    with _quiet():
+        if address == "local":
+            with _local(workers, gpus) as made, Client(made) as client:
+                client.wait_for_workers(gpus or workers)
+                yield Cluster(client, address)
+            return
+        try:
+            client = Client(address, timeout=PATIENCE)
+        except (OSError, ValueError) as error:
+            remedy = "give tcp://HOST:PORT of its scheduler"
+            raise SettingError(f"`cluster` {address}", f"doesn't answer ({error})", remedy) from error
+        with client:
+            if not client.scheduler_info()["workers"]:
+                raise SettingError(f"`cluster` {address}", "has no workers", "start some: dask worker ADDRESS")
             yield Cluster(client, address)
-        return
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask doesn't print the errors of tasks: they come to us, and are shown once."""
+    logger = logging.getLogger("distributed")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
     try:
-        client = Client(address, timeout=PATIENCE)
-    except (OSError, ValueError) as error:
-        remedy = "give tcp://HOST:PORT of its scheduler"
-        raise SettingError(f"`cluster` {address}", f"doesn't answer ({error})", remedy) from error
-    with client:
-        if not client.scheduler_info()["workers"]:
-            raise SettingError(f"`cluster` {address}", "has no workers", "start some: dask worker ADDRESS")
-        yield Cluster(client, address)
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _local(workers: int, gpus: int):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from jingwei.crops.table import Crop, statistics
 from jingwei.errors import JingweiError, TrainingError
 from jingwei.models.torch_files import first_line
+from jingwei.raster.crop_files import opencv_on_one_thread
 from jingwei.raster.pixels import as_type
 from jingwei.training import augment
 from jingwei.training.crop_reader import CropReader
@@ -140,7 +141,7 @@ class Loader(DataLoader):
         super().__init__(_ErrorsAsItems(dataset), collate_fn=_collated, **settings)
 
     def __iter__(self) -> Iterator:
-        with killed_loaders_named(self.num_workers):
+        with opencv_on_one_thread, killed_loaders_named(self.num_workers):
             for batch in super().__iter__():
                 if isinstance(batch, JingweiError):
                     raise batch

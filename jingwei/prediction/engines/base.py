@@ -1,5 +1,6 @@
 """What all engines share: how raw pixels come in, and how one says that it can't run."""
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -148,3 +149,20 @@ def buildable(name: str, checkpoint: Checkpoint) -> Iterator[None]:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
         problem = f"can't run {checkpoint.spec.family} over {checkpoint.spec.backbone} ({reason})"
         raise SettingError(f"`engine` {name}", problem, "take `engine` torch") from error
+
+
+@contextmanager
+def silent_imports() -> Iterator[None]:
+    """OpenVINO and NNCF report their use to their makers over the network: by a package that they don't find here.
+
+    They look for it when they are imported, and do without it from then on.
+    """
+    name = "openvino_telemetry"
+    there = name in sys.modules
+    if not there:
+        sys.modules[name] = None  # type: ignore[assignment]  # what Python takes for a package that is not installed
+    try:
+        yield
+    finally:
+        if not there:
+            sys.modules.pop(name, None)

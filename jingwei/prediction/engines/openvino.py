@@ -11,10 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from jingwei.prediction.engines.base import ExportedEngine, example
-
-# OpenVINO and NNCF report their use to their makers over the network. Without this package of theirs they can't.
-sys.modules.setdefault("openvino_telemetry", None)
+from jingwei.prediction.engines.base import ExportedEngine, example, silent_imports
 
 # Parts that weigh whole maps, of scSE and squeeze-and-excitation blocks, stay as they are at int8. They cost next to
 # nothing, and all pixels suffer from their rounding: on a trained U-Net 99.5 % of the labels agree instead of 98.7 %.
@@ -29,7 +26,9 @@ class OpenVinoEngine(ExportedEngine):
     def _convert(
         self, network: nn.Module, bands: int, precision: torch.dtype, calibration: Iterable[np.ndarray]
     ) -> None:
-        import openvino
+        with silent_imports():
+            import openvino
+            import openvino.tools.ovc.convert  # which asks for it when it is first called, else
 
         self._core = openvino.Core()
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -62,7 +61,8 @@ class Int8Engine(OpenVinoEngine):
     def _convert(
         self, network: nn.Module, bands: int, precision: torch.dtype, calibration: Iterable[np.ndarray]
     ) -> None:
-        import nncf
+        with silent_imports():
+            import nncf
 
         super()._convert(network, bands, precision, calibration)
         nncf.set_log_level(logging.ERROR)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.gdal import PNG_OPTIONS, gdal_errors
 from jingwei.raster.png import SIGNATURE, BrokenPng, PngReader, PngWriter, write_png
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -68,7 +68,7 @@ def decode(path, heights=()) -> np.ndarray:
 
 def by_gdal(path) -> np.ndarray:
     """All pixels as rasterio reads them, HWC."""
-    with rasterio.open(path) as file:
+    with rasterio.Env(**PNG_OPTIONS), rasterio.open(path) as file:
         return file.read().transpose(1, 2, 0)
 
 

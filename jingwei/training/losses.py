@@ -20,6 +20,7 @@ from jingwei.training.recipes import LOSS_ALIASES, Recipe
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
+LOVASZ_BINS = 1 << 16
 EDGE_REACH = 5  # px that a class edge reaches to either side: pixels whose window of 11 px holds another class
 
 
@@ -94,30 +95,62 @@ def lovasz(logits: Tensor, labels: Tensor, per_image: bool = False) -> Tensor:
     """Lovász-Softmax over the batch, mean over the classes that its labels have (Berman et al. 2018, eq. 11).
 
     Takes probabilities, as the paper does: feeding it raw logits, whose errors are unbounded, is a known mistake.
-    `per_image` is the mean over the images that have labels, each by itself.
+    `per_image` is the mean over the images that have labels, each by itself. Errors that differ by less than 1 /
+    LOVASZ_BINS count as tied, so that the pixels are counted and not sorted: the value is off by less than that.
     """
     if per_image:
         images = zip(logits.split(1), labels.split(1), strict=True)
         losses = [lovasz(*image) for image in images if (image[1] != NODATA).any()]
         if losses:
             return torch.stack(losses).mean()
-    labelled = labels != NODATA
-    labels = labels[labelled].long()
-    probabilities = functional.softmax(logits.float(), dim=1).movedim(1, -1)[labelled]  # (pixels, classes)
-    if not len(labels):
-        return probabilities.sum()  # of nothing: 0, with a gradient of 0
-    present = torch.unique(labels)
-    truth = (labels[:, None] == present).float()
-    errors, order = (truth - probabilities[:, present]).abs().sort(dim=0, descending=True)
-    truth = truth.gather(0, order)
-    # The steps of the Jaccard loss from "the k - 1 worst pixels are wrong" to "k are", which weigh the sorted errors.
-    size = truth.sum(0)
-    intersection = size - truth.cumsum(0)
-    union = size + (1 - truth).cumsum(0)
-    # A missed pixel takes 1 from the intersection, a wrong one adds 1 to the union. As differences of the Jaccard
-    # losses, these small numbers would lose their digits in float32.
-    steps = torch.where(truth > 0, 1 / union, intersection / (union * (union - 1)))
-    return (errors * steps).sum(0).mean()
+    # Class by class in memory: every step below takes one class at a time.
+    return _LovaszOfProbabilities.apply(functional.softmax(logits.float().contiguous(), dim=1), labels)
+
+
+class _LovaszOfProbabilities(torch.autograd.Function):
+    """The Lovász loss of probabilities_BCHW. Its slope comes with its value: it is how much each error weighs."""
+
+    @staticmethod
+    def forward(ctx, probabilities: Tensor, labels: Tensor) -> Tensor:
+        present = [land_class for land_class in torch.unique(labels).tolist() if land_class != NODATA]
+        slopes, value = torch.zeros_like(probabilities), probabilities.new_zeros(())
+        for land_class in present:
+            right = labels == land_class
+            errors = (right.float() - probabilities[:, land_class]).abs_()
+            weights = _jaccard_steps(errors, right, labels)
+            value += (errors * weights).sum()
+            slopes[:, land_class] = torch.where(right, -weights, weights)
+        share = 1 / max(1, len(present))
+        ctx.save_for_backward(slopes.mul_(share))
+        return value * share
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * gradient, None
+
+
+def _jaccard_steps(errors: Tensor, right: Tensor, labels: Tensor) -> Tensor:
+    """How much each error of one class weighs, float32 BHW: what its pixel adds to the Jaccard loss, the worst first.
+
+    `right` says which pixels are of the class. Among the pixels of a bin those come first: where all their errors are
+    the same, any order gives the same loss. 0 at NODATA.
+    """
+    # From the worst error's bin, 0, to that of none: first the bins of missed pixels, then those of wrong ones; at last
+    # one for NODATA. An error that is not a number falls into one of them too: the loss is to be none, not a crash.
+    bins = LOVASZ_BINS + 1
+    places = (LOVASZ_BINS - errors * LOVASZ_BINS).int().clamp_(0, LOVASZ_BINS)
+    places += (~right).int() * bins
+    places = places.masked_fill_(labels == NODATA, 2 * bins).flatten()
+    counts = torch.bincount(places, minlength=2 * bins + 1)
+    missed, wrong = counts[:bins].double(), counts[bins : 2 * bins].double()
+    size = missed.sum()
+    # Before a bin; a missed pixel takes 1 from the intersection, a wrong one adds 1 to the union. As differences of
+    # the Jaccard losses, these small numbers would lose their digits.
+    union = size + wrong.cumsum(0) - wrong
+    intersection = size - missed.cumsum(0)  # after the bin's missed pixels
+    steps = torch.cat([1 / union, intersection / (union * (union + wrong)), union.new_zeros(1)])
+    return steps.float().index_select(0, places).view_as(errors)
 
 
 def dice(logits: Tensor, labels: Tensor) -> Tensor:

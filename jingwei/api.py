@@ -107,6 +107,7 @@ def train(
     init_from: StrPath | None = None,
     scratch: bool = False,
     skip_bad_steps: int = 0,
+    weights_bands: str = "",
     **changes: Any,
 ) -> Path:
     """Trains a recipe on the crops of DIR/train/, or goes on with a run that was stopped; returns best.pt.
@@ -114,7 +115,8 @@ def train(
     `recipe` is the name of one (cross_entropy, focal_lovasz, swa, multiscale, attention_unet), a `Recipe`, or a config
     file of system B (.json), whose data counts then and whose run has a folder of its own. `changes` are fields of the
     recipe: epochs=30, base_lr=0.007, backbone="resnet18", crop_sizes=(512, 448). The other arguments are those of the
-    flags of train.py: `resume` a checkpoint to go on from though settings have changed, `weights` a file of weights,
+    flags of train.py: `resume` a checkpoint to go on from though settings have changed, `weights` a file of weights or
+    a name that `train.py --list_weights` shows, `weights_bands` the bands that a file was made for ("sentinel2"),
     `init_from` a checkpoint of ours to start from, `scratch` random weights.
 
     Raises SettingError for settings that make no sense or where `exp` holds a run with other settings, InputError where
@@ -126,16 +128,17 @@ def train(
         if exp != "default" or changes or scratch or init_from is not None or workers is not None:
             problem = "says itself what is trained, and on which data"
             raise SettingError(str(recipe), problem, "give no other settings: change the file")
-        how = {"device": device, "compile": compile, "skip_bad_steps": skip_bad_steps}
+        how = {"device": device, "compile": compile, "skip_bad_steps": skip_bad_steps, "weights_bands": weights_bands}
         return _train_config(Path(str(recipe)), resume, weights, how)
     from jingwei.training.loop import RunOptions
     from jingwei.training.loop import train as run
     from jingwei.workspace import Workspace
 
     chosen = _recipe(recipe, changes | ({"pretrained": False} if scratch else {}))
-    files = [None if path is None else Path(path) for path in (resume, weights, init_from)]
+    first, last = (None if path is None else Path(path) for path in (init_from, resume))
     loaders = min(8, max(1, cores() - 1)) if workers is None else workers
-    options = RunOptions(device, loaders, compile, *files, skip_bad_steps)
+    how = {"compile": compile, "resume": last, "weights": weights, "init_from": first, "weights_bands": weights_bands}
+    options = RunOptions(device, loaders, skip_bad_steps=skip_bad_steps, **how)
     return run(Workspace(Path(data_dir)), chosen, exp, options) / "best.pt"
 
 
@@ -155,11 +158,11 @@ def _recipe(recipe: str | Recipe | Path, changes: Mapping[str, Any]) -> Recipe:
 
 def _train_config(file: Path, resume: StrPath | None, weights: StrPath | None, how: dict[str, Any]) -> Path:
     from jingwei.configs.config import read_config
-    from jingwei.configs.run import ConfigOptions, check_files, train_config
+    from jingwei.configs.run import ConfigOptions, check_resume, train_config
     from jingwei.system.progress import Progress
 
-    files = {"resume": resume and Path(resume).absolute(), "weights": weights and Path(weights)}
-    check_files(files["resume"], files["weights"])
+    files = {"resume": Path(resume).absolute() if resume else None, "weights": weights}
+    check_resume(files["resume"])
     keeping = train_config(read_config(file), ConfigOptions(**files, **how), Progress.write)
     return keeping.file("best")
 

@@ -7,7 +7,8 @@ A legend file looks like this (`background: null` says that no class is backgrou
 
 A class whose pixels have another value than its id in masks says so: `"value": 255` (for masks of 0 and 255, say).
 `"ignore": [0]` names the values of masks that are no label. Where a class's value is also the nodata tag of labels,
-`"label_nodata": "keep"` says that it is the class, `"ignore"` that it is no label.
+`"label_nodata": "keep"` says that it is the class, `"ignore"` that it is no label. `"bands": ["blue", "green", "red",
+"nir"]` names the bands of the pictures, in the order of their files: see `spectrum.py`.
 """
 
 import json
@@ -16,9 +17,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from jingwei.errors import SettingError, known
+from jingwei.spectrum import spelled, what_is_wrong
 from jingwei.system.own_files import is_of, read_json, short
 
-KEYS = ("name", "background", "classes", "ignore", "label_nodata")  # of a legend file
+KEYS = ("name", "background", "classes", "ignore", "label_nodata", "bands")  # of a legend file
 CLASS_KEYS = ("id", "name", "color", "value")
 LABEL_NODATA = ("keep", "ignore")
 EXAMPLE = "see the example of a legend in docs/formats.md"
@@ -48,7 +50,8 @@ class Legend:
     """The classes of a data set, ids 0 to n - 1 in order. `background` is an id, or None where no class is one.
 
     `ignore` are the values of labels that are no label. `label_nodata` says what a label's nodata tag means where it is
-    a class's value: "keep", that class; "ignore", no label; "", nobody has said, and such labels are refused.
+    a class's value: "keep", that class; "ignore", no label; "", nobody has said, and such labels are refused. `bands`
+    are the names of the pictures' bands, "" for one that has none; () where nobody has named them.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Legend:
     background: int | None = 0
     ignore: tuple[int, ...] = ()
     label_nodata: str = field(default="", compare=False)  # says nothing of the classes
+    bands: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -105,6 +109,8 @@ class Legend:
         content = {"name": self.name, "background": self.background, "classes": classes}
         if self.ignore:
             content["ignore"] = list(self.ignore)
+        if self.bands:
+            content["bands"] = list(self.bands)
         return content | ({"label_nodata": self.label_nodata} if self.label_nodata else {})
 
 
@@ -139,11 +145,17 @@ def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
     choice = content.get("label_nodata", "")
     if choice not in ("", *LABEL_NODATA):
         problems.append(f'"label_nodata" is {short(choice)}: {known(LABEL_NODATA, str(choice))}')
+    bands = content.get("bands", [])
+    if "bands" in content and (wrong := what_is_wrong(bands)):
+        problems.append(
+            f'"bands" {wrong}: name every band once, in the order of the files, as ["blue", "green", "red"]'
+        )
+        bands = []
     if len(classes) > NODATA:
         problems.append(f"{len(classes)} classes, but ids end at {NODATA - 1}, as {NODATA} is kept for no data")
     if problems:
         raise SettingError(where, "; ".join(problems), EXAMPLE)
-    return Legend(str(content.get("name", "own")), tuple(parsed), background, tuple(ignore), choice)
+    return Legend(str(content.get("name", "own")), tuple(parsed), background, tuple(ignore), choice, spelled(bands))
 
 
 def _classes(entries: list, problems: list[str]) -> list[LandClass]:

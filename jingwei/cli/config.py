@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jingwei.cli.parser import Parser, not_negative, positive, tell_legend
+from jingwei.cli.weights import weights_flags, weights_from
 from jingwei.cli.wording import command_line, say, this_process
 from jingwei.inputs.legends import ChosenLegend
 
@@ -28,19 +29,20 @@ def train_from_config() -> str | None:
     """Trains as a config file says, or goes on from a checkpoint of such a run. Returns what to do next."""
     args = _parser().parse_args()
     from jingwei.configs.config import read_config
-    from jingwei.configs.run import ConfigOptions, check_files, kept_config, samples_to_predict, train_config
+    from jingwei.configs.run import ConfigOptions, check_resume, kept_config, samples_to_predict, train_config
     from jingwei.training.distributed import leads
     from jingwei.training.launch import choose_device
 
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
-    weights = Path(args.weights) if "weights" in args else None
-    check_files(resume, weights)
+    check_resume(resume)
     config = read_config(Path(args.config) if "config" in args else kept_config(resume), changes)
     device = choose_device(getattr(args, "device", None), config.n_gpu, this_process())
     if leads():
         tell_legend(ChosenLegend(config.data.legend, config.legend))
-    keeping = train_config(config, ConfigOptions(device, args.compile, resume, weights, args.skip_bad_steps))
+    how = {"compile": args.compile, "resume": resume, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
+    options = ConfigOptions(device, **how)
+    keeping = train_config(config, options)
     if leads():
         say(f"trained: {keeping.folder}")
         samples = samples_to_predict(config.data.root)
@@ -58,7 +60,7 @@ def _parser() -> Parser:
     parser.add_argument("-d", "--device", metavar="DEVICES", help=text, **short)
     for name, (key, kind) in CHANGES.items():
         parser.flag(name, f"in place of {key}", type=kind)
-    parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
+    weights_flags(parser)
     text = "steps whose loss is not a number that are left out before the run gives up"
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")

@@ -8,6 +8,7 @@ from pathlib import Path
 from jingwei.cli.command import command
 from jingwei.cli.config import asks_for_config, train_from_config
 from jingwei.cli.parser import Parser, cores, going_on, not_negative, workspace_flags
+from jingwei.cli.weights import weights_flags, weights_from
 from jingwei.cli.wording import say, spelled
 from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
@@ -26,7 +27,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     text = "name of the experiment: a folder under DIR/model/<recipe>/"
     parser.flag("exp", text, default="default", metavar="NAME")
     _recipe_flags(parser, recipe)
-    parser.flag("weights", "file of weights to start from, in place of ImageNet's", metavar="FILE")
+    weights_flags(parser)
     parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
     text = "go on from FILE (default last.pt) though settings or crops have changed; else a run goes on by itself"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
@@ -42,9 +43,10 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     workspace = Workspace(Path(args.data_dir))
     recipe = _recipe_from(args, recipe)
     resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
-    weights = Path(args.weights) if "weights" in args else None
     init_from = _init_from(args, workspace) if "init_from" in args else None
-    options = loop.RunOptions(args.device, args.workers, args.compile, resume, weights, init_from, args.skip_bad_steps)
+    how = {"device": args.device, "workers": args.workers, "compile": args.compile, "resume": resume}
+    how |= {"init_from": init_from, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
+    options = loop.RunOptions(**how)
     if args.train:
         folder = loop.train(workspace, recipe, args.exp, options)
         if distributed.leads():

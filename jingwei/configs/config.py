@@ -31,6 +31,8 @@ class Config:
     tile_size: int  # px, as the file has it; 0: as the windows need it
     legend: str  # its name, or its file
     content: dict
+    weights: str | None = None  # to start from, in place of ImageNet's: a name or a file
+    weights_bands: str = ""
 
     @property
     def runs(self) -> Path:
@@ -119,6 +121,8 @@ def config_from_dict(content, where="config") -> Config:
         tile_size=args.tile_size,
         legend=legend_of(file.train_loader, data.root).source,
         content=content,
+        weights=file.arch.args.weights,
+        weights_bands=",".join(file.arch.args.weights_bands),
     )
 
 

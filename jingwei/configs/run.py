@@ -18,6 +18,7 @@ from jingwei.system.machine import cores
 from jingwei.training import distributed, experiments, loop
 from jingwei.training.recipes import Recipe
 from jingwei.training.run_files import Keeping
+from jingwei.training.start import Start
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class ConfigOptions:
     device: str = "auto"
     compile: bool = False
     resume: Path | None = None
-    weights: Path | None = None
+    weights: Path | str | None = None  # in place of the config's
     skip_bad_steps: int = 0
+    weights_bands: str = ""
 
 
 def train_config(config: Config, options: ConfigOptions, say: Callable[[str], None] = print) -> Keeping:
@@ -38,6 +40,11 @@ def train_config(config: Config, options: ConfigOptions, say: Callable[[str], No
     CheckpointError and InputError before anything is prepared, as far as mistakes can be seen then.
     """
     say = say if distributed.leads() else _silent
+    weights = {"weights": config.weights, "weights_bands": config.weights_bands}
+    if options.weights is not None:
+        weights = {"weights": options.weights, "weights_bands": options.weights_bands}
+    if not options.resume:
+        Start(weights["weights"], bands=weights["weights_bands"]).check()
     # Mistakes in these are found before the data is looked through; the training checks them again.
     find_precision(config.recipe.precision, find_device(options.device))
     if options.resume:
@@ -55,7 +62,7 @@ def train_config(config: Config, options: ConfigOptions, say: Callable[[str], No
     for line in notes_on_classes([*data.training, *data.validation], data.legend, config.trainer.val):
         say(line)
     keeping = _keeping(config, options.resume.parent if options.resume else fresh_folder(config.runs))
-    how = {"compile": options.compile, "resume": options.resume, "weights": options.weights}
+    how = {"compile": options.compile, "resume": options.resume} | weights
     how |= {"device": options.device, "workers": workers, "skip_bad_steps": options.skip_bad_steps}
     loop.run(workspace, config.recipe, keeping, loop.RunOptions(**how))
     return keeping
@@ -78,13 +85,12 @@ def _keeping(config: Config, folder: Path) -> Keeping:
     )
 
 
-def check_files(resume: Path | None, weights: Path | None) -> None:
-    """CheckpointError where a checkpoint to go on from, or weights to start from, are not a file."""
-    for path, remedy in ((resume, "give a last.pth under saved/"), (weights, "check the path")):
-        if path and path.is_dir():
-            raise CheckpointError(path, "is a folder, not a file", "name a checkpoint in it, such as last.pth")
-        if path and not path.is_file():
-            raise CheckpointError(path, "no such file", remedy)
+def check_resume(resume: Path | None) -> None:
+    """CheckpointError where a checkpoint to go on from is not a file."""
+    if resume and resume.is_dir():
+        raise CheckpointError(resume, "is a folder, not a file", "name a checkpoint in it, such as last.pth")
+    if resume and not resume.is_file():
+        raise CheckpointError(resume, "no such file", "give a last.pth under saved/")
 
 
 def kept_config(resume: Path) -> Path:

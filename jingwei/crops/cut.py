@@ -17,12 +17,14 @@ from jingwei.crops.table import Crop
 from jingwei.crops.write_split import share_out
 from jingwei.errors import InputError
 from jingwei.grid import Window, starts
+from jingwei.inputs.sar import SarReader
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.raster.far_values import REMEDY
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
+from jingwei.spectrum import in_words
 from jingwei.system.atomic import make_own_folder, only_run
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
@@ -79,6 +81,7 @@ def _cut_or_reuse(
 def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend: Legend, workers: int, alone: bool):
     """Streams one scene into crop files. Returns its SceneCut and, where it is cut alone, its preview (HWC RGB)."""
     with scene.open_image() as image, scene.open_labels(legend) as label:
+        arrange(image, legend)
         check_same_size(label, image)
         check_same_place(label, image)
         # From here on, what an earlier cut said of these files is no longer true.
@@ -115,8 +118,19 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
             raise InputError(scene.image, "has no valid pixel: all are transparent or nodata", "check its alpha")
         worth = [crop for crop in crops if crop is not None]
         kind = image.height, image.width, image.bands, image.dtype.name
-        cut = SceneCut(*kind, worth, dict(sorted(cutter.files.items())), cutter.far)
+        cut = SceneCut(*kind, worth, dict(sorted(cutter.files.items())), cutter.far, image.band_names)
         return cut, cutter.preview() if alone else None
+
+
+def arrange(image: Raster | SarReader, legend: Legend) -> None:
+    """Has an image give its bands in the order in which the legend names them. InputError where it can't."""
+    if not legend.bands:
+        return
+    if isinstance(image, Raster):
+        image.arrange(legend.bands)
+    if image.bands != len(legend.bands):
+        problem = f"has {image.bands} bands, but the legend names {len(legend.bands)} ({in_words(legend.bands)})"
+        raise InputError(image.path, problem, 'mend "bands" in the legend, or describe the bands in the file')
 
 
 def _bands(image: Raster, label: Raster, rows: list[int], size: int) -> Iterator[tuple]:

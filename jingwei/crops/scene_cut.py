@@ -28,6 +28,7 @@ DIGEST = tuple[int, int]
 CUT = {
     "stamp": str, "height": int, "width": int, "bands": int, "dtype": str, "crops": [CROP],
     "preview": DIGEST | None, "files": {str: DIGEST}, "far": tuple[int, int, int, float, bool] | None,
+    "band_names": tuple[str, ...],
 }  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class SceneCut:
     crops: list[Crop]
     files: dict[str, Digest]
     far: FarValue | None = None  # the first value of its pixels that is far from all others
+    band_names: tuple[str, ...] = ()  # as its file gives them
 
 
 def record_of(workspace: Workspace, scene: Scene) -> Path:
@@ -81,8 +83,9 @@ def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool, work
     with ThreadPoolExecutor(workers) as pool:
         if not all(pool.map(is_same, files, files.values())):
             return None
-    return SceneCut(*(content[key] for key in ("height", "width", "bands", "dtype")), crops, content["files"],
-                    None if content["far"] is None else FarValue(*content["far"]))  # fmt: skip
+    kind = (content[key] for key in ("height", "width", "bands", "dtype"))
+    far = None if content["far"] is None else FarValue(*content["far"])
+    return SceneCut(*kind, crops, content["files"], far, tuple(content["band_names"]))
 
 
 def all_there(workspace: Workspace, crops: Iterable[Crop]) -> bool:

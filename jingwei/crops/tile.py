@@ -23,7 +23,7 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
     with open_image(source) as image:
         writer = TiledWriter(
             target, image.height, image.width, like=image, bands=image.bands, dtype=image.dtype.name,
-            mask=True, overviews=True, workers=workers, tags={STAMP: mark},
+            mask=True, overviews=True, workers=workers, tags={STAMP: mark}, band_names=image.described_bands,
         )  # fmt: skip
         total = image.height * image.width
         bar = Progress(total=total, unit="px", unit_scale=True, desc=f"tile {image.path.stem}")

@@ -19,6 +19,7 @@ from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
+from jingwei.spectrum import agree, in_words
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.workspace import Workspace
 
@@ -35,6 +36,7 @@ def share_out(
     if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
         kinds = "; ".join(f"{name}: {cut.bands} bands of {cut.dtype}" for name, cut in cuts.items())
         raise InputError(workspace.train, f"the scenes differ in kind ({kinds})", "cut them into folders of their own")
+    legend = replace(legend, bands=legend.bands or _band_names(scenes, cuts))
     blocks = {name: scene_blocks(cut.height, cut.width, settings.crop_size) for name, cut in cuts.items()}
     crops = [crop for cut in cuts.values() for crop in cut.crops]
     if not crops:
@@ -54,6 +56,18 @@ def share_out(
         _draw_split(workspace, scene, blocks[scene.name], validation)
     write_crops(workspace.crops, crops)
     return crops
+
+
+def _band_names(scenes: list[Scene], cuts: dict[str, SceneCut]) -> tuple[str, ...]:
+    """The names that the scenes' files give their bands; () where none does. InputError where two contradict."""
+    named = [scene for scene in scenes if cuts[scene.name].band_names]
+    for scene in named[1:]:
+        first, other = (cuts[each.name].band_names for each in (named[0], scene))
+        if not agree(first, other):
+            problem = f"its bands are {in_words(other)}, but those of {named[0].image.name} {in_words(first)}"
+            remedy = 'name the order that you want in the legend, as "bands": ["blue", "green", "red"]'
+            raise InputError(scene.image, problem, remedy)
+    return max((cuts[scene.name].band_names for scene in named), key=lambda names: sum(map(bool, names)), default=())
 
 
 def _split(

@@ -139,6 +139,7 @@ class SarReader:
     """
 
     bands, dtype = len(CHANNELS), np.dtype(np.float32)
+    band_names: tuple[str, ...] = ()  # files are known by their names, and their order is always one
 
     def __init__(self, images: tuple[Path, ...], settings: SarSettings):
         self.path, self._settings = images[0], settings.check()

@@ -15,6 +15,7 @@ from jingwei.models.checkpoint_content import FORMAT, check_content
 from jingwei.models.segmenter import Segmenter, build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import AGAIN, first_line, read_torch_file
+from jingwei.spectrum import agree, in_words
 from jingwei.system.atomic import whole_or_nothing
 
 
@@ -118,10 +119,14 @@ def check_type(checkpoint: Checkpoint, path: Path, image: Path | str, dtype: str
 
 
 def check_fits(checkpoint: Checkpoint, path: Path, legend: Legend, bands: int) -> None:
-    """Raises CheckpointError where a checkpoint is of other classes or another number of bands than the data."""
+    """Raises CheckpointError where a checkpoint is of other classes or other bands than the data."""
     if checkpoint.legend.names != legend.names:
         theirs, ours = (", ".join(names) for names in (checkpoint.legend.names, legend.names))
         raise CheckpointError(path, f"was trained on other classes ({theirs})", f"the data has {ours}: train on it")
     if checkpoint.spec.bands != bands:
         problem = f"was trained on {checkpoint.spec.bands} bands, but the data has {bands}"
         raise CheckpointError(path, problem, "take scenes of the same bands, or train again")
+    if not agree(checkpoint.legend.bands, legend.bands):
+        theirs, ours = map(in_words, (checkpoint.legend.bands, legend.bands))
+        problem = f"was trained on the bands {theirs}, but the data has {ours}"
+        raise CheckpointError(path, problem, "cut again with a legend that names them in that order, or train again")

@@ -36,13 +36,14 @@ class Encoder(nn.Module):
         width = 13 + bands
         self.out_channels = [width, 64, 128, 128]
         self.initial = nn.Conv2d(bands, 13, 3, stride=2, padding=1, bias=False)
+        self.pooling = nn.MaxPool2d(2)  # a module, so that it is seen that not filters alone look at the bands
         self.after = _norm_prelu(width)
         self.stage1 = nn.Sequential(Halving(width, 64, 0.01), *(Bottleneck(64, dropout=0.01) for _ in range(4)))
         self.stage2 = nn.Sequential(Halving(64, 128, 0.1), *_long_stage())
         self.stage3 = nn.Sequential(*_long_stage())
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        first = self.after(torch.cat([self.initial(pixels), functional.max_pool2d(pixels, 2)], dim=1))
+        first = self.after(torch.cat([self.initial(pixels), self.pooling(pixels)], dim=1))
         second = self.stage1(first)
         third = self.stage2(second)
         return [first, second, third, self.stage3(third)]

@@ -21,6 +21,7 @@ from jingwei.errors import InputError, JingweiError
 from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
+from jingwei.prediction.fitting import note_on_bands
 from jingwei.prediction.folder_engine import engine_for
 from jingwei.prediction.folder_items import (
     Inference,
@@ -102,6 +103,8 @@ def _predict_all(order: Inference, checkpoint: Checkpoint, items: list[Item], ou
     usual = Counter(item.window_shape for item in items)
     items = sorted(items, key=lambda item: (-usual[item.window_shape], item.window_shape))
     engine = engine_for(order, checkpoint, items)
+    if not checkpoint.source and (note := note_on_bands(items[0].sample.images[0], checkpoint)):
+        Progress.write(f"{items[0].sample.images[0]}: {note}")
     total = sum(item.px for item in items)
     with Progress(total=total, unit="px", unit_scale=True, desc="predict") as bar:
         for item, scene in ahead(_prepared(order, checkpoint, items)):

@@ -17,8 +17,8 @@ from jingwei.prediction.engines.choosing import (
     trial_windows,
 )
 from jingwei.prediction.engines.registry import make_engine
+from jingwei.prediction.fitting import open_fitting
 from jingwei.prediction.folder_items import Inference, Item, prepared_raster
-from jingwei.raster.reading import open_image
 from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.own_files import kept_lines
@@ -38,7 +38,7 @@ def engine_for(order: Inference, checkpoint: Checkpoint, items: list[Item]) -> E
         """A window of each of `count` samples, spread over all."""
         for item in items[:: -(-len(items) // count)]:
             try:
-                with open_image(prepared_raster(order, checkpoint, item)) as image:
+                with open_fitting(prepared_raster(order, checkpoint, item), checkpoint) as image:
                     yield from trial_windows(image, min(SIDE, item.settings.window), checkpoint.mean, 1)
             except InputError:  # said when its turn comes
                 continue

@@ -12,9 +12,10 @@ from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.annotation_xml import Annotation, is_annotation
 from jingwei.prediction.blending import Bands
 from jingwei.prediction.engines.views import STEP, TTA
+from jingwei.prediction.fitting import open_fitting
 from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.prepare_sample import prepare_scene
-from jingwei.raster.reading import Raster, open_image, read_tags
+from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.stamps import STAMP, stamp, up_to_date
 
 MODES = ("sliding", "single", "multi_scale")
@@ -146,7 +147,7 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
         problem = f"was trained on {kind[not sample.is_sar]} scenes, but {sample.images[0]} is {kind[sample.is_sar]}"
         raise CheckpointError(order.weights, problem, "take a checkpoint of that kind")
     # Radar may be complex, which is not a picture.
-    with (Raster if sample.is_sar else open_image)(sample.images[0]) as image:
+    with Raster(sample.images[0]) if sample.is_sar else open_fitting(sample.images[0], checkpoint) as image:
         shape, bands, dtype = image.shape, image.bands, image.dtype.name
     if not sample.is_sar and bands != checkpoint.spec.bands:
         problem = f"was trained on {checkpoint.spec.bands} bands, but {sample.images[0]} has {bands}"

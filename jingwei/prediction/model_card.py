@@ -34,7 +34,8 @@ def model_card(
     spec = checkpoint.spec
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     name = file.removesuffix(".onnx")
-    bands = [f"band_{number}" for number in range(1, spec.bands + 1)]
+    given = checkpoint.legend.bands or ("",) * spec.bands
+    bands = [name or f"band_{number}" for number, name in enumerate(given, 1)]
     properties = {
         "title": name,
         "datetime": now,

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from jingwei.errors import CheckpointError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
-from jingwei.models.checkpoints import Checkpoint, check_type, load_checkpoint
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.blending import Bands, Finished, blended
 from jingwei.prediction.engines.base import Engine
@@ -29,6 +28,7 @@ from jingwei.prediction.engines.choosing import (
 )
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
+from jingwei.prediction.fitting import check_scene, note_on_bands, open_fitting
 from jingwei.prediction.job import Job, Plan, runs_of
 from jingwei.raster.checksums import is_whole
 from jingwei.raster.map_legend import legend_tags
@@ -59,6 +59,8 @@ def predict_scene(
         plan, engine = _prepare(job, checkpoint, engine)
         if plan is None:
             return False
+        if bar is None and (note := note_on_bands(job.source, checkpoint)):
+            Progress.write(f"{job.source}: {note}")
         total = plan.bands.height * plan.bands.width
         title = f"predict {job.source.stem} by {job.target.stem}"
         shown = nullcontext(bar) if bar is not None else Progress(total=total, unit="px", unit_scale=True, desc=title)
@@ -85,7 +87,7 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     if job.is_done(mark):
         remove(job.parts)
         return None, None
-    with open_image(job.source) as image:
+    with open_fitting(job.source, checkpoint) as image:
         check_scene(checkpoint, job.weights, image)
         bands = Bands.of(image.shape, settings.window, settings.overlap)
     make_own_folder(job.parts)
@@ -101,15 +103,6 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     # What a power cut or a bad disk has broken is made again.
     missing = (n for n in range(len(bands)) if not all(map(is_whole, job.files_of(n))))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
-
-
-def check_scene(checkpoint: Checkpoint, weights: Path, image: Raster) -> None:
-    """Raises CheckpointError where a scene has other bands, or pixels of another type, than the network."""
-    if image.bands != checkpoint.spec.bands:
-        problem = f"was trained on {checkpoint.spec.bands} bands, but {image.path.name} has {image.bands}"
-        raise CheckpointError(weights, problem, "take scenes of the same bands, or train again")
-    if not checkpoint.source:  # radar comes as decibels, whatever its files hold
-        check_type(checkpoint, weights, image.path, image.dtype.name)
 
 
 def predict_bands(
@@ -133,7 +126,7 @@ def predict_bands(
                 writer.write(Window(0, 0, *shape), pixels)
         written.append(band.number)
 
-    with open_image(job.source) as image, behind(keep) as hand_over:
+    with open_fitting(job.source, checkpoint) as image, behind(keep) as hand_over:
         how = {"batch_size": batch_size, "with_probabilities": job.probabilities is not None}
         mean = np.array(checkpoint.mean)  # what the network sees as 0
         for band in blended(image, plan.bands, numbers, network, checkpoint.spec.classes, mean, **how):
@@ -166,7 +159,7 @@ def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device
     windows = len(bands.rows) * len(bands.cols) * len(TTA[settings.tta])
 
     def look() -> list[Trial]:
-        with open_image(job.source) as image:
+        with open_fitting(job.source, checkpoint) as image:
             return trial_windows(image, min(SIDE, settings.window), checkpoint.mean)
 
     calibration = calibration_windows(job.crops, job.source, checkpoint.mean)

@@ -9,10 +9,10 @@ from jingwei.errors import InputError, JingweiError
 from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.models.checkpoints import Checkpoint
+from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.job import Job
 from jingwei.prediction.prepare_sample import prepare_scene
-from jingwei.prediction.scene import check_scene, predict_scene
-from jingwei.raster.reading import open_image
+from jingwei.prediction.scene import predict_scene
 
 
 def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint) -> bool:
@@ -27,7 +27,7 @@ def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint)
     if job.is_done(job.mark):
         return False
     if not checkpoint.source:
-        with open_image(images[0]) as image:
+        with open_fitting(images[0], checkpoint) as image:
             check_scene(checkpoint, job.weights, image)
     copy = job.target.with_name(f".{job.target.stem}.scene.tif")
     sar = SarSettings(**checkpoint.source) if checkpoint.source else None

@@ -50,6 +50,15 @@ class Raster(Source):
         self.bands, self.dtype, self.nodata = 3, np.dtype(np.uint8), None
         return self
 
+    def arrange(self, wanted: tuple[str, ...]) -> "Raster":
+        """Gives the bands of these names in their order, see `Source.arrange`; a palette's colours stay as they are."""
+        if self._colors is None:
+            before = self._band_numbers
+            super().arrange(wanted)
+            if self._band_numbers != before and self._png:
+                self._png = None  # it knows the file's order alone
+        return self
+
     def check_image(self) -> "Raster":
         """Raises InputError for a type that no stage can work on."""
         if self.dtype.name not in IMAGE_TYPES:

@@ -19,6 +19,7 @@ from jingwei.raster.opening import is_vsi, open_dataset
 from jingwei.raster.orientation import UPRIGHT, Upright, orientation_of
 from jingwei.raster.tiff import MASK
 from jingwei.raster.validity import Validity
+from jingwei.spectrum import RGB, agree, in_words, known_names
 
 IMAGE_TYPES = ("uint8", "uint16", "int16", "float32")
 MOST_ROW_BYTES = 1 << 24  # of a row of pixels: stages hold some hundred rows
@@ -122,10 +123,50 @@ class Source:
         return tuple(dict.fromkeys(file for file in beside if file.is_file()))
 
     @property
+    def described_bands(self) -> tuple[str, ...]:
+        """The names of its bands by the file's descriptions of them, as they are read; () where none is known."""
+        try:
+            descriptions = self._dataset.descriptions
+        except UnicodeDecodeError:
+            return ()
+        return known_names([descriptions[number - 1] for number in self._band_numbers])
+
+    @property
+    def coloured_bands(self) -> tuple[str, ...]:
+        """Their names by the colours that the file gives them; () where it gives none.
+
+        Red, green, blue of three bands is what software writes that knows nothing of them: it says little.
+        """
+        colors = self._dataset.colorinterp
+        return known_names([colors[number - 1].name for number in self._band_numbers])
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """What the file says of its bands: its descriptions, else colours that somebody has chosen; () for nothing."""
+        return self.described_bands or (() if self.coloured_bands == RGB else self.coloured_bands)
+
+    def arrange(self, wanted: tuple[str, ...]) -> None:
+        """From now on, gives the bands of these names, in their order, where the file's descriptions name its bands.
+
+        Raises InputError where they can't be had. A file without descriptions stays as it is.
+        """
+        names = self.described_bands
+        if agree(names, wanted):
+            return
+        missing = [name for name in wanted if name not in names or not name]
+        if missing:
+            problem = f"its bands are described as {in_words(names)}, but {in_words(wanted)} are wanted"
+            raise InputError(self.path, problem, "take files of these bands, or mend their descriptions")
+        self._band_numbers = [self._band_numbers[names.index(name)] for name in wanted]
+        self.bands = len(wanted)
+        self._validity = Validity(self._dataset, self._band_numbers, self.alpha, self.dtype)
+        self.nodata = self._validity.nodata
+
+    @property
     def facts(self) -> dict:
-        """What the file says of its pixels, in JSON's types: size, types, no data, place, colours."""
+        """What the file says of its pixels, in JSON's types: size, types, no data, place, colours, bands."""
         place = self.georeference
-        return {
+        return ({"bands": self.described_bands} if self.described_bands else {}) | {
             "size": [self.height, self.width],
             "types": list(self._dataset.dtypes),
             "nodata": [str(value) for value in self._dataset.nodatavals],

@@ -44,7 +44,7 @@ class TiledWriter:
     file when its last pixel comes, so windows that go down or across the scene keep one row or column of tiles in
     memory. Blank tiles cost nothing (sparse). `mask=True` keeps validity as an internal mask; invalid pixels become 0.
     `overviews=True` adds the scene at 1/2, 1/4, 1/8 ... for viewers: averages of valid pixels where there is a mask,
-    else (class ids) one of the pixels. Tags are kept in the file as text.
+    else (class ids) one of the pixels. Tags are kept in the file as text, and so are the names of its bands.
     `durable`: see `whole_or_nothing`.
 
     GDAL writes a small file of the same kind, from which size, georeference, colours and tags get their form; tiles are
@@ -66,11 +66,13 @@ class TiledWriter:
         overviews: bool = False,
         workers: int = 1,
         tags: dict[str, str] | None = None,
+        band_names: tuple[str, ...] = (),
         durable: bool = True,
     ):
         assert not mask or nodata is None, "validity is a mask or a nodata value, not both"
         self.path, self._height, self._width = Path(path), height, width
         self._colormap, self._mask, self._workers, self._tags = colormap, mask, workers, tags or {}
+        self._band_names = band_names
         self._whole = whole_or_nothing(self.path, durable)
         self._georeference = like.georeference if like else Georeference()
         shorter = min(height, width)
@@ -174,6 +176,8 @@ class TiledWriter:
                     small.write_colormap(1, self._colormap)
                 self._georeference.put_into(small)
                 small.update_tags(**self._tags)
+                for number, name in enumerate(self._band_names, 1):
+                    small.set_band_description(number, name)
                 if self._mask:
                     small.write_mask(False)
             if len(self._levels) > 1:

@@ -55,7 +55,7 @@ class Learner:
         self.loss_terms = build_loss(recipe, kind.class_pixels)
         find_schedule(recipe.schedule)
         torch.manual_seed(recipe.seed)
-        self.kind = kind = start.normalised(kind, recipe.pretrained)
+        self.kind = kind = start.normalised(kind, recipe.pretrained, recipe.model, recipe.backbone)
         spec = ModelSpec(
             recipe.model, recipe.backbone, len(kind.mean), len(kind.legend), recipe.output_stride, recipe.aux_weight > 0
         )
@@ -87,11 +87,12 @@ class Learner:
         # All of a parameter's arithmetic in one pass over memory, where torch has that.
         return OPTIMIZERS[self.recipe.optimizer](groups, **settings, fused=self.device.type in ("cpu", "cuda"))
 
-    def load_start(self) -> None:
-        """Puts the weights into the network that a fresh run starts from."""
-        self.start.load(self.model, self.recipe.pretrained)
+    def load_start(self) -> list[str]:
+        """Puts the weights into the network that a fresh run starts from. Returns lines that are good to know."""
+        lines = self.start.load(self.model, self.recipe.pretrained, self.kind)
         if self.average is not None and self.recipe.ema:
             self.average.module.load_state_dict(self.model.state_dict())
+        return lines
 
     def leave_team(self) -> None:
         """Gives up what binds the network to the other processes, before the team parts; see `distributed.team`."""

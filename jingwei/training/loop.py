@@ -41,9 +41,10 @@ class RunOptions:
     workers: int = 1
     compile: bool = False
     resume: Path | None = None  # a checkpoint to go on from, even where the recipe has changed
-    weights: Path | None = None  # a file of weights to start from, in place of ImageNet's
+    weights: Path | str | None = None  # weights to start from in place of ImageNet's: a file or a name
     init_from: Path | None = None  # a checkpoint of ours to start from, its normalisation included
     skip_bad_steps: int = 0  # steps whose loss is not finite that are left out before the run gives up
+    weights_bands: str = ""  # the bands that a file of weights was made for
 
 
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
@@ -95,7 +96,7 @@ class _TrainingRun:
         self.keeping, self.files = keeping, RunFiles(keeping, crew.leads)
         self.position, self.epoch_sums, self.bad_steps = Position(), EpochSums(), 0
         self.best = BestEpoch(recipe, data)
-        start = Start(options.weights, options.init_from)
+        start = Start(options.weights, options.init_from, options.weights_bands).check()
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
         self.training = self.validation = None  # loaders, made when it is known what the network subtracts
         self.log: TrainingLog | None = None
@@ -116,7 +117,8 @@ class _TrainingRun:
     def _load(self) -> None:
         checkpoint = checkpoint_to_resume(self.files, self.options.resume, self.recipe, self.data)
         if checkpoint is None:
-            self.learner.load_start()
+            for line in self.learner.load_start():
+                self._say(line)
             self.files.delete_average()
             return
         if not self.data.has_crops_of(checkpoint):

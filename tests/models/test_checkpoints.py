@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from weight_files import read_tensors
 
 from jingwei.errors import CheckpointError
 from jingwei.legend import GF2, GF3, JINGWEI
 from jingwei.models.checkpoints import FORMAT, Checkpoint, check_fits, load_checkpoint, save_checkpoint
-from jingwei.models.pretrained import read_tensors
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import first_line

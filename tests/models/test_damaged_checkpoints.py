@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from weight_files import load_weights, read_tensors
 
 from jingwei.errors import CheckpointError
 from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.models.pretrained import load_weights, read_tensors
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import read_torch_file

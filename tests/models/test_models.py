@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from weight_files import load_weights, read_tensors
 
 from jingwei.errors import CheckpointError, SettingError
 from jingwei.legend import JINGWEI
-from jingwei.models import pretrained
 from jingwei.models.checkpoints import Checkpoint, save_checkpoint
 from jingwei.models.families import MODELS, find_backbone
 from jingwei.models.libraries import smp
-from jingwei.models.pretrained import load_imagenet, load_weights, read_tensors
+from jingwei.models.pretrained import load_imagenet
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 
@@ -198,14 +198,14 @@ def test_torchvisions_weights_fill_the_encoder_under_any_wrappers_prefix(tmp_pat
 
 
 @pytest.mark.parametrize("bands", [1, 4, 7])
-def test_a_three_band_first_layer_is_repeated_over_the_bands_and_scaled(tmp_path, bands):
+def test_a_three_band_first_layer_is_averaged_over_bands_without_names_and_scaled(tmp_path, bands):
     theirs = torchvision_weights()
     torch.save(theirs, tmp_path / "resnet18.pth")
     model = build(bands=bands)
     load_weights(model, tmp_path / "resnet18.pth")
     got = model.network.encoder.conv1.weight
     for band in range(bands):
-        torch.testing.assert_close(got[:, band], theirs["conv1.weight"][:, band % 3] * (3 / bands))
+        torch.testing.assert_close(got[:, band], theirs["conv1.weight"].mean(1) * (3 / bands))
     assert torch.equal(model.network.encoder.layer4[1].conv2.weight, theirs["layer4.1.conv2.weight"])
 
 
@@ -241,7 +241,7 @@ def test_offline_the_error_names_the_ways_out(monkeypatch, failure):
     def unreachable(*args, **how):
         raise failure
 
-    monkeypatch.setattr(pretrained.smp.encoders, "get_encoder", unreachable)
+    monkeypatch.setattr(smp.encoders, "get_encoder", unreachable)
     with pytest.raises(
         SettingError, match='`backbone` resnet18.*`weights` FILE.*`scratch`.*"pretrained": false'
     ) as caught:

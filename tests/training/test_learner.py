@@ -28,9 +28,9 @@ from jingwei.errors import TrainingError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.legend import JINGWEI, NODATA, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-from jingwei.models.pretrained import IMAGENET_MEAN, IMAGENET_STD
 from jingwei.models.segmenter import Segmenter, build_model
 from jingwei.models.spec import ModelSpec
+from jingwei.models.weights import IMAGENET
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.preview import painted
 from jingwei.system.interrupts import Interrupted
@@ -852,7 +852,7 @@ OWN = {bands: ((90.0,) * bands, (30.0,) * bands) for bands in (1, 3, 4)}
 @pytest.mark.parametrize(
     ("pretrained", "dtype", "bands", "expected"),
     [
-        (True, "uint8", 3, (IMAGENET_MEAN, IMAGENET_STD)),
+        (True, "uint8", 3, tuple(tuple(255 * value for value in each) for each in IMAGENET)),
         (False, "uint8", 3, OWN[3]),
         (True, "uint16", 3, OWN[3]),
         (True, "float32", 3, OWN[3]),
@@ -862,7 +862,7 @@ OWN = {bands: ((90.0,) * bands, (30.0,) * bands) for bands in (1, 3, 4)}
 )
 def test_imagenets_statistics_are_for_its_weights_over_8_bit_rgb(monkeypatch, pretrained, dtype, bands, expected):
     loaded = []
-    monkeypatch.setattr(start, "load_imagenet", loaded.append)
+    monkeypatch.setattr(start, "load_imagenet", lambda model, bands: loaded.append(model) or [])
     kind = DataKind(dtype, *OWN[bands], JINGWEI, KIND.class_pixels)
     learner = learner_of(replace(SMALL, pretrained=pretrained), kind)
     assert (learner.kind.mean, learner.kind.std) == expected

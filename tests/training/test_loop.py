@@ -16,6 +16,7 @@ import rasterio
 import torch
 from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from weight_files import load_weights
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
@@ -25,7 +26,6 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import GF3, JINGWEI, NODATA, Legend
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
-from jingwei.models.pretrained import load_weights
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.raster.crop_files import read_crop, read_label_crop
@@ -488,7 +488,7 @@ def test_offline_nothing_is_left_behind(project, monkeypatch):
     def unreachable(*args, **how):
         raise OSError("no network")
 
-    monkeypatch.setattr("jingwei.models.pretrained.smp.encoders.get_encoder", unreachable)
+    monkeypatch.setattr("jingwei.models.weights.smp.encoders.get_encoder", unreachable)
     with pytest.raises(SettingError, match="`weights` FILE.*`scratch`"):
         loop.train(project, replace(SMALL, pretrained=True), "online", HERE)
     assert not project.experiment(SMALL.name, "online").exists()

@@ -76,7 +76,7 @@ def test_all_problems_of_a_legend_are_told_at_once(tmp_path):
     assert message.startswith(str(path))
     assert "\n" not in message
     assert message.count("unknown keys") == 1
-    for problem in ["unknown keys title (known are name, background, classes, ignore, label_nodata)",
+    for problem in ["unknown keys title (known are name, background, classes, ignore, label_nodata, bands)",
                     "'land' has id 5 at place 1: ids run 0, 1, 2 ...", "place 2", "'blue'", "place 3", "'lake'",
                     "two classes are named 'land'", "background 9 is not a class id"]:  # fmt: skip
         assert problem in message

@@ -1,182 +1,175 @@
-"""Our recipes beside the loop that most people write: one network, one data set, one wall-clock budget, one table.
+"""Recipes beside a fair plain loop: each scene left out in turn, several seeds, paired differences with intervals.
 
-    python benchmarks/accuracy.py FOLDER --minutes 15
+    python benchmarks/accuracy.py FOLDER --groups image_2 image_5 image_4+image_7+image_8
+    python benchmarks/accuracy.py FOLDER --blocks 2                    one large scene, cut into four
+    python benchmarks/accuracy.py FOLDER --fields 4 --crop_size 64     one scene with labelled fields
+    python benchmarks/accuracy.py FOLDER --arms plain ours mine=cross_entropy,ema=0.99,jitter=0.2
 
-FOLDER holds image_N.EXT with image_N_label.png, and legend.json. Trains `plain_loop.py` and every recipe from scratch
-on the same U-Net, `--jobs` of them side by side, each on its own share of the cores. A run's budget covers all that its
-training does: its own validations too, while the plain loop has none. Then every map, their vote, and the scores on the
-test scene. Run again, it goes on from what is done.
+FOLDER holds labelled pictures (image_N.EXT, image_N_label.png) and legend.json, or a project's scenes. Every arm trains
+the same U-Net for the same CPU seconds on one core (see `accuracy_run.py`), from random weights, or from `--weights`.
+Each run leaves a file, so that a call that was stopped goes on, and one with more arms or seeds does only what is new.
+The first arm is the one that the others are compared with.
 """
 
 import argparse
+import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
-from real_scenes import ROOT, lay_out, run
+import numpy as np
+from accuracy_arms import parse_arm
+from accuracy_folds import Fold, folds_of, legend_of
+from pairing import Gain, gain_over_folds, paired_gain
 
-EPOCHS = 3
-NETWORK = {"model": "attention_unet", "backbone": "resnet18", "pretrained": False}
-# What every recipe is told, beside its network: small windows and AdamW, because the budget is minutes on a CPU.
-SETTINGS = {"optimizer": "adamw", "base_lr": 0.001, "weight_decay": 0.01, "batch_size": 8, "crop_sizes": (256,)}
-SETTINGS |= {"aux_weight": 0.0, "ema": 0.99, "class_weights": "balanced"}
-# A constant rate and an average over all of the run's end, as in SWAD (Cha et al. 2021): for scenes of another kind.
-DENSE = {"schedule": "constant", "ema": 0.995, "base_lr": 0.0007}
-OWN = {
-    "swa": {"ema": 0.0},  # it has its own average
-    "focal_lovasz": DENSE,
-    "multiscale": {"crop_sizes": (256, 192), **DENSE},  # 512 and 448 in turn are for GPUs
-    "attention_unet": {"seed": 1},  # on one network it is focal_lovasz otherwise
-}
+ROOT = Path(__file__).resolve().parent.parent
 
 
-def recipe_flags(name: str) -> dict:
-    """The fields of a recipe that this benchmark changes."""
-    return {**NETWORK, **SETTINGS, **OWN.get(name, {})}
+def jobs_of(args: argparse.Namespace, folds: list[Fold]) -> list[dict]:
+    """Every run as JSON has it, in an order that completes pairs early: seed by seed, fold by fold, arm by arm."""
+    shared = {"backbone": args.backbone, "weights": args.weights}
+    shared |= {
+        "cpu_seconds": args.cpu_seconds,
+        "score_windows": args.score_windows,
+        "folder": str(args.folder.resolve()),
+    }
+    jobs = []
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
+        for fold in folds:
+            sides = {side: [list(map(str, pair)) for pair in getattr(fold, side)] for side in ("train", "test")}
+            for text in args.arms:
+                name, recipe, changes = parse_arm(text)
+                arm = {"arm": name, "recipe": recipe, "changes": changes, "seed": seed, "fold": fold.name}
+                jobs.append(shared | arm | sides | {"work": str(args.work.resolve() / "cut" / fold.name)})
+    return jobs
 
 
-def command_line(name: str, steps: int, work: Path) -> list[str]:
-    """The root script's command for a recipe."""
-    script = {"cross_entropy": "train.py", "focal_lovasz": "train_focalloss.py", "swa": "train_swa.py",
-              "multiscale": "train_multiscale.py", "attention_unet": "Unet_resnet34/train.py"}[name]  # fmt: skip
-    flags = ["--train", "--exp", "benchmark", "--data_dir", str(work), "--workers", "0"]
-    for field, value in {**recipe_flags(name), "epochs": EPOCHS, "steps_per_epoch": steps}.items():
-        if field == "pretrained":
-            flags += ["--scratch"]
-        elif field == "crop_sizes":
-            flags += ["--crop_size", *map(str, value)]
-        else:
-            flags += [f"--{field}", str(value)]
-    return [script, *flags]
+def result_path(job: dict, work: Path) -> Path:
+    """The file of a run: of other settings, another one."""
+    mark = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:10]
+    return work / "runs" / f"{job['arm']}-{job['fold']}-{job['seed']}-{mark}.json"
 
 
-def seconds_of(name: str, work: Path) -> tuple[float, float]:
-    """Seconds of a training step of a recipe, data included, and of all that comes on top, measured on a few.
-
-    On top come the validations, and for swa one more and the fitting of its batch norm (a third of a step per batch).
-    """
-    from jingwei.models.devices import find_device
-    from jingwei.training import datasets, experiments, loop
-    from jingwei.training.distributed import Team
-    from jingwei.training.learner import Learner
-    from jingwei.training.position import Position
-    from jingwei.training.recipes import RECIPES
-    from jingwei.training.start import Start
-    from jingwei.training.validate import logits_of_crops
-    from jingwei.workspace import Workspace
-
-    recipe = replace(RECIPES[name], **recipe_flags(name), epochs=1, steps_per_epoch=8).check()
-    data = experiments.read_training_data(Workspace(work))
-    learner = Learner(recipe, data.kind, find_device("cpu"), Team(), Start())
-    learner.begin_epoch()
-    mean, times = learner.kind.mean, []
-    begun = time.perf_counter()
-    for step, batch in enumerate(datasets.training_loader(data.folder, data.training, recipe, mean, 8, 0)):
-        learner.step(Position(0, step), [batch])
-        times.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-    loader = datasets.validation_loader(data.folder, data.validation[:2], mean, 0)
-    for _ in logits_of_crops(learner.model, loader, learner.device, learner.precision):
-        pass
-    validation = (time.perf_counter() - begun) / 2 * len(data.validation)
-    step = statistics.mean(times[2:])
-    averaged = recipe.average_cycles
-    return step, (EPOCHS + averaged) * validation + averaged * loop.REFIT_BATCHES * step / 3
+def run_job(job: dict, path: Path, core: int) -> None:
+    """Runs a job as a process of its own on one core; its output goes into a file beside its result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    todo = path.with_suffix(".job")
+    todo.write_text(json.dumps(job))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(Path(__file__).with_name("accuracy_run.py")), str(todo), str(path)]
+    with open(path.with_suffix(".log"), "w") as log:
+        pinned = {"env": environment, "preexec_fn": lambda: os.sched_setaffinity(0, {core})}
+        status = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, **pinned).returncode
+    if status:
+        sys.exit(f"error: {path.with_suffix('.log')}: the run ended with {status}: see its last lines")
 
 
-def train_one(name: str, args: argparse.Namespace, work: Path, cores: list[int]) -> None:
-    """Trains the plain loop or a recipe on some cores, unless its time is known already: it is done then."""
-    timing, plan = work / f"{name}.json", work / f"{name}.steps.json"
-    settings = {"minutes": args.minutes, "recipe": None if name == "plain" else recipe_flags(name)}
-    if timing.exists():
-        done = json.loads(timing.read_text())["settings"]
-        if done != json.loads(json.dumps(settings)):
-            sys.exit(f"error: {timing}: is of other settings: delete it and the experiment, or give another --work")
-        return
-    environment = {**os.environ, "OMP_NUM_THREADS": str(len(cores)), "PYTHONPATH": str(ROOT)}
-    usual = {"cwd": ROOT, "env": environment, "check": True, "preexec_fn": lambda: os.sched_setaffinity(0, cores)}
-    if name == "plain":
-        target = work / "plain.png"
-        command = ["benchmarks/plain_loop.py", str(target), "--minutes", str(args.minutes)]
-        for number in args.train:
-            command += ["--train", str(image(work / "scenes_train", number)), str(label(work / "scenes_train", number))]
-        command += ["--test", str(image(work / "scenes_test", args.test))]
-        steps = None
-    else:
-        if not plan.exists():  # a run that was stopped goes on with the steps that it began with
-            measure = [sys.executable, __file__, str(args.folder), "--measure", name, "--work", str(work)]
-            measured = subprocess.run(measure, stdout=subprocess.PIPE, text=True, **usual).stdout
-            step_seconds, on_top = json.loads(measured)
-            plan.write_text(json.dumps(max(10, int((args.minutes * 60 - on_top) / EPOCHS / step_seconds))))
-        steps = json.loads(plan.read_text())
-        command = command_line(name, steps, work)
-    begun = time.perf_counter()
-    with open(work / f"{name}.log", "w") as log:
-        subprocess.run([sys.executable, *command], stdout=log, stderr=subprocess.STDOUT, **usual)
-    content = {"seconds": time.perf_counter() - begun, "steps": steps and steps * EPOCHS, "settings": settings}
-    timing.write_text(json.dumps(content))
-    print(f"{name}: {content['seconds']:.0f} s", flush=True)
+def run_all(jobs: list[dict], work: Path, cores: list[int], execute: Callable[[dict, Path, int], None]) -> list[dict]:
+    """Runs what has no result yet, one job a core at a time; returns all results, each with its job."""
+    free: Queue = Queue()
+    for core in cores:
+        free.put(core)
+
+    def work_on(job: dict) -> dict:
+        path = result_path(job, work)
+        if not path.exists():
+            core = free.get()
+            try:
+                execute(job, path, core)
+            finally:
+                free.put(core)
+            result = json.loads(path.read_text())
+            print(
+                f"{job['arm']:>20} {job['fold']:>20} seed {job['seed']}: mIoU {result['miou']:.3f}, "
+                f"{result['steps']} steps, {result['cpu_seconds']:.0f} CPU s",
+                flush=True,
+            )
+        return json.loads(path.read_text()) | {"job": job}
+
+    with ThreadPoolExecutor(len(cores)) as pool:
+        return list(pool.map(work_on, jobs))
 
 
-def image(folder: Path, number: int) -> Path:
-    return next(p for p in sorted(folder.glob(f"image_{number}.*")))
+def in_points(gain: Gain) -> str:
+    """`+3.1 (+0.4 to +5.8)`, in points of mIoU."""
+    if not gain.pairs:
+        return "-"
+    if gain.pairs == 1:
+        return f"{100 * gain.mean:+.1f}"
+    return f"{100 * gain.mean:+.1f} ({100 * gain.low:+.1f} to {100 * gain.high:+.1f})"
 
 
-def label(folder: Path, number: int) -> Path:
-    return folder / f"image_{number}_label.png"
+def table(results: list[dict], names: list[str]) -> str:
+    """One Markdown table: per arm its runs, steps, CPU seconds, mIoU, paired gains over the first arm, IoU by class."""
+    scores: dict[str, dict] = {}
+    by_arm: dict[str, list[dict]] = {}
+    for result in results:
+        job = result["job"]
+        scores.setdefault(job["arm"], {})[(job["fold"], job["seed"])] = result["miou"]
+        by_arm.setdefault(job["arm"], []).append(result)
+    base = next(iter(scores))
+    lines = [
+        f"| | runs | steps | CPU s | mIoU | minus {base}, over runs | over folds | {' | '.join(names)} |",
+        "|---" * (7 + len(names)) + "|",
+    ]
+    for arm, runs in by_arm.items():
+        iou = np.array([[np.nan if v is None else v for v in run["iou"]] for run in runs], float)
+        means = [f"{np.nanmean(column):.3f}" if not np.isnan(column).all() else "-" for column in iou.T]
+        gains = ["", ""]
+        if arm != base:
+            gains = [in_points(of(scores[arm], scores[base])) for of in (paired_gain, gain_over_folds)]
+        figures = [
+            str(len(runs)),
+            f"{np.mean([run['steps'] for run in runs]):.0f}",
+            f"{np.mean([run['cpu_seconds'] for run in runs]):.0f}",
+            f"{np.mean([run['miou'] for run in runs]):.3f}",
+        ]
+        lines.append(f"| {' | '.join([arm, *figures, *gains, *means])} |")
+    return "\n".join(lines)
+
+
+def by_fold(results: list[dict]) -> str:
+    """The mean mIoU of each arm on each fold, a line an arm."""
+    folds = list(dict.fromkeys(result["job"]["fold"] for result in results))
+    lines = [f"| | {' | '.join(folds)} |", "|---" * (1 + len(folds)) + "|"]
+    for arm in dict.fromkeys(result["job"]["arm"] for result in results):
+        found = [[r["miou"] for r in results if (r["job"]["arm"], r["job"]["fold"]) == (arm, fold)] for fold in folds]
+        lines.append(f"| {arm} | {' | '.join(', '.join(f'{score:.3f}' for score in each) for each in found)} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, nargs="+", default=[2, 4, 7, 8])
-    parser.add_argument("--test", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=15, help="of training for each")
-    parser.add_argument("--jobs", type=int, default=2, help="trainings side by side")
-    parser.add_argument("--work", type=Path, default=ROOT / "data" / "accuracy", help="folder to work in")
-    parser.add_argument("--measure", help=argparse.SUPPRESS)
+    parser.add_argument("--arms", nargs="+", default=["plain", "ours"], help="plain, names of accuracy_arms.py, or own")
+    parser.add_argument("--groups", nargs="+", help="scenes left out, those joined by + together (default: one by one)")
+    parser.add_argument("--blocks", type=int, default=0, help="cut the first scene into so many blocks a side")
+    parser.add_argument(
+        "--fields", type=int, default=0, help="share the fields of the first scene out over so many folds"
+    )
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first_seed", type=int, default=0)
+    parser.add_argument("--cpu_seconds", type=float, default=180, help="of training for each run")
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--weights", help="weights for the encoder, of every arm")
+    parser.add_argument("--score_windows", type=int, default=48, help="windows of 512 px that are scored in each fold")
+    parser.add_argument("--cores", type=int, nargs="+", help="one run at a time on each (default: the last one alone)")
+    parser.add_argument("--work", type=Path, help="folder to work in (default: data/accuracy/NAME of FOLDER)")
+    parser.add_argument("--table", action="store_true", help="only print the table of the runs that are there")
     args = parser.parse_args()
-    work = args.work.resolve()
-    if args.measure:
-        print(json.dumps(seconds_of(args.measure, work)))
-        return
-    lay_out(args.folder, work, args.train, "scenes_train", "scenes_train")
-    lay_out(args.folder, work, [args.test], "scenes_test", "truth")
-    place, legend = ("--data_dir", str(work)), ("--legend", str(args.folder.resolve() / "legend.json"))
-    run("generate_train_data.py", *place, *legend)
-    run("generate_test_data.py", *place)
-    from jingwei.training.recipes import RECIPES
-
-    cores = sorted(os.sched_getaffinity(0))
-    shares: Queue = Queue()
-    for job in range(args.jobs):
-        shares.put(cores[job :: args.jobs])
-
-    def work_on(name: str) -> None:
-        share = shares.get()
-        try:
-            train_one(name, args, work, share)
-        finally:
-            shares.put(share)
-
-    with ThreadPoolExecutor(args.jobs) as pool:
-        list(pool.map(work_on, ["plain", *RECIPES]))
-    run("predict.py", *place, "--window", "512", "--overlap", "128")
-    run("vote.py", *place)
-    print("\nplain loop")
-    truth = label(work / "truth", args.test)
-    run("evaluate.py", *legend, "--prediction", str(work / "plain.png"), "--label", str(truth))
-    print("\nrecipes and their vote")
-    run("evaluate.py", *place)
-    for name in ("plain", *RECIPES):
-        print(name, (work / f"{name}.json").read_text())
+    args.work = (args.work or ROOT / "data" / "accuracy" / args.folder.resolve().name).resolve()
+    folds = folds_of(args.folder.resolve(), args.work, args.groups, args.blocks, args.fields)
+    jobs = jobs_of(args, folds)
+    if args.table:
+        jobs = [job for job in jobs if result_path(job, args.work).exists()]
+    results = run_all(jobs, args.work, args.cores or sorted(os.sched_getaffinity(0))[-1:], run_job)
+    if results:
+        print(table(results, list(legend_of(args.folder).names)), by_fold(results), sep="\n\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,55 @@
+"""The ways to train that `accuracy.py` compares: the plain loop, and recipes of ours with what each changes."""
+
+import sys
+from dataclasses import fields, replace
+
+from jingwei.training.recipes import RECIPES, Recipe
+
+# One network and one optimizer for all of ours, the plain loop's; minutes on a CPU.
+SHARED = {"model": "attention_unet", "aux_weight": 0.0, "optimizer": "adamw", "base_lr": 1e-3, "weight_decay": 0.01}
+SHARED |= {"batch_size": 8, "crop_sizes": (256,)}
+OURS = {"ema": 0.99, "class_weights": "balanced", "min_scale": 0.7, "max_scale": 1.4}
+CONSTANT = {"schedule": "constant", "base_lr": 7e-4, "ema": 0.995}  # what this benchmark recommended before
+ARMS: dict[str, tuple[str, dict]] = {
+    "bare": ("cross_entropy", {"min_scale": 1.0, "max_scale": 1.0, "jitter": 0.0}),
+    "ours": ("cross_entropy", OURS),
+    "ours_no_ema": ("cross_entropy", OURS | {"ema": 0.0}),
+    "ours_unweighted": ("cross_entropy", OURS | {"class_weights": "equal"}),
+    "ours_constant": ("cross_entropy", OURS | CONSTANT),
+    "focal_lovasz": ("focal_lovasz", OURS),
+    "focal_lovasz_constant": ("focal_lovasz", {"class_weights": "balanced"} | CONSTANT),
+    "swa": ("swa", OURS | {"ema": 0.0}),
+    "multiscale": ("multiscale", OURS | {"crop_sizes": (256, 224)}),
+}
+
+
+def parse_arm(text: str) -> tuple[str, str, dict]:
+    """`plain`, a name of ARMS, or NAME=RECIPE,field=value,...: (name, recipe or "", fields)."""
+    name, is_own, rest = text.partition("=")
+    if name == "plain":
+        return name, "", {}
+    if not is_own:
+        if name not in ARMS:
+            sys.exit(
+                f"error: --arms {name}: no such arm: known are plain, {', '.join(ARMS)}; or NAME=RECIPE,field=value"
+            )
+        return name, *ARMS[name]
+    recipe, *changes = rest.split(",")
+    if recipe not in RECIPES and recipe not in ARMS:
+        sys.exit(f"error: --arms {text}: no recipe or arm {recipe}: known are {', '.join([*RECIPES, *ARMS])}")
+    recipe, start = ARMS.get(recipe, (recipe, {}))
+    kinds = {field.name: type(field.default) for field in fields(Recipe)}
+    found = dict(start)
+    for change in changes:
+        field, _, value = change.partition("=")
+        if kinds.get(field) not in (str, int, float):
+            sys.exit(f"error: --arms {text}: no such field {field}: known are {', '.join(kinds)}")
+        found[field] = kinds[field](value)
+    return name, recipe, found
+
+
+def recipe_of(recipe: str, changes: dict, backbone: str, seed: int, steps: int) -> Recipe:
+    """The recipe of an arm, as one epoch of `steps` steps."""
+    usual = {"backbone": backbone, "seed": seed, "epochs": 1, "steps_per_epoch": steps, "val_period": 0}
+    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    return replace(RECIPES[recipe], **(SHARED | usual | {"pretrained": False} | listed))

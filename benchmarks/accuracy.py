@@ -17,8 +17,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
@@ -71,7 +72,7 @@ def run_job(job: dict, path: Path, core: int) -> None:
 
 def run_all(jobs: list[dict], work: Path, cores: list[int], execute: Callable[[dict, Path, int], None]) -> list[dict]:
     """Runs what has no result yet, one job a core at a time; returns all results, each with its job."""
-    free: Queue = Queue()
+    free, failed = Queue(), threading.Event()
     for core in cores:
         free.put(core)
 
@@ -80,7 +81,12 @@ def run_all(jobs: list[dict], work: Path, cores: list[int], execute: Callable[[d
         if not path.exists():
             core = free.get()
             try:
+                if failed.is_set():
+                    raise CancelledError
                 execute(job, path, core)
+            except BaseException:
+                failed.set()  # no other begins: what failed would mostly fail again
+                raise
             finally:
                 free.put(core)
             result = json.loads(path.read_text())

@@ -69,7 +69,7 @@ def cut(
     from jingwei.crops.cut import cut_train
     from jingwei.crops.settings import CutSettings
     from jingwei.inputs.legends import choose_legend
-    from jingwei.inputs.scenes import Scene, refuse_twins
+    from jingwei.inputs.scenes import Scene, check_names
     from jingwei.workspace import Workspace
 
     workspace = Workspace(Path(data_dir))
@@ -77,7 +77,7 @@ def cut(
         chosen = workspace.train_scenes()
     else:
         chosen = [Scene(Path(image), Path(label)) for image, label in scenes]
-        refuse_twins(chosen)
+        check_names(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)
     classes = choose_legend(legend, folder=workspace.root, label_nodata=label_nodata).legend
     return cut_train(workspace, chosen, settings, classes, _workers(workers))

@@ -21,10 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jingwei.errors import InputError, SettingError
-from jingwei.inputs.scenes import SCENE_TYPES, Scene, label_of, natural_order
+from jingwei.inputs.scenes import LONGEST_NAME, SCENE_TYPES, Scene, check_names, label_of, natural_order
 from jingwei.raster.stamps import read_score
-
-LONGEST_NAME = 200  # bytes of an experiment's name: files' names, 255 at most, carry it with the recipe's and more
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,7 @@ class Workspace:
         scenes = [Scene(p, label_of(p)) for p in self._images("train")]
         if not scenes:
             raise self._nothing("train")
+        check_names(scenes)
         return scenes
 
     def test_scenes(self) -> list[Scene]:
@@ -45,6 +44,7 @@ class Workspace:
         scenes = [Scene(p, self.truth(p)) for p in self._images("test")]
         if not scenes:
             raise self._nothing("test")
+        check_names(scenes)
         return scenes
 
     def truth(self, image: Path) -> Path | None:

@@ -50,17 +50,23 @@ def _maps(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
 
 def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
     from jingwei.evaluation.areas import area_numbers, area_table, measure_areas
+    from jingwei.evaluation.zones import refuse_zones_elsewhere
 
-    content = {}
+    content, touched, tables = {}, {}, []
+    zones = Path(args.zones) if "zones" in args else None
     for name, source in _maps(args, workspace).items():
-        zones = Path(args.zones) if "zones" in args else None
         how = {"gsd": getattr(args, "gsd", None), "zones": zones, "zone_field": getattr(args, "zone_name", None)}
         whole, by_zone = measure_areas(source, legend, **how)
         content[name] = area_numbers(whole, legend) | {"map": str(source)}
         if zones:
             content[name]["zones"] = {zone: area_numbers(areas, legend) for zone, areas in by_zone.items()}
-        if not args.json:
-            print(f"{source}\n{area_table({name: whole} | by_zone, legend)}")
+            touched[source] = any(areas.pixels.sum() + areas.nodata for areas in by_zone.values())
+        tables.append(f"{source}\n{area_table({name: whole} | by_zone, legend)}")
+        if not args.json and (not zones or any(touched.values())):
+            print("\n".join(tables))
+            tables.clear()
+    if zones:
+        refuse_zones_elsewhere(zones, touched)
     if args.json:
         print(json.dumps(content, indent=1, ensure_ascii=False))
 

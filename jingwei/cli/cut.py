@@ -16,7 +16,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.inputs.legends import choose_legend
-from jingwei.inputs.scenes import Scene, label_of, refuse_twins
+from jingwei.inputs.scenes import Scene, label_of, check_names
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Workspace
@@ -53,7 +53,7 @@ def generate_train_data_command() -> str | None:
     workspace = Workspace(Path(args.data_dir))
     if "scene" in args:
         scenes = [Scene(Path(image), Path(label)) for image, label in args.scene]
-        refuse_twins(scenes)
+        check_names(scenes)
     else:
         scenes = workspace.train_scenes()
     stride = args.stride if "stride" in args else args.crop_size
@@ -111,5 +111,5 @@ def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
     if "scene" not in args:
         return workspace.test_scenes()
     scenes = [Scene(Path(path), label_of(Path(path))) for path in args.scene]
-    refuse_twins(scenes)
+    check_names(scenes)
     return scenes

@@ -64,6 +64,8 @@ def polygons_command() -> str | None:
             continue
         _print_polygons(written, legend)
         say(f"written: {target} ({source})")
+        if written.lost:
+            say(f"{source} is placed by {written.lost} alone: its polygons are in pixels, x = column, y = -row")
     legend_words = ("--legend", args.legend) if "legend" in args else ()
     return None if "input" in args else going_on(args, "report.py", *legend_words)
 

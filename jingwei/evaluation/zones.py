@@ -4,6 +4,7 @@ A pixel belongs to a zone where its centre does, as GDAL burns polygons; one on 
 two alone. A pixel that lies in several zones counts once in each.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,6 +54,24 @@ def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zon
         listed = ", ".join(without[:NAMED]) + (f" and {len(without) - NAMED} more" if len(without) > NAMED else "")
         raise InputError(path, f"covers nothing in: {listed}", "mend or remove these zones")
     return zones
+
+
+def refuse_zones_elsewhere(path: Path, touched: Mapping[Path, bool]) -> None:
+    """Raises InputError where zones touch none of some maps; `touched` says of each whether they share a pixel.
+
+    One map of several may well lie outside all zones, and a zone outside all maps. Zeros throughout are a mistake.
+    """
+    if any(touched.values()):
+        return
+    source = next(iter(touched))
+    with Raster(source) as labels:
+        place = labels.georeference
+    remedy = "check which CRS the zones are in, or name the map that they are of"
+    if place.transform.is_identity:
+        has = place.beyond_transforms or "no georeference"
+        remedy = f"that map has {has}: bring it to a CRS first, as gdalwarp does, or draw the zones in pixels, y = -row"
+    others = f" and {len(touched) - 1} more" if len(touched) > 1 else ""
+    raise InputError(path, f"has no zone that touches {source}{others}", remedy)
 
 
 def _on_map(points: np.ndarray, crs: str | None, labels: Raster, path: Path) -> np.ndarray:

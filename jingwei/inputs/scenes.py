@@ -11,6 +11,7 @@ from jingwei.errors import InputError
 from jingwei.legend import Legend
 from jingwei.raster.reading import Raster, open_image, open_labels
 
+LONGEST_NAME = 200  # bytes: files' names, 255 at most, carry it with more
 SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
 
 
@@ -51,12 +52,15 @@ class Scene:
         return open_labels(self.label, legend)
 
 
-def refuse_twins(scenes: Sequence[Scene]) -> None:
-    """Raises InputError where two scenes have one name: outputs carry it."""
+def check_names(scenes: Sequence[Scene]) -> None:
+    """Raises InputError where two scenes have one name, or one a name that is too long: outputs carry it."""
     names = [scene.name for scene in scenes]
     for scene in scenes:
         if names.count(scene.name) > 1:
             raise InputError(scene.image, f"two scenes are named {scene.name}", "rename one: outputs carry that name")
+        if len(os.fsencode(scene.name)) > LONGEST_NAME:
+            problem = "has a name too long for those of its outputs"
+            raise InputError(scene.image, problem, f"rename it: {LONGEST_NAME} bytes at most")
 
 
 def label_of(image: Path) -> Path | None:

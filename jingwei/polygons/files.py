@@ -75,6 +75,8 @@ class _GeoPackage:
     def __init__(self, part, path, kind, columns, crs, notes, date):
         self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
         self._crs = crs.to_wkt() if crs else None
+        layer = path.stem.encode(errors="replace").decode()
+        self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
         self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
 
@@ -96,7 +98,7 @@ class _GeoPackage:
         try:
             with _without_usual_warnings:
                 pyogrio.raw.write(
-                    self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._path.stem,
+                    self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._layer,
                     geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
                 )  # fmt: skip
         except RuntimeError as error:  # GDAL says neither the cause's number nor its kind
@@ -183,6 +185,7 @@ class _GeoParquet:
 
 
 FORMATS = {".gpkg": _GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
+NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
 
 

@@ -20,11 +20,15 @@ from jingwei.system.progress import Progress
 
 
 class Polygons(NamedTuple):
-    """What became of a map, by class id: polygons and pixels (int64), hectares (float64; None where none are known)."""
+    """What became of a map, by class id: polygons and pixels (int64), hectares (float64; None where none are known).
+
+    `lost` names what places the map, where polygons can't keep it: control points, RPCs.
+    """
 
     counts: np.ndarray
     areas: np.ndarray
     hectares: np.ndarray | None
+    lost: str | None = None
 
 
 def write_polygons(
@@ -95,7 +99,8 @@ def write_polygons(
             counts += np.bincount(batch.labels, minlength=256)
             hectares += np.bincount(batch.labels, batch.ground, 256) / HECTARE
             write(batch)
-    return Polygons(counts, regions.class_areas, hectares if ground else None)
+    lost = labels.georeference.beyond_transforms
+    return Polygons(counts, regions.class_areas, hectares if ground else None, lost)
 
 
 def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:

@@ -38,6 +38,13 @@ class Georeference:
         return bool(self.crs or not self.transform.is_identity or self.gcps or self.rpcs)
 
     @property
+    def beyond_transforms(self) -> str | None:
+        """What places a raster that has no transform, in words; None of one that has, or has no place at all."""
+        if not self.transform.is_identity:
+            return None
+        return "control points" if self.gcps else "RPCs" if self.rpcs else None
+
+    @property
     def profile(self) -> dict:
         """Arguments of rasterio for a new file: no identity transform, which readers would take for a place."""
         return {"crs": self.crs, "transform": None if self.transform.is_identity else self.transform}

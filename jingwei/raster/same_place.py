@@ -33,7 +33,8 @@ def check_same_place(raster, other) -> None:
     """Raises InputError where two rasters of one size say, both, where they lie, and it's not the same place.
 
     They say so by a transform, by ground control points or by RPCs. Corners may be MOST_PX apart, and as far as control
-    points miss the polynomial that GDAL fits to them.
+    points miss the polynomial that GDAL fits to them. Where one has a transform but no CRS, as by a world file, its
+    coordinates are taken for those of the other.
     """
     if raster.georeference == other.georeference:
         return
@@ -49,7 +50,7 @@ def check_same_place(raster, other) -> None:
         apart, most = np.inf, MOST_PX
     if apart <= most:
         return
-    if ours.crs != theirs.crs:
+    if ours.crs and theirs.crs and ours.crs != theirs.crs:
         problem = f"is in {ours.crs.to_string()}, but {other.path.name} is in {theirs.crs.to_string()}"
     else:
         problem = f"lies at another place than {other.path.name}, by its georeference ({apart:.1f} px apart)"
@@ -58,9 +59,12 @@ def check_same_place(raster, other) -> None:
 
 
 class _Mapping(NamedTuple):
-    """From pixels (col, row; N2) to coordinates (x, y) and back; `known` are points that say where they lie."""
+    """From pixels (col, row; N2) to coordinates (x, y) and back; `known` are points that say where they lie.
 
-    crs: CRS
+    `crs` is None where only a transform is known, as of a world file.
+    """
+
+    crs: CRS | None
     to_ground: Callable[[np.ndarray], np.ndarray]
     to_pixels: Callable[[np.ndarray], np.ndarray]
     known: tuple[np.ndarray, np.ndarray] | None = None
@@ -78,7 +82,7 @@ class _Mapping(NamedTuple):
 def _mapping(place: Georeference) -> _Mapping | None:
     """How a raster's pixels lie on the ground; None where it doesn't say."""
     if not place.transform.is_identity:
-        if not place.crs or place.transform.is_degenerate:
+        if place.transform.is_degenerate:
             return None
         return _Mapping(
             place.crs,

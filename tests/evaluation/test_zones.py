@@ -29,11 +29,13 @@ def measured(folder, shapes, names, labels=LABELS, strip_rows=256):
     if not source.exists():
         tiff(source, labels, "nowhere")
     (folder / "zones.gpkg").unlink(missing_ok=True)
-    zones = write(folder / "zones.gpkg", shapes, names, crs=None)
-    return {
-        name: areas.pixels
-        for name, areas in measure_areas(source, JINGWEI, zones=zones, strip_rows=strip_rows)[1].items()
-    }
+    flipped = [shape and shapely.transform(shape, lambda points: points * (1, -1)) for shape in shapes]
+    # Without a georeference y is -row; of a file whose y lie above 0, a version up to 0.3.0 is taken to have made it.
+    flipped, names = [*flipped, shapely.box(0, -1000, 1, -900)], [*names, "far below"]
+    zones = write(folder / "zones.gpkg", flipped, names, crs=None)
+    found = measure_areas(source, JINGWEI, zones=zones, strip_rows=strip_rows)[1]
+    assert found.pop("far below").pixels.sum() == 0
+    return {name: areas.pixels for name, areas in found.items()}
 
 
 def expected(shape, labels=LABELS):
@@ -104,12 +106,17 @@ def test_districts_as_administrative_data_has_them(tmp_path):
     ([shapely.box(0, 0, 9, 9), shapely.Polygon()], ["a", "b"], "covers nothing in: b"),
     ([shapely.box(0, 0, 9, 9), None], ["a", "b"], "covers nothing in: b"),
     ([shapely.box(0, 0, 9, 9), shapely.Polygon([(1, 1), (5, 5), (9, 9)])], ["a", None], "covers nothing in: zone 2"),
-    ([None], ["a"], "has no polygons"),
 ])  # fmt: skip
 def test_zones_without_an_area_are_refused(tmp_path, shapes, names, problem):
     with pytest.raises(InputError, match=problem) as raised:
         measured(tmp_path, shapes, names)
     assert "\n" not in str(raised.value)
+
+
+def test_a_file_without_any_polygon_is_refused(tmp_path):
+    zones = write(tmp_path / "zones.gpkg", [None], ["a"])
+    with pytest.raises(InputError, match="has no polygons"):
+        measure_areas(tiff(tmp_path / "map.tif", LABELS), JINGWEI, zones=zones)
 
 
 def test_a_zone_in_two_features_of_which_one_is_empty_counts(tmp_path):
@@ -120,6 +127,29 @@ def test_a_zone_in_two_features_of_which_one_is_empty_counts(tmp_path):
 def test_zones_outside_the_map_have_nothing(tmp_path):
     found = measured(tmp_path, [shapely.box(500, 500, 600, 600), shapely.box(-50, -50, -1, -1)], ["a", "b"])
     assert [int(pixels.sum()) for pixels in found.values()] == [0, 0]
+
+
+@pytest.mark.parametrize(("place", "remedy"), [
+    ("north up", "check which CRS the zones are in"), ("nowhere", "that map has no georeference"),
+])  # fmt: skip
+def test_zones_that_touch_no_map_are_refused(tmp_path, call, place, remedy):
+    """Else every figure were 0. One zone that touches it is enough: districts of a whole country are usual."""
+    source = tiff(tmp_path / "map.tif", LABELS, place)
+    there = shapely.box(EAST + 90_000, NORTH, EAST + 90_100, NORTH + 100)
+    zones = write(tmp_path / "zones.gpkg", [there], ["a"])
+    flags = ("--areas", "--prediction", source, "--zones", zones)
+    for more in ((), ("--json",)):
+        status, printed, told = call("evaluate.py", *flags, *more)
+        assert (status, printed) == (2, "")
+        assert told.startswith(f"error: {zones}: has no zone that touches {source}: {remedy}")
+        assert told.count("\n") == 1
+    if place == "north up":
+        zones.unlink()
+        here = shapely.box(EAST - 500, NORTH - 500, EAST + 500, NORTH + 500)
+        write(zones, [there, here], ["a", "b"])
+        status, printed, _ = call("evaluate.py", *flags)
+        assert status == 0
+        assert "\na " in printed
 
 
 def test_metres_in_a_file_that_says_degrees_are_refused(tmp_path):

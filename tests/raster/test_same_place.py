@@ -151,6 +151,8 @@ FITTED = {"crs": "EPSG:4326", "transform": from_gcps(points())}
     ({"gcps": BENT}, {"crs": "EPSG:4326", "transform": from_gcps(BENT)}),
     ({}, {"gcps": points()}), ({"rpc": rpcs()}, {"rpc": rpcs()}), ({"rpc": rpcs(150.5)}, {"rpc": rpcs()}),
     ({"rpc": rpcs()}, {}), ({"gcps": points()[:1]}, {"gcps": points(9)[:1]}),
+    ({"transform": FITTED["transform"]}, FITTED), (FITTED, {"transform": FITTED["transform"]}),
+    ({"transform": FITTED["transform"]}, {}),
 ])  # fmt: skip
 def test_rasters_placed_by_points_or_rpcs_may_lie_in_one_place(first, second, tmp_path):
     with pair(tmp_path, first, second) as rasters:
@@ -162,6 +164,8 @@ def test_rasters_placed_by_points_or_rpcs_may_lie_in_one_place(first, second, tm
     (FITTED, {"gcps": points(9)}, 9),
     ({"rpc": rpcs(190)}, {"rpc": rpcs()}, 40),
     ({"gcps": points()}, {"crs": "EPSG:4326", "transform": from_origin(116, 40, 1e-5, 1e-5)}, 60),
+    ({"transform": from_origin(10, 20, 2, 2)}, {"transform": from_origin(0, 20, 2, 2)}, 5),  # as world files say
+    ({"transform": from_origin(10, 20, 2, 2)}, {"transform": from_origin(0, 20, 2, 2), "crs": "EPSG:32650"}, 5),
 ])  # fmt: skip
 def test_rasters_placed_by_points_or_rpcs_elsewhere_are_refused(first, second, apart, tmp_path):
     with pair(tmp_path, first, second) as rasters:

@@ -1,0 +1,87 @@
+"""Neighbours of faults that were reported in public: the right value or one line, through the root scripts."""
+
+import os
+import shutil
+
+import numpy as np
+import pyogrio
+import pytest
+import rasterio
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
+from rasterio.transform import from_origin
+
+LABELS = (np.indices((60, 50)).sum(0) // 7 % 4).astype(np.uint8)
+
+
+def tiff(path, pixels=LABELS, gcps=False, **how):
+    """A GeoTIFF of pixels (HW or CHW), in UTM if nothing else is said."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    bands = pixels if pixels.ndim == 3 else pixels[None]
+    place = {} if gcps else {"crs": "EPSG:32650", "transform": from_origin(500_000, 4_000_060, 1, 1)}
+    shape = {"count": len(bands), "height": bands.shape[1], "width": bands.shape[2], "dtype": bands.dtype}
+    with rasterio.open(path, "w", driver="GTiff", **place | shape | how) as file:
+        file.write(bands)
+        if gcps:
+            corners = [(row, col) for row in (0, 60) for col in (0, 50)]
+            points = [GroundControlPoint(r, c, 116 + c * 1e-5, 40 - r * 1e-5) for r, c in corners]
+            file.gcps = points, CRS.from_epsg(4326)
+    return path
+
+
+def scene(path):
+    return tiff(path, np.random.default_rng(0).integers(0, 255, (3, 60, 50), dtype=np.uint8))
+
+
+def refused(result, path, problem) -> str:
+    """The one line of a command that has refused `path`."""
+    status, _, told = result
+    assert status == 2
+    lines = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert lines[0].startswith(f"error: {path}: {problem}")
+    assert "Traceback" not in told
+    return lines[0]
+
+
+# --- names of files --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["named", "found"])
+def test_a_scene_whose_name_leaves_no_room_for_those_of_its_outputs(how, tmp_path, call):
+    """Before, predict.py ran for hours and then could not write the submission."""
+    path = scene(tmp_path / "a_test" / f"image_{'n' * 240}.tif")
+    flags = ("--scene", path) if how == "named" else ()
+    refused(call("generate_test_data.py", "--data_dir", tmp_path, *flags), path, "has a name too long for those of")
+
+
+@pytest.mark.parametrize("name", ["-x", "(1)", "#3", "a b", "烟草", "c%25d"])
+def test_polygons_of_a_map_of_any_name(name, tmp_path, call):
+    """GDAL refuses layers of a GeoPackage that begin with most signs."""
+    source, target = tiff(tmp_path / "map.tif", nodata=255), tmp_path / f"{name}.gpkg"
+    assert call("polygons.py", "--input", source, "--output", target)[0] == 0
+    assert pyogrio.list_layers(target)[0, 0] in (name, f"_{name}")
+    assert pyogrio.read_info(target)["features"] > 0
+    assert "up to date" in call("polygons.py", "--input", source, "--output", target)[1]
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_polygons_of_a_map_with_control_points_say_that_they_are_in_pixels(tmp_path, call):
+    source = tiff(tmp_path / "map.tif", nodata=255, gcps=True)
+    status, printed, _ = call("polygons.py", "--input", source, "--output", tmp_path / "a.gpkg")
+    assert status == 0
+    assert f"{source} is placed by control points alone: its polygons are in pixels" in printed
+
+
+def test_maps_that_world_files_put_elsewhere_do_not_vote_together(tmp_path, call):
+    maps = [tmp_path / "a.tif", tmp_path / "b.tif"]
+    for path, east in zip(maps, (0, 10), strict=True):
+        tiff(path, nodata=255, crs=None, transform=None)
+        path.with_suffix(".tfw").write_text(f"2\n0\n0\n-2\n{east + 1}\n99\n")
+    result = call("vote.py", "--inputs", *maps, "--output", tmp_path / "v.tif")
+    refused(result, maps[1], "lies at another place than a.tif, by its georeference (5.0 px apart)")
+    shutil.copy(maps[0].with_suffix(".tfw"), maps[1].with_suffix(".tfw"))
+    assert call("vote.py", "--inputs", *maps, "--output", tmp_path / "v.tif")[0] == 0
+    assert os.path.exists(tmp_path / "v.tif")

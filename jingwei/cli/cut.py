@@ -16,7 +16,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.inputs.legends import choose_legend
-from jingwei.inputs.scenes import Scene, label_of, check_names
+from jingwei.inputs.scenes import Scene, check_names, label_of
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Workspace

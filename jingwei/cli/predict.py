@@ -53,6 +53,7 @@ def predict_command() -> str | None:
     from jingwei.models.devices import gpu_count
     from jingwei.prediction.orders import crops_to_calibrate, jobs_on, tiled_copy, trained_networks
     from jingwei.prediction.shared_out import predict
+    from jingwei.raster.styles import write_class_style
     from jingwei.raster.writing import write_submission
 
     workspace = Workspace(Path(args.data_dir))
@@ -81,6 +82,7 @@ def predict_command() -> str | None:
             say(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
     for labels, png in submissions.items():
         write_submission(labels, png)
+        write_class_style(png, networks[0].checkpoint.legend)
         say(f"written: {png} ({networks[0].name})")
     write_cogs(args, submissions.items())
     return None if "output" in args else going_on(args, "vote.py")

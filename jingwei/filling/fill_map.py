@@ -16,6 +16,7 @@ from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
+from jingwei.raster.styles import write_class_style
 from jingwei.raster.writing import TiledWriter, without_nodata
 from jingwei.system.compiled import compiled
 from jingwei.system.prefetch import ahead, behind
@@ -105,7 +106,7 @@ def fill_map(
                 classes=classes, progress=bar.update,
             )  # fmt: skip
         bar.total = filled.passes * height * width
-        kind = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend)}
+        kind = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend), "overviews": True}
         tiled = TiledWriter(target, height, width, like=labels, **kind)
         writer = stack.enter_context(tiled)
         png = stack.enter_context(PngWriter(submit_png, height, width)) if submit_png else None
@@ -122,6 +123,9 @@ def fill_map(
                 small.add(band)
         if picture:
             write_png(picture, small.pixels_HWC())
+    for path in (target, submit_png):
+        if path:
+            write_class_style(Path(path), legend)
     return filled.changed
 
 

@@ -10,7 +10,9 @@ from jingwei.prediction.blending import Bands
 from jingwei.prediction.engines.choosing import AUTO
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA
+from jingwei.raster.map_legend import legend_of_map
 from jingwei.raster.stamps import stamp, up_to_date
+from jingwei.raster.styles import write_class_style
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class Job:
         """Whether its outputs are there, made of the same files in the same way."""
         outputs = [self.target] + ([self.probabilities] if self.probabilities else [])
         return all(up_to_date(path, mark) for path in outputs)
+
+    def write_styles(self) -> None:
+        """Writes how its map looks in QGIS, once that is made."""
+        if legend := legend_of_map(self.target):
+            write_class_style(self.target, legend)
 
 
 @dataclass(frozen=True)

@@ -142,11 +142,12 @@ def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None
     tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)} | legend_tags(checkpoint.legend)
     outputs = [(job.target, 1, {"nodata": NODATA, "colormap": checkpoint.legend.colormap()})]
     if job.probabilities:
-        outputs.append((job.probabilities, checkpoint.spec.classes, {"nodata": 0}))
+        kind = {"nodata": 0, "band_names": checkpoint.legend.names}
+        outputs.append((job.probabilities, checkpoint.spec.classes, kind))
     with open_image(job.source) as image:
         for number, (path, count, kind) in enumerate(outputs):
             parts = [job.files_of(band)[number] for band in range(len(plan.bands))]
-            how = {"like": image, "bands": count, "workers": job.workers, "tags": tags}
+            how = {"like": image, "bands": count, "workers": job.workers, "tags": tags, "overviews": True}
             with TiledWriter(path, *image.shape, **how, **kind) as writer:
                 for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
                     writer.write(Window(first, 0, *pixels.shape[1:]), pixels)

@@ -16,10 +16,11 @@ def predict(jobs: Iterable[Job], scheduler: Here | Cluster) -> Iterator[tuple[Jo
 
     On a cluster, device and precision `auto` are what the worker has that prepares a job.
     """
-    if isinstance(scheduler, Here):
-        yield from ((job, predict_scene(job)) for job in jobs)
-    else:
-        yield from _predict_on(scheduler, jobs)
+    here = isinstance(scheduler, Here)
+    done = ((job, predict_scene(job)) for job in jobs) if here else _predict_on(scheduler, jobs)
+    for job, fresh in done:
+        job.write_styles()
+        yield job, fresh
 
 
 def _predict_on(cluster: Cluster, jobs: Iterable[Job]) -> Iterator[tuple[Job, bool]]:

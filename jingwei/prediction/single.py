@@ -25,6 +25,7 @@ def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint)
     images = _files(scene, bool(checkpoint.source))
     job = replace(job, originals=images)
     if job.is_done(job.mark):
+        job.write_styles()
         return False
     if not checkpoint.source:
         with open_fitting(images[0], checkpoint) as image:
@@ -37,6 +38,7 @@ def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint)
     except JingweiError:
         copy.unlink(missing_ok=True)
         raise
+    job.write_styles()
     copy.unlink(missing_ok=True)  # a run that was stopped leaves it, and goes on from it
     return fresh
 

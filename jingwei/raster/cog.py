@@ -7,7 +7,9 @@ from rasterio.errors import RasterioError, RasterioIOError
 
 from jingwei.errors import OutputError
 from jingwei.raster.gdal import gdal_errors
+from jingwei.raster.map_legend import legend_of_map
 from jingwei.raster.reading import Raster
+from jingwei.raster.styles import write_class_style
 from jingwei.system.atomic import room_at, whole_or_nothing
 
 TILE = 512  # px a side, as GDAL's driver has it
@@ -29,3 +31,5 @@ def write_cog(labels: Path, target: Path, workers: int = 1) -> None:
                 raise RasterioIOError(errors[0])
         except (OSError, RasterioError) as error:
             raise OutputError(target, f"can't be written ({error})", room_at(Path(target))) from error
+    if legend := legend_of_map(target):
+        write_class_style(Path(target), legend)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +45,8 @@ class TiledWriter:
     file when its last pixel comes, so windows that go down or across the scene keep one row or column of tiles in
     memory. Blank tiles cost nothing (sparse). `mask=True` keeps validity as an internal mask; invalid pixels become 0.
     `overviews=True` adds the scene at 1/2, 1/4, 1/8 ... for viewers: averages of valid pixels where there is a mask,
-    else (class ids) one of the pixels. Tags are kept in the file as text, and so are the names of its bands.
+    else (class ids) one of the pixels, from 1/4 on, as to compress 1/2 too would take a vote a fifth of its time.
+    Tags and names of bands are kept in the file as text.
     `durable`: see `whole_or_nothing`.
 
     GDAL writes a small file of the same kind, from which size, georeference, colours and tags get their form; tiles are
@@ -79,6 +81,8 @@ class TiledWriter:
         factors = [2**k for k in range(1, 12) if shorter >> k >= TILE] if overviews else []
         make = {"bands": bands, "dtype": np.dtype(dtype), "fill": nodata or 0, "mask": mask}
         self._levels = [_Level(-(-height // factor), -(-width // factor), **make) for factor in (1, *factors)]
+        if not mask and factors:
+            self._levels[1].in_file = False
         self._profile = dict(
             driver="GTiff", height=2 * TILE, width=2 * TILE, count=bands, dtype=dtype, nodata=nodata,
             **self._georeference.profile,
@@ -144,7 +148,8 @@ class TiledWriter:
         jobs = [(tile, part, above.above(tile) if above else None) for tile, part in work]
         groups = [jobs[i : i + AT_ONCE] for i in range(0, len(jobs), AT_ONCE)]
         whole_above = []
-        for group, results in zip(groups, self._pool.map(_put_and_encode, groups), strict=True):
+        encode = partial(_put_and_encode, level.in_file)
+        for group, results in zip(groups, self._pool.map(encode, groups), strict=True):
             for (tile, _, larger), encoded in zip(group, results, strict=True):
                 if encoded is None:
                     continue
@@ -185,10 +190,14 @@ class TiledWriter:
                     small.build_overviews([2], Resampling.nearest)
             return read_directories(memory.read())
 
+    @property
+    def _in_file(self) -> list["_Level"]:
+        return [level for level in self._levels if level.in_file]
+
     def _write_directories(self) -> None:
         kinds = (IMAGE, MASK) if self._mask else (IMAGE,)
         directories, sums = [], []
-        for number, level in enumerate(self._levels):
+        for number, level in enumerate(self._in_file):
             for kind in kinds:
                 same_kind = self._template[kind | (OVERVIEW if number else 0)]
                 directories.append(with_tiles(same_kind, level.height, level.width, *level.places[kind]))
@@ -200,7 +209,7 @@ class TiledWriter:
     def _check_whole(self) -> None:
         """Raises OutputError where GDAL can't read the file: the last pixel and its validity, on every level."""
         with self._output_errors(), gdal_errors(of_this_thread=True) as errors:
-            for number, level in enumerate(self._levels):
+            for number, level in enumerate(self._in_file):
                 with open_by(self._part, ["GTiff"], **{"overview_level": number - 1} if number else {}) as done:
                     assert done.shape == (level.height, level.width), f"{done.shape} on level {number}"
                     last = RasterioWindow(level.width - 1, level.height - 1, 1, 1)
@@ -214,7 +223,7 @@ class _Level:
     """The scene at one scale: tiles that are not whole yet, and where in the file the others lie."""
 
     def __init__(self, height: int, width: int, **make):
-        self.height, self.width = height, width
+        self.height, self.width, self.in_file = height, width, True
         self._make = make  # what else a Tile wants to know
         self._across = -(-width // TILE)
         tiles = -(-height // TILE) * self._across
@@ -254,7 +263,7 @@ class _Level:
         return self.open[number]
 
 
-def _put_and_encode(jobs: list[tuple[Tile, tuple | None, Tile | None]]) -> list[Encoded | None]:
+def _put_and_encode(in_file: bool, jobs: list[tuple[Tile, tuple | None, Tile | None]]) -> list[Encoded | None]:
     """What a thread does for tiles: takes a part in; once whole, passes it on upwards and makes its bytes."""
     results = []
     for tile, part, above in jobs:
@@ -265,7 +274,7 @@ def _put_and_encode(jobs: list[tuple[Tile, tuple | None, Tile | None]]) -> list[
             continue
         if above is not None:
             tile.halve_into(above)
-        results.append(tile.encoded())
+        results.append(tile.encoded() if in_file else Encoded.of(b"", b""))
     return results
 
 

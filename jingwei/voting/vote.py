@@ -18,6 +18,7 @@ from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import STAMP, stamp, up_to_date
+from jingwei.raster.styles import DOUBT, write_class_style, write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
 from jingwei.system.prefetch import ahead
@@ -101,6 +102,7 @@ def vote(
     if all(up_to_date(path, mark) for path in outputs.maps):
         if outputs.submission:  # a later stage may have written its own
             write_submission(outputs.labels, outputs.submission)
+        _write_styles(outputs, legend)
         return False
     with ExitStack() as stack:
         opened = _open_probabilities if soft else open_map
@@ -109,6 +111,7 @@ def vote(
             check_same_grid(other, maps[0])
         height, width = maps[0].shape
         common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
+        common["overviews"] = True
         writers = [
             stack.enter_context(TiledWriter(path, height, width, colormap=colormap, **common))
             for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)
@@ -135,7 +138,17 @@ def vote(
                         writer.write(Window(window.row, 0, window.height, width), part)
                     if png:
                         png.write(without_nodata(strip[0]))
+    _write_styles(outputs, legend)
     return True
+
+
+def _write_styles(outputs: VoteFiles, legend: Legend) -> None:
+    """How the results of a vote look in QGIS."""
+    for path in (outputs.labels, outputs.submission):
+        if path:
+            write_class_style(path, legend)
+    write_percent_style(outputs.agreement)
+    write_percent_style(outputs.entropy, DOUBT)
 
 
 def read_maps(maps: list[Raster], strip_rows: int, pool: Executor) -> Iterator[tuple[Window, np.ndarray]]:

@@ -771,7 +771,8 @@ def test_named_files_go_where_they_are_told(call, data, tmp_path):
     assert status == 0
     assert json.loads(out)["pixels"] == 170 * 140
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {"v.tif", "v_agreement.tif", "v_entropy.tif", "f.tif", "f_vis.png"}
+    styles = {"v.qml", "v.tif.aux.xml", "v_agreement.qml", "v_entropy.qml", "f.qml", "f.tif.aux.xml"}
+    assert names == {"v.tif", "v_agreement.tif", "v_entropy.tif", "f.tif", "f_vis.png"} | styles
 
 
 def test_voting_again_keeps_the_vote_and_submits_it(call, data):
@@ -833,7 +834,11 @@ def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
     status, _, err = call("predict.py", "--data_dir", data, *flags, "--overlap", 16)
     assert (status, err) == (0, "")
     made = {path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.*")}
-    assert made == {"village/cross_entropy_first.tif", "village/village_predict.png"}
+    styles = {f"village/{name}" for name in ("cross_entropy_first.qml", "cross_entropy_first.tif.aux.xml")}
+    assert (
+        made
+        == {"village/cross_entropy_first.tif", "village/village_predict.png", "village/village_predict.qml"} | styles
+    )
 
 
 # ---- what it would take ----

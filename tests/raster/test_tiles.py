@@ -240,11 +240,13 @@ def test_black_tiles_that_are_valid_keep_their_validity(tmp_path):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_file_is_what_gdal_would_have_written(dtype, bands, mask, tmp_path):
     """The same tags, on all levels, as of a file with the same content that GDAL wrote itself."""
-    pixels, valid = noise(bands, 530, 700, dtype), patches(530, 700)
+    height, width, factor = (530, 700, 2) if mask else (1030, 1040, 4)
+    pixels, valid = noise(bands, height, width, dtype), patches(height, width)
     where = {"crs": "EPSG:32648", "transform": from_origin(5e5, 2.8e6, 0.1, 0.1)}
     profile = dict(
-        driver="GTiff", count=bands, height=530, width=700, dtype=dtype, tiled=True, blockxsize=256, blockysize=256,
-        interleave="pixel", compress="zstd", predictor=3 if dtype == "float32" else 2, bigtiff="yes",
+        driver="GTiff", count=bands, height=height, width=width, dtype=dtype,
+        tiled=True, blockxsize=256, blockysize=256, interleave="pixel",
+        compress="zstd", predictor=3 if dtype == "float32" else 2, bigtiff="yes",
         photometric="rgb" if (dtype, bands) == ("uint8", 3) else "minisblack", nodata=None if mask else 3, **where,
     )  # fmt: skip
     overview = {"COMPRESS_OVERVIEW": "ZSTD", "PREDICTOR_OVERVIEW": profile["predictor"], "BIGTIFF_OVERVIEW": "YES"}
@@ -255,7 +257,7 @@ def test_a_file_is_what_gdal_would_have_written(dtype, bands, mask, tmp_path):
             if mask:
                 file.write_mask(valid)
         with rasterio.open(tmp_path / "theirs.tif", "r+") as file:
-            file.build_overviews([2], Resampling.nearest)
+            file.build_overviews([factor], Resampling.nearest)
     how = {"mask": True} if mask else {"nodata": 3}
     tags = {"note": "烤烟", "JINGWEI_STAMP": "0123"}
     with Raster(tmp_path / "theirs.tif") as like:
@@ -330,3 +332,16 @@ def test_any_window_reads_as_it_was_written(tmp_path):
         for row, col, height, width in [(0, 0, 1, 1), (255, 255, 2, 2), (599, 899, 1, 1), (100, 0, 300, 900)]:
             found = file.read(window=RasterioWindow(col, row, width, height))
             np.testing.assert_array_equal(found, pixels[:, row : row + height, col : col + width])
+
+
+@pytest.mark.parametrize("bands", [1, 5])
+def test_overviews_of_maps_are_the_same_bytes_for_any_strips_and_workers(bands, tmp_path):
+    labels = np.random.default_rng(3).integers(0, 5, (bands, 1300, 1100), dtype=np.uint8)
+    kind = {"overviews": True, "nodata": NODATA}
+    files = {write(tmp_path / f"{rows}_{workers}.tif", labels, rows=rows, workers=workers, **kind).read_bytes()
+             for rows in (1, 100, 256, 700, 1300) for workers in (1, 3)}  # fmt: skip
+    assert len(files) == 1
+    with rasterio.open(tmp_path / "1_1.tif") as file:
+        assert file.overviews(1) == [4]
+    with rasterio.open(tmp_path / "1_1.tif", overview_level=0) as small:
+        np.testing.assert_array_equal(small.read(), labels[:, ::4, ::4])

@@ -64,6 +64,7 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # The documentation as a site, site/index.html. Any warning is an error (mkdocs.yml).
 docs: .venv/docs-ready

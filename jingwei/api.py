@@ -137,8 +137,8 @@ def train(
     chosen = _recipe(recipe, changes | ({"pretrained": False} if scratch else {}))
     first, last = (None if path is None else Path(path) for path in (init_from, resume))
     loaders = min(8, max(1, cores() - 1)) if workers is None else workers
-    how = {"compile": compile, "resume": last, "weights": weights, "init_from": first, "weights_bands": weights_bands}
-    options = RunOptions(device, loaders, skip_bad_steps=skip_bad_steps, **how)
+    start: dict[str, Any] = {"weights": weights, "init_from": first, "weights_bands": weights_bands}
+    options = RunOptions(device, loaders, compile, resume=last, skip_bad_steps=skip_bad_steps, **start)
     return run(Workspace(Path(data_dir)), chosen, exp, options) / "best.pt"
 
 
@@ -161,9 +161,9 @@ def _train_config(file: Path, resume: StrPath | None, weights: StrPath | None, h
     from jingwei.configs.run import ConfigOptions, check_resume, train_config
     from jingwei.system.progress import Progress
 
-    files = {"resume": Path(resume).absolute() if resume else None, "weights": weights}
-    check_resume(files["resume"])
-    keeping = train_config(read_config(file), ConfigOptions(**files, **how), Progress.write)
+    last = Path(resume).absolute() if resume else None
+    check_resume(last)
+    keeping = train_config(read_config(file), ConfigOptions(resume=last, weights=weights, **how), Progress.write)
     return keeping.file("best")
 
 
@@ -199,8 +199,9 @@ def predict(
     target = Path(output)
     files = Path(scene) if isinstance(scene, str | Path) else [Path(file) for file in scene]
     chances = None if probabilities is None else Path(probabilities)
-    how = {"device": device or str(model.device), "batch_size": batch_size, "workers": _workers(workers)}
-    predict_file(files, Job(model.path, Path(), target, settings, chances, **how), model.checkpoint)
+    where = device or str(model.device)
+    job = Job(model.path, Path(), target, settings, chances, where, batch_size, _workers(workers))
+    predict_file(files, job, model.checkpoint)
     return target
 
 
@@ -227,7 +228,7 @@ def vote(
     if not maps:
         raise SettingError("`inputs`", "names no maps", "give one at least")
     files = VoteFiles.beside(Path(output))
-    how = {"soft": soft, "weights": None if weights is None else list(weights), "ties": ties}
+    how: dict[str, Any] = {"soft": soft, "weights": None if weights is None else list(weights), "ties": ties}
     count(maps, files, _legend(legend, maps[0]), workers=_workers(workers), **how)
     return files.labels
 
@@ -297,7 +298,7 @@ def polygonize(
         raise SettingError("`background`", f"legend {known.name} has no background class", "leave it out")
     ids = set(known.foreground) if classes is None else {_id(c, known) for c in classes}
     ids |= {known.background} if background and known.background is not None else set()
-    how = {"legend": known, "classes": ids, "min_area": min_area, "simplify": simplify, "gsd": gsd}
+    how: dict[str, Any] = {"legend": known, "classes": ids, "min_area": min_area, "simplify": simplify, "gsd": gsd}
     write_polygons(Path(source), Path(output), **how)
     return Path(output)
 
@@ -360,7 +361,7 @@ def report(
 
     workspace = Workspace(Path(data_dir))
     folder = workspace.root / "report" if output is None else Path(output)
-    how = {"language": language, "gsd": gsd, "workers": _workers(workers)}
+    how: dict[str, Any] = {"language": language, "gsd": gsd, "workers": _workers(workers)}
     chosen = workspace.named_scenes(scenes)
     classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
     return write_report(workspace, chosen, classes, folder, **how).page

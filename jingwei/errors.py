@@ -12,7 +12,7 @@ from collections.abc import Iterable
 class JingweiError(Exception):
     """Base of all errors that are the input's fault, not ours. Reads `WHERE: PROBLEM: REMEDY`."""
 
-    def __init__(self, where, problem: str, remedy: str):
+    def __init__(self, where: object, problem: str, remedy: str):
         super().__init__(where, problem, remedy)  # as it was called: so that it can be sent from process to process
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from jingwei.errors import SettingError, known
 from jingwei.spectrum import spelled, what_is_wrong
@@ -102,11 +103,11 @@ class Legend:
 
     def to_dict(self) -> dict:
         """The legend as its JSON file has it."""
-        classes = []
+        classes: list[dict[str, Any]] = []
         for c in self.classes:
             entry = {"id": c.id, "name": c.name, "color": hex_of(c.color)}
             classes.append(entry if c.value is None else entry | {"value": c.value})
-        content = {"name": self.name, "background": self.background, "classes": classes}
+        content: dict[str, Any] = {"name": self.name, "background": self.background, "classes": classes}
         if self.ignore:
             content["ignore"] = list(self.ignore)
         if self.bands:
@@ -114,7 +115,7 @@ class Legend:
         return content | ({"label_nodata": self.label_nodata} if self.label_nodata else {})
 
 
-def legend_from_dict(content, where="legend", kept: bool = False) -> Legend:
+def legend_from_dict(content: Any, where: object = "legend", kept: bool = False) -> Legend:
     """Checks and builds a legend from its JSON content. All problems are reported at once, as one SettingError.
 
     One that we have `kept` ourselves, in a checkpoint, was right by the rules of its day, and nobody can mend it there:
@@ -205,7 +206,8 @@ def hex_of(color: tuple[int, int, int]) -> str:
 def _rgb(color: str) -> tuple[int, int, int]:
     if not re.fullmatch("#?[0-9A-Fa-f]{6}", color):
         raise ValueError(color)
-    return tuple(bytes.fromhex(color.removeprefix("#")))
+    red, green, blue = bytes.fromhex(color.removeprefix("#"))
+    return red, green, blue
 
 
 def find_legend(name_or_path: str) -> Legend:

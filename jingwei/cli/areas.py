@@ -55,8 +55,8 @@ def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> 
     content, touched, tables = {}, {}, []
     zones = Path(args.zones) if "zones" in args else None
     for name, source in _maps(args, workspace).items():
-        how = {"gsd": getattr(args, "gsd", None), "zones": zones, "zone_field": getattr(args, "zone_name", None)}
-        whole, by_zone = measure_areas(source, legend, **how)
+        gsd, zone_field = getattr(args, "gsd", None), getattr(args, "zone_name", None)
+        whole, by_zone = measure_areas(source, legend, gsd=gsd, zones=zones, zone_field=zone_field)
         content[name] = area_numbers(whole, legend) | {"map": str(source)}
         if zones:
             content[name]["zones"] = {zone: area_numbers(areas, legend) for zone, areas in by_zone.items()}

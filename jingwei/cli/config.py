@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jingwei.cli.parser import Parser, not_negative, positive, tell_legend
 from jingwei.cli.weights import weights_flags, weights_from
@@ -36,7 +37,8 @@ def train_from_config() -> str | None:
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
     resume = Path(args.resume).absolute() if "resume" in args else None
     check_resume(resume)
-    config = read_config(Path(args.config) if "config" in args else kept_config(resume), changes)
+    file = kept_config(resume) if resume and "config" not in args else Path(args.config)
+    config = read_config(file, changes)
     device = choose_device(getattr(args, "device", None), config.n_gpu, this_process())
     if leads():
         tell_legend(ChosenLegend(config.data.legend, config.legend))
@@ -48,11 +50,12 @@ def train_from_config() -> str | None:
         samples = samples_to_predict(config.data.root)
         maps, weights = keeping.folder / "maps", keeping.file("best")
         return command_line("inference.py", samples, maps, "--checkpoint", weights)
+    return None
 
 
 def _parser() -> Parser:
     parser = _Parser("Trains system B as a config file says. Writes <save_dir>/<name>/<time>/.")
-    short = {"default": argparse.SUPPRESS}  # the help texts tell what counts then
+    short: dict[str, Any] = {"default": argparse.SUPPRESS}  # the help texts tell what counts then
     parser.add_argument("-c", "--config", metavar="FILE", help="config file, such as one of configs/", **short)
     text = "checkpoint of a run to go on from, in its folder; with its config.json where no -c is given"
     parser.add_argument("-r", "--resume", metavar="CHECKPOINT", help=text, **short)

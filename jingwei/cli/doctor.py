@@ -43,8 +43,8 @@ def doctor_command() -> None:
             print(f"\n{title}{more}")
             print("\n".join(f"  {spelled(in_lines(kind))}" for kind in kinds))
     if grave:
-        kinds = len(grouped(grave))
-        of_kinds = f", of {_count(kinds, 'kind')}," if kinds < len(grave) else ""
+        count = len(grouped(grave))
+        of_kinds = f", of {_count(count, 'kind')}," if count < len(grave) else ""
         print(f"\nverdict: NOT READY: {_count(len(grave), 'problem')}{of_kinds} to mend first")
         sys.exit(1)
     print("\nverdict: ready" + (f", with {_count(len(slight), 'warning')}" if slight else ""))

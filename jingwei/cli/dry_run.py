@@ -44,8 +44,10 @@ def _print_costs(costs: list[Cost], place: Path | None) -> None:
     if len(costs) == 1 and costs[0].unmeasured:
         print(f"  not measured, for a sample of it can't be worked on: {spelled(str(costs[0].unmeasured))}")
     print(f"  memory {spell_bytes(max(cost.memory for cost in costs)):>10} at most")
-    if place and all(cost.disk is not None for cost in costs):
-        disk, free = sum(cost.disk for cost in costs), free_bytes(place)
+    sizes = [cost.disk for cost in costs if cost.disk is not None]
+    if place and len(sizes) == len(costs):
+        disk, free = sum(sizes), free_bytes(place)
         print(f"  disk   {spell_bytes(disk):>10} about; {spell_bytes(free)} are free{': TOO LITTLE' * (disk > free)}")
-    if all(cost.seconds is not None for cost in costs):
-        print(f"  time   {spell_seconds(sum(cost.seconds for cost in costs)):>10} about")
+    times = [cost.seconds for cost in costs if cost.seconds is not None]
+    if len(times) == len(costs):
+        print(f"  time   {spell_seconds(sum(times)):>10} about")

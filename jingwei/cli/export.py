@@ -1,6 +1,9 @@
 """A trained network, handed over to other programs."""
 
+from collections.abc import Iterable
 from pathlib import Path
+
+import numpy as np
 
 from jingwei.cli.command import command
 from jingwei.cli.parser import Parser, positive, workspace_flags
@@ -43,7 +46,7 @@ def export_command() -> str | None:
     settings = ExportSettings(
         args.tile, args.overlap, getattr(args, "resolution", None), args.int8, getattr(args, "licence", None)
     )
-    windows = ()
+    windows: Iterable[np.ndarray] = ()
     if args.int8:
         crops = () if "scene" in args else training_crops(workspace)
         if not crops and "scene" not in args:

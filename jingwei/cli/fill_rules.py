@@ -1,13 +1,14 @@
 """The flags of fill_hole.py that say what is filled: which rule, and its sizes."""
 
 import argparse
+from typing import Any
 
 from jingwei.cli.parser import Parser, positive
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
 
 # The flags that only one of the rules knows, with what counts where they are not given.
-DEFAULTS = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "hole": {"max_size": 500, "min_area": ["0"], "connectivity": 4, "protect": ()},
     "frame": {"frame_sizes": [500, 400], "step": 50},
 }
@@ -54,7 +55,7 @@ def chosen_rule(args: argparse.Namespace, legend: Legend) -> dict:
 
 def _areas(entries: list[str], legend: Legend) -> dict[int, int]:
     """The smallest area that stays, by class: `100 corn=400` is 400 for corn and 100 for all others."""
-    areas = {}
+    areas: dict[int, int] = {}
     for entry in sorted(entries, key=lambda entry: "=" in entry):  # the number for all comes first
         name, _, number = entry.rpartition("=")
         try:

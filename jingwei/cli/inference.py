@@ -1,15 +1,18 @@
 """System B: every sample of a folder predicted, as the contest wants it."""
 
+import argparse
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, cores, positive
+from jingwei.cli.parser import Parser, positive
 from jingwei.cli.wording import command_line, say
 from jingwei.errors import JingweiError, SettingError
 from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
 from jingwei.legend import LEGENDS, Legend
+from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 
 SAVED = Path("saved")  # where train.py --config leaves its runs
@@ -50,10 +53,8 @@ def inference_command() -> str | None:
     if args.mode == "single" and ("window" in args or "overlap" in args):
         problem = "means nothing to --window and --overlap"
         raise SettingError("--mode single", problem, "leave them out, or take --mode sliding")
-    settings, annotation = (
-        kind(**{f.name: getattr(args, f.name) for f in fields(kind) if f.name in args})
-        for kind in (InferenceSettings, Annotation)
-    )
+    settings = InferenceSettings(**_those_of(InferenceSettings, args))
+    annotation = Annotation(**_those_of(Annotation, args))
     weights = Path(args.checkpoint) if "checkpoint" in args else find_newest_checkpoint(SAVED)
     how = {
         "ids": args.ids,
@@ -80,6 +81,11 @@ def _scoring(source: Path, target: Path, used: Legend) -> str | None:
     if not known or not labels:
         return None
     return command_line("evaluate.py", "--prediction", target, "--label", labels[0], "--legend", known[0])
+
+
+def _those_of(kind: type, args: argparse.Namespace) -> dict[str, Any]:
+    """The flags that were given of those that have the names of a dataclass's fields."""
+    return {f.name: getattr(args, f.name) for f in fields(kind) if f.name in args}
 
 
 def _report(error: JingweiError) -> None:

@@ -69,18 +69,18 @@ def vote_command() -> str | None:
         return dry_run.tell(steps, Path(args.output) if named else workspace.root)
     weigh = _Weighing(args, workspace, legend)
 
+    votes: list[tuple[list[Path], VoteFiles]] = []
     if "inputs" in args:
         votes = [(list(map(Path, args.inputs)), VoteFiles.beside(Path(args.output)))]
     else:
-        votes = []
         for scene in workspace.cut_scenes():
-            files = workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)
-            votes.append((_voters(workspace, scene, args.soft), VoteFiles(*files, workspace.submission(scene))))
+            maps = workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)
+            votes.append((_voters(workspace, scene, args.soft), VoteFiles(*maps, workspace.submission(scene))))
     tasks = []
-    for maps, files in votes:
-        how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(maps)}
-        require_room_for_maps(maps[0], [path for path in files if path])
-        tasks.append(Task(partial(vote, **how), (maps, files, legend)))
+    for voters, files in votes:
+        how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(voters)}
+        require_room_for_maps(voters[0], [path for path in files if path])
+        tasks.append(Task(partial(vote, **how), (voters, files, legend)))
     with chosen_cluster(args) as cluster:
         for task, fresh in cluster.run(tasks):
             maps, files, _ = task.arguments
@@ -116,7 +116,7 @@ class _Weighing:
     def __init__(self, args: argparse.Namespace, workspace: Workspace, legend: Legend):
         self.args, self.workspace, self.legend = args, workspace, legend
         self.given = getattr(args, "weights", None)
-        self._learned: dict[tuple[str, ...], list[int]] = {}
+        self._learned: dict[tuple[str, ...], list[float]] = {}
         if self.given and AUTO in self.given and len(self.given) > 1:
             problem = f"{AUTO} stands beside other weights"
             raise SettingError("--weights", problem, f"give a number per map, or {AUTO} alone")
@@ -131,7 +131,7 @@ class _Weighing:
             how = {"soft": self.args.soft, "ties": self.args.ties, "workers": self.args.workers}
             learned = learn_weights(self.workspace, maps, self.legend, **how)
             print(learned.report(list(names)))
-            self._learned[names] = learned.weights
+            self._learned[names] = [float(weight) for weight in learned.weights]
         return self._learned[names]
 
 
@@ -169,18 +169,19 @@ def fill_hole_command() -> str | None:
         _print_changes(fill_map(Path(args.input), target, picture=picture, **rules), legend)
         say(f"written: {target}, {picture}")
         return write_cogs(args, [(target, None)])
-    tasks = []
+    tasks, pictures = [], {}
     for scene in workspace.cut_scenes():
         source = workspace.vote_or_best(scene)
         target, png, picture = workspace.filled(scene), workspace.submission(scene), workspace.fill_picture(scene)
         require_room_for_maps(source, [target, png])
+        pictures[target] = f"{png}, {picture}"
         tasks.append(Task(partial(fill_map, submit_png=png, picture=picture, **rules), (source, target)))
     with chosen_cluster(args) as cluster:
         for task, changed in cluster.run(tasks):
             source, target = task.arguments
             print(f"{source}: filled")
             _print_changes(changed, legend)
-            say(f"written: {target}, {task.function.keywords['submit_png']}, {task.function.keywords['picture']}")
+            say(f"written: {target}, {pictures[target]}")
     write_cogs(args, [(workspace.filled(scene), workspace.submission(scene)) for scene in workspace.cut_scenes()])
     labelled = any(scene.label for scene in workspace.cut_scenes())
     return going_on(args, "evaluate.py" if labelled else "report.py")
@@ -223,7 +224,8 @@ def evaluate_command() -> None:
 
     workspace = Workspace(Path(args.data_dir))
     if asks_for_areas(args):
-        return tell_areas(args, workspace, chosen_legend(args, workspace).legend)
+        tell_areas(args, workspace, chosen_legend(args, workspace).legend)
+        return
     if ("prediction" in args) != ("label" in args):
         raise SettingError(parser.prog, "--prediction and --label go together", "give both or neither")
     if "prediction" in args:
@@ -235,15 +237,18 @@ def evaluate_command() -> None:
     else:
         legend = chosen_legend(args, workspace).legend
     if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
-        return _evaluate_folders(args, legend)
+        _evaluate_folders(args, legend)
+        return
     if args.dry_run:
         from jingwei.planning.rehearsal import score_step
 
         if "prediction" in args:
             pairs = [(Path(args.prediction), Path(args.label))]
         else:
-            pairs = [(path, scene.label) for path, scene in stage_maps(workspace, labelled_scenes(workspace))]
-        return dry_run.tell([score_step(*pair, legend) for pair in pairs], None)
+            scored = stage_maps(workspace, labelled_scenes(workspace))
+            pairs = [(path, scene.label) for path, scene in scored if scene.label]
+        dry_run.tell([score_step(*pair, legend) for pair in pairs], None)
+        return
     if "prediction" in args:
         matrix = score_pair(Path(args.prediction), Path(args.label), legend)
         refuse_unlabelled(matrix, Path(args.label))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.errors import SettingError
@@ -34,7 +35,7 @@ class Parser(argparse.ArgumentParser):
         text = "open files of any format, which may name other files and places on the network (docs/security.md)"
         self.flag("allow_remote", text, action="store_true")
 
-    def parse_args(self, *args, **kwargs) -> argparse.Namespace:
+    def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]  # no other namespace
         """argparse's; what all commands have takes effect here. SettingError for half of a pair of flags."""
         parsed = super().parse_args(*args, **kwargs)
         Progress.hidden, Progress.spell = parsed.quiet, spelled
@@ -156,8 +157,9 @@ def chosen_legend(
     args: argparse.Namespace, workspace: Workspace, *, label: Path | None = None, of_map: Path | None = None
 ) -> ChosenLegend:
     """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
-    named, how = getattr(args, "legend", None), {"label_nodata": getattr(args, "label_nodata", None)}
-    return choose_legend(named, label=label, of_map=of_map, cut=workspace.train, folder=workspace.root, **how)
+    where: dict[str, Any] = {"label": label, "of_map": of_map, "cut": workspace.train, "folder": workspace.root}
+    named, meant = getattr(args, "legend", None), getattr(args, "label_nodata", None)
+    return choose_legend(named, label_nodata=meant, usual="jingwei", **where)
 
 
 def tell_legend(chosen: ChosenLegend) -> None:

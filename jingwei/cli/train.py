@@ -4,13 +4,15 @@ import argparse
 import sys
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
+from typing import Any
 
 from jingwei.cli.command import command
 from jingwei.cli.config import asks_for_config, train_from_config
-from jingwei.cli.parser import Parser, cores, going_on, not_negative, workspace_flags
+from jingwei.cli.parser import Parser, going_on, not_negative, workspace_flags
 from jingwei.cli.weights import weights_flags, weights_from
 from jingwei.cli.wording import say, spelled
 from jingwei.errors import SettingError
+from jingwei.system.machine import cores
 from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
 
@@ -58,6 +60,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
         how = {"device": args.device, "workers": args.workers, "precision": recipe.precision}
         matrix, legend, path = experiments.score_experiment(workspace, recipe.name, args.exp, **how)
         print(f"{path} on the validation crops\n{table(matrix, legend)}")
+    return None
 
 
 def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
@@ -95,7 +98,7 @@ def _recipe_flags(parser: Parser, recipe: Recipe) -> None:
 
 
 def _recipe_from(args: argparse.Namespace, recipe: Recipe) -> Recipe:
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in fields(recipe):
         name = field.metadata["flag"] or field.name
         if field.name == "pretrained":

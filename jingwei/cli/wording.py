@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from jingwei.cli.steps import STEPS, step_of
+from jingwei.cli.steps import STEPS, Step, step_of
 from jingwei.system.progress import Progress
 
 _SCRIPT = re.compile(r"(?<![\w./-])(?:" + "|".join(re.escape(step.script) for step in STEPS) + r")(?![\w/])")
@@ -35,7 +35,13 @@ def as_flags(text: str) -> str:
 
 def as_called(text: str) -> str:
     """A text that names scripts, with the steps in their place where the one command was called."""
-    return _SCRIPT.sub(lambda found: f"{_called_by} {step_of(found[0]).name}", text) if _called_by else text
+    return _SCRIPT.sub(lambda found: f"{_called_by} {_step(found[0]).name}", text) if _called_by else text
+
+
+def _step(script: str) -> Step:
+    step = step_of(script)
+    assert step is not None, f"{script} is not the script of a step"
+    return step
 
 
 def spelled(text: str) -> str:
@@ -43,9 +49,9 @@ def spelled(text: str) -> str:
     return as_called(as_flags(text))
 
 
-def command_line(script: str, *words) -> str:
+def command_line(script: str, *words: object) -> str:
     """A command, ready to be pasted."""
-    program = [*shlex.split(_called_by), step_of(script).name] if _called_by else ["python", script]
+    program = [*shlex.split(_called_by), _step(script).name] if _called_by else ["python", script]
     return shlex.join(map(str, [*program, *words]))
 
 

@@ -6,6 +6,7 @@ import shlex
 import statistics
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from jingwei.configs.mapping import data_of, legend_of, recipe_of, tile_side
 from jingwei.configs.reading import Reading
@@ -91,7 +92,7 @@ def read_config(path: Path, changes: dict[str, object] | None = None) -> Config:
     return config_from_dict(content, path)
 
 
-def config_from_dict(content, where="config") -> Config:
+def config_from_dict(content: Any, where: object = "config") -> Config:
     """A config from its JSON content. One SettingError names all that is wrong with it."""
     from jingwei.training.losses import build_loss  # here, because -h needs no torch
 
@@ -109,7 +110,10 @@ def config_from_dict(content, where="config") -> Config:
         if problem.endswith(EXAMPLE) and count == 1:  # a legend file's mistake: no key is to blame
             problem, remedy = problem.removesuffix(f", {EXAMPLE}"), EXAMPLE
         raise SettingError(where, problem, remedy)
+    assert data is not None, "without data there is a problem"
     args = file.train_loader.args
+    legend = legend_of(file.train_loader, data.root)
+    assert legend is not None, "without a legend there are no data"
     return Config(
         recipe=recipe,
         data=data,
@@ -119,14 +123,14 @@ def config_from_dict(content, where="config") -> Config:
         bands=file.arch.args.in_channels,
         base_size=args.base_size,
         tile_size=args.tile_size,
-        legend=legend_of(file.train_loader, data.root).source,
+        legend=legend.source,
         content=content,
         weights=file.arch.args.weights,
         weights_bands=",".join(file.arch.args.weights_bands),
     )
 
 
-def _change(content, keys: list[str], value) -> None:
+def _change(content: Any, keys: list[str], value: object) -> None:
     """Sets a key in its section, which is made where it is missing."""
     for key in keys[:-1]:
         content = content.setdefault(key, {}) if isinstance(content, dict) else None

@@ -1,22 +1,24 @@
 """Sections of JSON content as objects, and a list of all that is wrong with them."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
-from typing import get_args
+from typing import Any, TypeVar, get_args
 
 from jingwei.errors import SettingError, known
 from jingwei.system.own_files import in_words, is_of, short
+
+T = TypeVar("T")
 
 
 class Reading:
     """Reads a file's content and notes all that is wrong; what is wrong is replaced by its default."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.problems: list[str] = []
 
-    def section(self, kind: type, content, where: str = ""):
+    def section(self, kind: Any, content: Any, where: str = "") -> Any:
         """A section of the file as an object of its kind."""
         if not isinstance(content, dict):
             self.problems.append(f"{where or 'the file'} is {short(content)}, not a section {{...}}")
@@ -60,14 +62,14 @@ class Reading:
         if number is not None and number < least:
             self.problems.append(f"{key} is {number}, below {least}")
 
-    def choice(self, key: str, value: str, choices):
+    def choice(self, key: str, value: str, choices: Mapping[str, T]) -> T | None:
         """The entry of a dict of choices that a value names; None, and a problem, where it is not one of them."""
         if value and value not in choices:  # an empty one is missing, and was noted
             self.problems.append(f"{key} is {short(value)}: {known(choices, value)}")
         return choices.get(value)
 
 
-def _section_kind(kind) -> type | None:
+def _section_kind(kind: Any) -> Any:
     """The class of a section, of one that may be null too; None for what is not a section."""
     kinds = get_args(kind) if isinstance(kind, UnionType) else (kind,)
     return next((each for each in kinds if is_dataclass(each)), None)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jingwei.configs.config import Config
 from jingwei.crops.prepare import picture_sides, prepare_training
@@ -40,7 +41,7 @@ def train_config(config: Config, options: ConfigOptions, say: Callable[[str], No
     CheckpointError and InputError before anything is prepared, as far as mistakes can be seen then.
     """
     say = say if distributed.leads() else _silent
-    weights = {"weights": config.weights, "weights_bands": config.weights_bands}
+    weights: dict[str, Any] = {"weights": config.weights, "weights_bands": config.weights_bands}
     if options.weights is not None:
         weights = {"weights": options.weights, "weights_bands": options.weights_bands}
     if not options.resume:
@@ -62,7 +63,7 @@ def train_config(config: Config, options: ConfigOptions, say: Callable[[str], No
     for line in notes_on_classes([*data.training, *data.validation], data.legend, config.trainer.val):
         say(line)
     keeping = _keeping(config, options.resume.parent if options.resume else fresh_folder(config.runs))
-    how = {"compile": options.compile, "resume": options.resume} | weights
+    how: dict[str, Any] = {"compile": options.compile, "resume": options.resume} | weights
     how |= {"device": options.device, "workers": workers, "skip_bad_steps": options.skip_bad_steps}
     loop.run(workspace, config.recipe, keeping, loop.RunOptions(**how))
     return keeping

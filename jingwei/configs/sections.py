@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
 
 from jingwei.inputs.sar import SarSettings
 from jingwei.legend import NODATA
@@ -24,12 +25,12 @@ MONITORS = {
 }
 
 
-def _key(text: str, default=None, required: bool = False):
+def _key(text: str, default: Any = None, required: bool = False) -> Any:
     """A key of a section: its help text, its default, and whether it must be given."""
     return field(default=default, metadata={"help": text, "required": required})
 
 
-def _section(kind: type, text: str = ""):
+def _section(kind: type, text: str = "") -> Any:
     """A section in a section. Where it is left out, its keys have their defaults."""
     return field(default_factory=kind, metadata={"help": text, "required": False})
 
@@ -208,7 +209,7 @@ def explain_keys() -> str:
     return "keys of a config file:\n" + "\n".join(f"  {line}" for line in lines) + "\n"
 
 
-def _explained(kind: type, before: str) -> Iterator[str]:
+def _explained(kind: Any, before: str) -> Iterator[str]:
     for each in fields(kind):
         if is_dataclass(each.type):
             yield from _explained(each.type, f"{before}{each.name}.")

@@ -6,7 +6,7 @@ read: the codecs leave Python's lock, so threads are enough and no pixel is copi
 
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 
@@ -17,6 +17,7 @@ from jingwei.crops.table import Crop
 from jingwei.crops.write_split import share_out
 from jingwei.errors import InputError
 from jingwei.grid import Window, starts
+from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.sar import SarReader
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
@@ -34,7 +35,7 @@ from jingwei.workspace import Workspace
 
 def cut_train(
     workspace: Workspace,
-    scenes: list[Scene],
+    scenes: Sequence[Scene | SampleScene],
     settings: CutSettings,
     legend: Legend,
     workers: int,

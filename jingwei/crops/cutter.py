@@ -82,6 +82,7 @@ class Cutter:
 
     def refuse_unknown(self) -> None:
         """Raises InputError naming the unknown ids and their pixel counts."""
+        assert self.scene.label is not None, "ids are counted of labels"
         refuse_unknown_ids(self.scene.label, self.legend, self._ids)
 
     def delete_written(self) -> None:

@@ -18,7 +18,7 @@ from jingwei.crops.split import choose_blocks
 from jingwei.crops.table import TRAIN, VALIDATION, read_crops
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import strips
-from jingwei.inputs.masks import refuse_0_255
+from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.samples import (
     IMAGE_FOLDERS,
@@ -29,7 +29,7 @@ from jingwei.inputs.samples import (
     find_samples,
     folders_named,
 )
-from jingwei.inputs.sar import SarSettings, Tails
+from jingwei.inputs.sar import SarReader, SarSettings, Tails
 from jingwei.legend import Legend
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
@@ -138,6 +138,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
         for sample in samples:
             parts = (side, *sample.folder.relative_to(images).parts, sample.id)
             name = "_".join(part for part in parts if part)
+            assert sample.label is not None, "bare samples were refused"
             scenes.append(SampleScene(name, sample, sample.label, data.legend, data.sar, side))
     names = [scene.name for scene in scenes]
     if len(set(names)) < len(names):
@@ -157,16 +158,17 @@ def _side_folders(data: FolderData) -> list[tuple[str | None, Path]]:
     if None in found:
         missing = ("train", "valid")[found.index(None)]
         raise InputError(root, f"has no folder {missing}", "add it, or name the other one as root")
-    return list(zip((TRAIN, VALIDATION), found, strict=True))
+    return [(side, folder) for side, folder in zip((TRAIN, VALIDATION), found, strict=True) if folder is not None]
 
 
 def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str, np.ndarray]:
     """Reads all masks, before anything is written: pixels per class of every scene."""
 
-    def look(scene: SampleScene):
+    def look(scene: SampleScene) -> tuple[int, str, np.ndarray, int]:
         with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
             check_same_size(mask, image)
             check_same_place(mask, image)
+            assert isinstance(mask, Mask), "people's own masks"
             return image.bands, image.dtype.name, mask.count(), mask.at_255
 
     looks = list(_on_threads(look, scenes, workers, "look"))
@@ -190,7 +192,7 @@ def _on_threads(work: Callable, scenes: list[SampleScene], workers: int, what: s
 def _sides(scenes: list[SampleScene], counts: dict[str, np.ndarray], data: FolderData) -> dict[str, str] | None:
     """The side of each scene as a whole; None where scenes are to be split in blocks."""
     if scenes[0].side:
-        return {scene.name: scene.side for scene in scenes}
+        return {scene.name: scene.side or "" for scene in scenes}
     if data.val_fraction == 0:
         return {scene.name: TRAIN for scene in scenes}
     if data.split == "blocks" or len(scenes) * data.val_fraction < 1:
@@ -213,8 +215,10 @@ def _split_fields(scenes: list[SampleScene], fraction: float, folder: Path, mark
     done = folder / "stamp"
     if kept_lines(done, 1) != [mark]:
         all_fields = [_fields_of(scene) for scene in Progress(scenes, "fields")]
-        kinds = (np.concatenate([getattr(f, name) for f in all_fields]) for name in ("classes", "pixels", "inner"))
-        chosen = choose_fields(*kinds, fraction)
+        classes, pixels, inner = (
+            np.concatenate([getattr(f, name) for f in all_fields]) for name in ("classes", "pixels", "inner")
+        )
+        chosen = choose_fields(classes, pixels, inner, fraction)
         for fields, *targets in zip(all_fields, *sides.values(), strict=True):
             fields.write(chosen[: len(fields.classes)], *(scene.label for scene in targets))
             chosen = chosen[len(fields.classes) :]
@@ -241,6 +245,7 @@ def _with_tails(sar: SarSettings | None, scenes: list[SampleScene], workers: int
     def count(scene: SampleScene) -> Tails:
         tails = Tails()
         with scene.open_image() as image:
+            assert isinstance(image, SarReader), "only radar has tails"
             for _, decibels, valid in image.strips():
                 tails.update(decibels, valid)
         return tails

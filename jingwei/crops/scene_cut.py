@@ -4,11 +4,13 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jingwei.crops.table import Crop, label_path
 from jingwei.grid import Window
+from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.scenes import Scene
 from jingwei.raster.far_values import FarValue
 from jingwei.raster.png import write_png
@@ -46,7 +48,7 @@ class SceneCut:
     band_names: tuple[str, ...] = ()  # as its file gives them
 
 
-def record_of(workspace: Workspace, scene: Scene) -> Path:
+def record_of(workspace: Workspace, scene: Scene | SampleScene) -> Path:
     """The file that keeps a scene's SceneCut; its preview, where there is one, lies beside it as `.png`."""
     return workspace.train / ".parts" / f"{scene.name}.json"
 
@@ -83,9 +85,9 @@ def kept(workspace: Workspace, scene: Scene, mark: str, with_preview: bool, work
     with ThreadPoolExecutor(workers) as pool:
         if not all(pool.map(is_same, files, files.values())):
             return None
-    kind = (content[key] for key in ("height", "width", "bands", "dtype"))
+    kind = {key: content[key] for key in ("height", "width", "bands", "dtype", "files")}
     far = None if content["far"] is None else FarValue(*content["far"])
-    return SceneCut(*kind, crops, content["files"], far, tuple(content["band_names"]))
+    return SceneCut(**kind, crops=crops, far=far, band_names=tuple(content["band_names"]))
 
 
 def all_there(workspace: Workspace, crops: Iterable[Crop]) -> bool:
@@ -102,6 +104,6 @@ def all_there(workspace: Workspace, crops: Iterable[Crop]) -> bool:
 
 
 def _crop_from_json(content: dict) -> Crop:
-    tuples = {key: tuple(content[key]) for key in ("pixels", "mean", "std")}
+    tuples: dict[str, Any] = {key: tuple(content[key]) for key in ("pixels", "mean", "std")}
     others = {key: content[key] for key in ("name", "scene", "valid", "split")}
     return Crop(**others, **tuples, window=Window(*content["window"]))

@@ -3,9 +3,10 @@
 import csv
 import hashlib
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from jingwei.system.own_files import finite, read_table, read_text, short, whole
 
 TRAIN, VALIDATION = "train", "validation"
 SPOILT = 1e4  # how many times as large as the usual crop's values those of a crop with a number that went wrong are
-_FIXED = {
+_FIXED: dict[str, Callable[[str], Any]] = {
     "name": str, "scene": str, "row": whole, "col": whole, "height": whole, "width": whole, "valid": whole, "split": str
 }  # fmt: skip
 _COLUMNS = _FIXED | {"class_*": whole, "mean_*": finite, "std_*": finite}
@@ -124,8 +125,10 @@ def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = Tr
     return lines
 
 
-def _crop(row: dict[str, object]) -> Crop:
-    kept = {name: tuple(v for k, v in row.items() if k.startswith(f"{name}_")) for name in ("mean", "std")}
+def _crop(row: dict[str, Any]) -> Crop:
+    kept: dict[str, Any] = {
+        name: tuple(v for k, v in row.items() if k.startswith(f"{name}_")) for name in ("mean", "std")
+    }
     return Crop(
         name=row["name"],
         scene=row["scene"],

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from jingwei.crops.split import choose_validation, masked_parts, scene_blocks
 from jingwei.crops.table import VALIDATION, Crop, label_path, with_labels, write_crops
 from jingwei.errors import InputError
 from jingwei.grid import Blocks
+from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.crop_files import read_crop, read_label_crop
@@ -26,7 +28,7 @@ from jingwei.workspace import Workspace
 
 def share_out(
     workspace: Workspace,
-    scenes: list[Scene],
+    scenes: Sequence[Scene | SampleScene],
     cuts: dict[str, SceneCut],
     settings: CutSettings,
     legend: Legend,
@@ -58,7 +60,7 @@ def share_out(
     return crops
 
 
-def _band_names(scenes: list[Scene], cuts: dict[str, SceneCut]) -> tuple[str, ...]:
+def _band_names(scenes: Sequence[Scene | SampleScene], cuts: dict[str, SceneCut]) -> tuple[str, ...]:
     """The names that the scenes' files give their bands; () where none does. InputError where two contradict."""
     named = [scene for scene in scenes if cuts[scene.name].band_names]
     for scene in named[1:]:
@@ -90,8 +92,8 @@ def _split(
         if parts:
             write_png(target, labels, durable=False)
         else:
-            with whole_or_nothing(target, durable=False) as part:
-                shutil.copyfile(whole, part)
+            with whole_or_nothing(target, durable=False) as file:
+                shutil.copyfile(whole, file)
         result.append(crop)
     return result
 
@@ -104,7 +106,9 @@ def _delete_strays(folder: Path, crops: list[Crop]) -> None:
             path.unlink()
 
 
-def _draw_split(workspace: Workspace, scene: Scene, blocks: Blocks, validation: set[tuple[str, int]]) -> None:
+def _draw_split(
+    workspace: Workspace, scene: Scene | SampleScene, blocks: Blocks, validation: set[tuple[str, int]]
+) -> None:
     """Writes `train/split_<scene>.png`: the scene with its validation blocks in orange."""
     preview = read_crop(record_of(workspace, scene).with_suffix(".png"))
     step = -(-max(blocks.height, blocks.width) // PREVIEW_SIDE)

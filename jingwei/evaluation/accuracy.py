@@ -75,7 +75,7 @@ def allocate(mapped: np.ndarray, points: int) -> np.ndarray:
     that takes is missing in the large classes. No class gets more points than it has pixels.
     """
     mapped = np.asarray(mapped, np.int64)
-    least = min(RARE, points // (2 * max(1, np.count_nonzero(mapped))))
+    least = min(RARE, points // (2 * max(1, int(np.count_nonzero(mapped)))))
     rare = np.zeros(len(mapped), bool)
     while True:
         common = (mapped > 0) & ~rare

@@ -79,7 +79,8 @@ def area_numbers(areas: Areas, legend: Legend) -> dict:
     """The areas as plain numbers, for JSON."""
     classes = {}
     for land_class in legend.classes:
-        classes[land_class.name] = {"pixels": int(areas.pixels[land_class.id])}
+        numbers: dict[str, int | float] = {"pixels": int(areas.pixels[land_class.id])}
         if areas.hectares is not None:
-            classes[land_class.name]["hectares"] = float(areas.hectares[land_class.id])
+            numbers["hectares"] = float(areas.hectares[land_class.id])
+        classes[land_class.name] = numbers
     return {"classes": classes, "nodata": areas.nodata}

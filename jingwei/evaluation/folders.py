@@ -64,7 +64,7 @@ def score_folders(
         raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
     matrix = ConfusionMatrix(len(legend))
     read_by = _legends_of_predictions([path for path in pairs.values() if path], legend)
-    tasks = [Task(score_masks, (path, label, legend, read_by.get(path))) for label, path in pairs.items()]
+    tasks = [Task(score_masks, (path, label, legend, read_by[path] if path else None)) for label, path in pairs.items()]
     at_255 = 0
     for _, counted in (scheduler or Here()).run(tasks):
         matrix.merge(counted.matrix)
@@ -138,7 +138,7 @@ def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: L
     The label is read by `legend`, the prediction by `read_by`.
     """
     matrix = ConfusionMatrix(len(legend))
-    with Mask(label, legend) as known, Mask(prediction, read_by) if prediction else nullcontext() as guessed:
+    with Mask(label, legend) as known, Mask(prediction, read_by or legend) if prediction else nullcontext() as guessed:
         if guessed:
             check_same_grid(guessed, known)
         for first, end in strips(known.height, TILE):

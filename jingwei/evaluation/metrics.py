@@ -151,7 +151,7 @@ def _count_pairs(labels, predictions):
         pair = (np.int64(labels[i]) << 8) | predictions[i]
         if pair != last:
             counts[last] += run
-            last, run = pair, 0
+            last, run = pair, np.int64(0)
         run += 1
     counts[last] += run
     return counts.reshape(256, 256)

@@ -6,7 +6,7 @@ map. When the labels are back, the map itself is asked; its class areas are kept
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -61,8 +61,9 @@ def draw_sample(
         columns = {"id": int, "row": int, "col": int, FIELD: str}
         strata = {STRATA: json.dumps(areas.pixels.tolist())}
         with vector_writer(target, "Point", columns, crs=labels.crs, notes=strata, date=_date(source)) as writer:
-            values = {"id": np.arange(len(places)) + 1, "row": places[:, 0], "col": places[:, 1]}
-            writer.write(shapely.to_wkb(shapely.points(x, y)), values | {FIELD: [None] * len(places)})
+            values: dict[str, Any] = {"id": np.arange(len(places)) + 1, "row": places[:, 0], "col": places[:, 1]}
+            values[FIELD] = [None] * len(places)
+            writer.write(shapely.to_wkb(shapely.points(x, y)), values)
     return shares
 
 
@@ -174,7 +175,7 @@ def accuracy_table(scored: Scored, legend: Legend) -> str:
     width = max(len(name) for name in (*legend.names, "accuracy"))
     areas, accuracy = scored.areas, scored.accuracy
     in_hectares = areas.hectares is not None
-    mapped = areas.hectares if in_hectares else areas.pixels
+    mapped = areas.pixels if areas.hectares is None else areas.hectares
     total, unit, digits = mapped.sum(), "ha" if in_hectares else "px", 2 if in_hectares else 0
     head = f"{'class':{width}} {f'mapped {unit}':>15} {f'estimated {unit}':>15} {'+-':>13}"
     lines = [f"{head}  {'users':>13}  {'producers':>13} {'points':>7}"]
@@ -203,7 +204,10 @@ def accuracy_numbers(scored: Scored, legend: Legend) -> dict:
     classes = {}
     for land_class in legend.classes:
         k = land_class.id
-        row = {"mapped_pixels": int(areas.pixels[k]), "points": int(scored.counts[k].sum())}
+        row: dict[str, int | float | None] = {
+            "mapped_pixels": int(areas.pixels[k]),
+            "points": int(scored.counts[k].sum()),
+        }
         for unit, total in (("pixels", areas.pixels.sum()), ("hectares", areas.hectares)):
             if total is not None:
                 row[f"estimated_{unit}"] = float(np.sum(total) * accuracy.area.value[k])

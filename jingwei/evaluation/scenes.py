@@ -98,16 +98,16 @@ def best_stage(stages: dict[str, ConfusionMatrix], legend: Legend) -> str | None
     found = {
         name: matrix.mean_iou(legend.foreground)
         for name, matrix in stages.items()
-        if matrix.counts.sum() == last.counts.sum()
+        if last is not None and matrix.counts.sum() == last.counts.sum()
     }
     scored = {name: miou for name, miou in found.items() if not np.isnan(miou)}
-    return max(reversed(scored), key=scored.get) if scored else None
+    return max(reversed(scored), key=scored.__getitem__) if scored else None
 
 
 def stage_note(stages: dict[str, ConfusionMatrix], legend: Legend) -> str | None:
     """A line that names the best stage, where the last one is not it."""
     best, last = best_stage(stages, legend), next(reversed(stages), None)
-    if best in (None, last):
+    if best is None or last is None or best == last:
         return None
     higher, lower = (stages[name].mean_iou(legend.foreground) for name in (best, last))
     return f"best by mIoU is {best} with {higher:.4f}; the last stage, {last}, has {lower:.4f}"

@@ -4,7 +4,7 @@
 sides are one class is known from lengths of runs along its rows and down its columns, which are kept up to date.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from itertools import tee
 from typing import NamedTuple
 
@@ -71,7 +71,7 @@ class Framed:
         self._plans = [_plan(height, width, size, step, background, fillable) for size in sizes]
         self.changed = np.zeros((256, 256), np.int64)
 
-    def __iter__(self) -> Iterator[Band]:
+    def __iter__(self) -> Generator[Band]:
         self.changed[:] = 0
         before, strips = tee(self._read())  # keeps the rows whose result is still to come
         for plan in self._plans:

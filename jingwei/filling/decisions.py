@@ -149,7 +149,7 @@ def _longest(nodes, links, root, level, edges, first):
         entry = links[entry]["next"]
         neighbour = nodes[find(nodes, links[entry]["to"])]
         if neighbour["level"] == level - 1:
-            best = np.int64(neighbour["heir"])
+            best = int(neighbour["heir"])
             place = links[entry]["first"]
             first[best] = place if edges[best] == 0 else min(first[best], place)
             edges[best] += links[entry]["count"]

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -94,6 +94,7 @@ def fill_map(
         def strips():
             return ahead(checked_strips(labels, legend, strip_rows))
 
+        filled: Filled | Framed
         if frames is None:
             filled = Filled(
                 strips, height, width, background=legend.background, max_size=max_size, min_area=min_area,
@@ -101,13 +102,14 @@ def fill_map(
                 progress=bar.update,
             )  # fmt: skip
         else:
+            assert legend.background is not None, "checked above"
             filled = Framed(
                 strips, height, width, background=legend.background, sizes=frames.sizes, step=frames.step,
                 classes=classes, progress=bar.update,
             )  # fmt: skip
         bar.total = filled.passes * height * width
-        kind = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend), "overviews": True}
-        tiled = TiledWriter(target, height, width, like=labels, **kind)
+        kind: dict[str, Any] = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend)}
+        tiled = TiledWriter(target, height, width, like=labels, overviews=True, **kind)
         writer = stack.enter_context(tiled)
         png = stack.enter_context(PngWriter(submit_png, height, width)) if submit_png else None
         put_away = [lambda band: writer.write(grid.Window(band.top, 0, len(band.labels), width), band.labels)]

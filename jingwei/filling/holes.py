@@ -6,10 +6,10 @@ paints. In memory are the records of regions that are still growing, or near one
 provisional label that says what becomes of it, are in files (`spill.py`).
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -128,11 +128,12 @@ class Filled:
         """Passes over the map: one that reads and surveys, one for each further survey, one that paints."""
         return max(1, len(self._surveys)) + 1
 
-    def __iter__(self) -> Iterator[Band]:
+    def __iter__(self) -> Generator[Band]:
         self.changed[:] = 0
         with ExitStack() as stack:
             tape = stack.enter_context(Tape(self._folder))
-            blocks, decided = self._recorded(tape), []
+            blocks: Iterable[tuple[int, np.ndarray]] = self._recorded(tape)
+            decided: list[tuple[Any, Table]] = []
             for rules in self._surveys:
                 decisions = stack.enter_context(Table(self._folder))
                 while _Survey(rules, self._fillable, decisions).run(self._relabelled(blocks, decided)):

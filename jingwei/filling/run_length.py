@@ -167,7 +167,8 @@ def _relabel(block, rows, regions, decisions, above, here, counts, relabelled):
                 decision = np.int64(decisions[counts[PROVISIONAL]])
                 counts[PROVISIONAL] += 1
             here.nodes[i] = decision
-            changes |= decision > 0
+            if decision > 0:
+                changes = True
         if changes:
             i = 0
             while i < count:  # runs that have become equal are one now

@@ -35,7 +35,9 @@ def _halves(side: int, row: int) -> np.ndarray:
 
 
 @compiled
-def _filter(intensity, weights, halves, margin, reach, noise):
+def _filter(
+    intensity: np.ndarray, weights: np.ndarray, halves: np.ndarray, margin: int, reach: int, noise: float
+) -> np.ndarray:
     """The filter over arrays padded by `margin`, as float32 without the padding. `noise`: variance / mean^2."""
     height, width = intensity.shape[0] - 2 * margin, intensity.shape[1] - 2 * margin
     step = margin - reach  # so that the small windows fill the large one
@@ -70,7 +72,7 @@ def _filter(intensity, weights, halves, margin, reach, noise):
 
 
 @compiled
-def _means(intensity, weights, reach):
+def _means(intensity: np.ndarray, weights: np.ndarray, reach: int) -> np.ndarray:
     """The mean of the valid pixels of each small window, -1 where it has none or leaves the array.
 
     Summed afresh for each pixel: a running sum would depend on where it began.
@@ -90,7 +92,7 @@ def _means(intensity, weights, reach):
 
 
 @compiled
-def _half(m):
+def _half(m: np.ndarray) -> int:
     """Which half window lies on the pixel's side of the strongest edge, from the 3 x 3 means."""
     vertical = abs(m[0, 0] + m[1, 0] + m[2, 0] - (m[0, 2] + m[1, 2] + m[2, 2]))
     horizontal = abs(m[0, 0] + m[0, 1] + m[0, 2] - (m[2, 0] + m[2, 1] + m[2, 2]))

@@ -16,13 +16,14 @@ What a command does not have (no label, no map) it leaves out.
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.legend import Legend, find_legend
 from jingwei.raster.map_legend import legend_of_map
 
 FILE = "legend.json"
+StrPath = str | Path
 ABOVE = ("", "..", "../..")  # where the legend of labels lies, from their folder
 
 
@@ -35,11 +36,11 @@ class ChosenLegend:
 
 
 @overload
-def choose_legend(named: Legend | str | Path | None = None, *, usual: str = "jingwei", **where) -> ChosenLegend: ...
+def choose_legend(named: StrPath | Legend | None = None, *, usual: str = "jingwei", **where: Any) -> ChosenLegend: ...
 @overload
-def choose_legend(named: Legend | str | Path | None = None, *, usual: None, **where) -> ChosenLegend | None: ...
-def choose_legend(
-    named: Legend | str | Path | None = None,
+def choose_legend(named: StrPath | Legend | None = None, *, usual: None, **where: Any) -> ChosenLegend | None: ...
+def choose_legend(  # type: ignore[misc]  # the overloads are about `usual` alone
+    named: StrPath | Legend | None = None,
     *,
     of_kind: str | None = None,
     label: Path | None = None,
@@ -60,7 +61,16 @@ def choose_legend(
     return replace(chosen, legend=chosen.legend.with_label_nodata(label_nodata)) if chosen else None
 
 
-def _first(named, of_kind, label, of_map, cut, folder, of_network, usual) -> ChosenLegend | None:
+def _first(
+    named: StrPath | Legend | None,
+    of_kind: str | None,
+    label: Path | None,
+    of_map: Path | None,
+    cut: Path | None,
+    folder: Path | None,
+    of_network: Legend | None,
+    usual: str | None,
+) -> ChosenLegend | None:
     """The first legend of those arguments of `choose_legend`."""
     if isinstance(named, Legend):
         return ChosenLegend(named, named.name)

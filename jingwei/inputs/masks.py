@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -56,10 +57,10 @@ class Mask:
             self._raster.__exit__()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._raster.__exit__(*exception)
 
     @property
@@ -88,7 +89,7 @@ class Mask:
             found, counts = np.unique(keys[strange], return_counts=True)
             self.unknown.update(dict(zip(found.tolist(), counts.tolist(), strict=True)))
         if not self._colored and not self._by_palette:
-            self.at_255 += np.count_nonzero((keys == NODATA) & (ids == NODATA))
+            self.at_255 += int(np.count_nonzero((keys == NODATA) & (ids == NODATA)))
         return np.where(valid & ~strange, ids, NODATA)
 
     def count(self) -> np.ndarray:
@@ -109,7 +110,7 @@ class Mask:
             ids[list(palette)] = NODATA
             ids[list(opaque)] = _ids_of_colors(self.legend)[list(opaque.values())]
             if (tagged := self._raster.nodata) in self._palette:  # GDAL makes it transparent, whatever its colour
-                named = _ids_of_colors(self.legend)[self._palette[tagged]]
+                named = _ids_of_colors(self.legend)[self._palette[int(tagged)]]
                 ids[int(tagged)] = named if named != UNKNOWN else NODATA
         else:
             # No data needs no colour.

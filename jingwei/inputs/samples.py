@@ -58,10 +58,14 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
         raise InputError(folder, "no such folder", "check the path")
     subfolders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
     subfolders = sorted(subfolders, key=lambda path: (natural_order(path.name), path.name))
-    samples, broken = [], []
+    samples: list[Sample] = []
+    broken: list[InputError] = []
     for place in [folder, *(path for path in subfolders if path.name.lower() not in LABEL_FOLDERS)]:
         for found in _samples_of(place, _label_folders(folder, place, labels)):
-            (samples if isinstance(found, Sample) else broken).append(found)
+            if isinstance(found, Sample):
+                samples.append(found)
+            else:
+                broken.append(found)
     return _with_shared_masks(samples, _label_folders(folder, folder, None)), broken
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class SarSettings:
     low: tuple[float, ...] = ()  # dB per channel that the tails are clipped to; (): as the training data has them
     high: tuple[float, ...] = ()
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("low", "high"):  # JSON knows no tuples
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
 
@@ -62,7 +63,7 @@ class SarSettings:
         return self
 
 
-def read_settings(content: dict, where, remedy: str, error: type[JingweiError] = InputError) -> SarSettings:
+def read_settings(content: dict, where: object, remedy: str, error: type[JingweiError] = InputError) -> SarSettings:
     """The settings that a file of ours, `where`, keeps in JSON. Raises `error` where they make no sense."""
     problem = misfit(KEPT, content)
     unknown = sorted(set(content) - set(KEPT))
@@ -152,10 +153,10 @@ class SarReader:
         self.georeference = self._files[0].georeference
         self.crs, self.transform = self.georeference.crs, self.georeference.transform
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
     @property
@@ -230,7 +231,7 @@ class Tails:
     STEP = 0.01  # dB
     LOWEST, HIGHEST = -100.0, 200.0
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.counts = np.zeros((len(CHANNELS), round((self.HIGHEST - self.LOWEST) / self.STEP)), np.int64)
 
     def update(self, decibels: np.ndarray, valid: np.ndarray) -> None:
@@ -249,7 +250,8 @@ class Tails:
         totals = self.counts.cumsum(axis=1)
         lows = [np.searchsorted(total, total[-1] * percent / 100, side="right") for total in totals]
         highs = [np.searchsorted(total, total[-1] * (1 - percent / 100), side="left") + 1 for total in totals]
-        return tuple(tuple(round(self.LOWEST + int(p) * self.STEP, 2) for p in places) for places in (lows, highs))
+        low, high = (tuple(round(self.LOWEST + int(p) * self.STEP, 2) for p in each) for each in (lows, highs))
+        return low, high
 
 
 def radar_picture(images: tuple[Path, ...], settings: SarSettings, side: int = 1600) -> tuple[np.ndarray, str]:

@@ -49,6 +49,7 @@ class Scene:
 
     def open_labels(self, legend: Legend) -> Raster:
         """Its labels, to be read: class ids, of the values that the legend's classes have."""
+        assert self.label is not None, f"{self.name} has no label"
         return open_labels(self.label, legend)
 
 

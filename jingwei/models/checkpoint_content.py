@@ -10,7 +10,7 @@ from jingwei.errors import CheckpointError, JingweiError
 from jingwei.legend import Legend, legend_from_dict
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import AGAIN, check_finite
-from jingwei.raster.reading import IMAGE_TYPES
+from jingwei.raster.source import IMAGE_TYPES
 from jingwei.system.own_files import misfit
 
 FORMAT = "jingwei-1"

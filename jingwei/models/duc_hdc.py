@@ -19,7 +19,10 @@ from jingwei.models.blocks import EncoderDecoder, convolution
 from jingwei.models.libraries import smp
 from jingwei.models.spec import ModelSpec
 
-RATES = {8: {"layer3": (1, 2, 5, 9), "layer4": (5, 9, 17)}, 16: {"layer4": (1, 2, 5)}}
+RATES: dict[int, dict[str, tuple[int, ...]]] = {
+    8: {"layer3": (1, 2, 5, 9), "layer4": (5, 9, 17)},
+    16: {"layer4": (1, 2, 5)},
+}
 PYRAMID_RATES = (6, 12, 18, 24)
 PYRAMID_CHANNELS = 256
 

@@ -59,7 +59,7 @@ def prepare_encoder(encoder: nn.Module, name: str, bands: int) -> None:
         for hook in hooks:
             hook.remove()
         encoder.train(training)
-    strides = [min(stride, encoder.output_stride) for stride in (4, 8, 16, 32)]
+    strides = [min(stride, int(encoder.output_stride)) for stride in (4, 8, 16, 32)]
     if sizes != [(64 // stride, 96 // stride) for stride in strides]:
         raise unfit(name)
     for path in single_pixels:

@@ -17,7 +17,8 @@ def first_layers(encoder: nn.Module, bands: int) -> tuple[str, ...]:
     be changed then.
     """
     picture = torch.zeros(1, bands, *SIZE, device=next(encoder.parameters()).device)
-    found, others = [], []
+    found: list[str] = []
+    others: list[str] = []
 
     def look(path: str, module: nn.Module, inputs: tuple) -> None:
         if any(

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,8 @@ def copy_parts(source: Path, parts: list[Window], folder: Path) -> Path:
                     png.write(np.stack([*pixels, *alpha], axis=2) if scene.bands == 3 else pixels[0])
             return copy
         copy = folder / f"{source.stem}.tif"
-        kind = {"bands": scene.bands, "dtype": scene.dtype.name, "nodata": scene.nodata, "mask": scene.nodata is None}
+        kind: dict[str, Any] = {"bands": scene.bands, "dtype": scene.dtype.name}
+        kind |= {"nodata": scene.nodata, "mask": scene.nodata is None}
         with TiledWriter(copy, height, width, **kind) as tiff:
             for top, pixels, valid in _strips(scene, parts):
                 tiff.write(Window(top, 0, *valid.shape), pixels, valid)

@@ -82,14 +82,15 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             check_same_size(label, image)
             check_same_place(label, image)
         counts = _count(image, label, sar)
-        if label and not of_contest:
+        if isinstance(label, Mask):
             label.refuse_unknown()
-        findings = [] if sample.is_sar else list(_data_as_alpha(image))
+        findings = list(_data_as_alpha(image)) if isinstance(image, Raster) else []
         crs = image.crs
         state = SceneState(
             sample.images[0],
             entry.use,
-            *image.shape,
+            image.height,
+            image.width,
             image.bands,
             np.dtype(image.dtype).name,
             crs.to_string() if crs else None,
@@ -97,7 +98,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             counts.valid,
             counts.labelled[: len(legend)] if label else None,
             sample.label,
-            0 if of_contest or not label else label.at_255,
+            label.at_255 if isinstance(label, Mask) else 0,
             counts.in_db,
         )
     if not counts.valid:
@@ -106,7 +107,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
         findings.append(Finding(sample.images[0], counts.far.in_words(), REMEDY, grave=False))
     if sample.label:
         refuse_unknown_ids(sample.label, legend, counts.ids)
-        if not state.counts.any():
+        if state.counts is None or not state.counts.any():
             findings.append(Finding(sample.label, "labels no valid pixel", "check it, or take the pair away"))
     elif entry.use in (TRAIN, VALID):
         place = sample.images[0].with_name(f"{sample.id}_label.png") if of_contest else place_for_mask(sample)

@@ -57,7 +57,7 @@ class Hours:
         """Times a network of random weights on the device that is there, and scales up to the folder's scenes."""
         rate = _px_per_second(model, backbone, checkup.scenes[0].bands, len(checkup.legend))
         learned = [s for s in checkup.scenes if s.counts is not None and s.use in ("train", "")]
-        labelled = sum(int(scene.counts.sum()) for scene in learned)
+        labelled = sum(int(scene.counts.sum()) for scene in learned if scene.counts is not None)
         seen = sum(scene.valid for scene in checkup.scenes if scene.use in ("test", ""))
         windows = (WINDOW / (WINDOW - OVERLAP)) ** 2 * seen
         return cls(rate, LOOKS_PER_STEP * epochs * labelled / rate, windows / rate)

@@ -169,7 +169,7 @@ def score_step(prediction: Path, label: Path, legend: Legend) -> Step:
     """The step of `evaluation.scenes.score_file`."""
 
     def work(samples: list[Path], folder: Path) -> None:
-        score_file(*samples, legend)
+        score_file(samples[0], samples[1], legend)
 
     memory = estimates.evaluate_memory(size_of(prediction))
     what = f"to be scored by {label}"

@@ -51,7 +51,7 @@ def _copy_at_least(image: Path) -> int:
 def size_of(path: Path) -> Size:
     """The size of a raster."""
     with Raster(path) as source:
-        return Size(*source.shape, source.bands, source.dtype.itemsize)
+        return Size(source.shape[0], source.shape[1], source.bands, source.dtype.itemsize)
 
 
 def spell_bytes(count: float) -> str:

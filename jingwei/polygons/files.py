@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyogrio
@@ -72,7 +73,16 @@ def vector_writer(
 class _GeoPackage:
     """Written by GDAL. The file keeps its date of change, which is set."""
 
-    def __init__(self, part, path, kind, columns, crs, notes, date):
+    def __init__(
+        self,
+        part: Path,
+        path: Path,
+        kind: str,
+        columns: dict[str, type],
+        crs: Any,
+        notes: dict[str, str],
+        date: float | None,
+    ):
         self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
         self._crs = crs.to_wkt() if crs else None
         layer = path.stem.encode(errors="replace").decode()
@@ -80,7 +90,7 @@ class _GeoPackage:
         self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, *exception):
@@ -111,9 +121,19 @@ class _GeoPackage:
 class _GeoJson:
     """RFC 7946, a feature per line; coordinates stay in the map's CRS, named as its forerunner (2008) names it."""
 
-    def __init__(self, part, path, kind, columns, crs, notes, date):
+    def __init__(
+        self,
+        part: Path,
+        path: Path,
+        kind: str,
+        columns: dict[str, type],
+        crs: Any,
+        notes: dict[str, str],
+        date: float | None,
+    ):
         self._columns = columns
-        head = {"type": "FeatureCollection", "name": path.stem} | {name.lower(): text for name, text in notes.items()}
+        head: dict[str, Any] = {"type": "FeatureCollection", "name": path.stem}
+        head |= {name.lower(): text for name, text in notes.items()}
         if crs:
             authority = crs.to_authority()
             if authority is None:
@@ -126,7 +146,7 @@ class _GeoJson:
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
         self._comma = "\n"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind, *exception):
@@ -149,7 +169,16 @@ class _GeoJson:
 class _GeoParquet:
     """GeoParquet 1.1: WKB in an Arrow column, its CRS as PROJJSON."""
 
-    def __init__(self, part, path, kind, columns, crs, notes, date):
+    def __init__(
+        self,
+        part: Path,
+        path: Path,
+        kind: str,
+        columns: dict[str, type],
+        crs: Any,
+        notes: dict[str, str],
+        date: float | None,
+    ):
         try:
             import pyarrow
             import pyarrow.parquet
@@ -159,7 +188,7 @@ class _GeoParquet:
         types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
         fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]
         geometry = {"encoding": "WKB", "geometry_types": [kind], "crs": crs.to_dict(projjson=True) if crs else None}
-        geo = {"version": "1.1.0", "primary_column": "geometry"}
+        geo: dict[str, Any] = {"version": "1.1.0", "primary_column": "geometry"}
         geo["columns"] = {"geometry": geometry | ({"orientation": "counterclockwise"} if kind == "Polygon" else {})}
         fields.append(pyarrow.field("geometry", pyarrow.binary()))
         schema = pyarrow.schema(fields, {"geo": json.dumps(geo), **notes})
@@ -170,10 +199,10 @@ class _GeoParquet:
         self._file = open(part, "wb")  # noqa: SIM115
         self._writer = pyarrow.parquet.ParquetWriter(self._file, schema, compression="zstd")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         try:
             self._writer.close()
         finally:
@@ -184,7 +213,7 @@ class _GeoParquet:
         self._writer.write_table(self._table([*(columns[name] for name in self._columns), geometries]))
 
 
-FORMATS = {".gpkg": _GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
+FORMATS: dict[str, Any] = {".gpkg": _GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
 NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
 

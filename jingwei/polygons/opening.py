@@ -26,7 +26,7 @@ KNOWN = ", ".join((*BEGINNINGS, *TEXTS))
 CHUNK = 1 << 20
 
 
-def file_and_layer(path) -> tuple[Path, str | None]:
+def file_and_layer(path: str | Path) -> tuple[Path, str | None]:
     """`FILE` or `FILE:LAYER` in its parts. A file of the whole name comes first."""
     path = Path(path)
     head, colon, layer = str(path).rpartition(":")

@@ -5,9 +5,9 @@
 the regions that reach its last row; their corners, three bytes or so each, are in a file without a name.
 """
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -89,10 +89,11 @@ class RegionPolygons:
         self._folder, self._band_rows, self._progress = folder, band_rows, progress
         self.class_areas = np.zeros(256, np.int64)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Generator[Batch]:
         self.class_areas[:] = 0
         with Table(self._folder) as arena:
-            waiting, count, room = [], 0, 0
+            waiting: list[Any] = []
+            count = room = 0
             for finished in self._finished(arena):
                 for region in np.array_split(finished, range(BATCH, len(finished), BATCH)):
                     if not len(region):
@@ -128,8 +129,8 @@ class RegionPolygons:
             else:
                 corners = 4 * (count + rows)  # every corner is an end of an upright pixel edge with two sides
             arena.grow(used + CORNER_BYTES * corners + 64 * (width + 1))
-            corners = Corners(lattice, self._simplify > 0, arena.array)
-            used, open_chains = trace(band, corners, used, nodes, runs, rings, open_chains)
+            table = Corners(lattice, self._simplify > 0, arena.array)
+            used, open_chains = trace(band, table, used, nodes, runs, rings, open_chains)
             finished, going_on = settle(nodes, found, runs, top + rows == self._height, seam)
             self._progress(rows * width)
             yield finished[finished["area"] >= self._min_area]
@@ -141,7 +142,7 @@ class RegionPolygons:
         assert total == 2 * regions["area"].sum() or (self._simplify > 0 and total > 0), "rings that don't close"
         arena.passed(int(regions["first"][-1]))
         np.add.at(self.class_areas, regions["label"], regions["area"])
-        content = memoryview(out)
+        content = out.data
         begins = [0, *ends[:-1].tolist()]
         polygons = [bytes(content[begin:end]) for begin, end in zip(begins, ends.tolist(), strict=True)]
         return Batch(polygons, regions["label"], regions["area"], regions["ground"])

@@ -136,8 +136,8 @@ def find_items(order: Inference, checkpoint: Checkpoint, skip: Callable[[Jingwei
             misfits.append(error)
     if misfits and not items:
         raise misfits[0]
-    for error in (*broken, *misfits):
-        skip(error)
+    for problem in (*broken, *misfits):
+        skip(problem)
     return items
 
 

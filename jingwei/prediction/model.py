@@ -50,11 +50,6 @@ class Pixels:
         return self.shape[1]
 
     @property
-    def band_names(self) -> tuple[str, ...]:
-        """Which bands these are, in its order: pixels must come so. Empty where the training's had no names."""
-        return self.checkpoint.legend.bands
-
-    @property
     def dtype(self) -> np.dtype:
         return self.pixels.dtype
 
@@ -89,6 +84,11 @@ class Model:
     def bands(self) -> int:
         """How many bands it takes."""
         return self.checkpoint.spec.bands
+
+    @property
+    def band_names(self) -> tuple[str, ...]:
+        """Which bands these are, in its order: pixels must come so. Empty where the training's had no names."""
+        return self.checkpoint.legend.bands
 
     @property
     def dtype(self) -> str:

@@ -7,6 +7,7 @@ whole or not at all. What is kept of an earlier run is used where scene, weights
 from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,8 +148,8 @@ def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None
     with open_image(job.source) as image:
         for number, (path, count, kind) in enumerate(outputs):
             parts = [job.files_of(band)[number] for band in range(len(plan.bands))]
-            how = {"like": image, "bands": count, "workers": job.workers, "tags": tags, "overviews": True}
-            with TiledWriter(path, *image.shape, **how, **kind) as writer:
+            how: dict[str, Any] = {"like": image, "bands": count, "workers": job.workers, "tags": tags}
+            with TiledWriter(path, image.height, image.width, overviews=True, **how, **kind) as writer:
                 for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
                     writer.write(Window(first, 0, *pixels.shape[1:]), pixels)
     remove(job.parts)

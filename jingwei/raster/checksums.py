@@ -19,6 +19,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -59,7 +60,7 @@ def append_checksums(file: BinaryIO, directories: int, sums: Sequence[np.ndarray
 class Checksums:
     """The checksums of one file, and which of its tiles have been found right. `Checksums.of(path)` gives them."""
 
-    def __init__(self, path, file: BinaryIO, directories: list[Directory], sums: np.ndarray):
+    def __init__(self, path: str | Path, file: BinaryIO, directories: list[Directory], sums: np.ndarray):
         self._path, self._file, self._lock = path, file, threading.Lock()
         self._pictures, first = [], 0
         for directory in directories:
@@ -69,7 +70,7 @@ class Checksums:
             first += len(offsets)
 
     @classmethod
-    def of(cls, path) -> "Checksums | None":
+    def of(cls, path: str | Path) -> "Checksums | None":
         """Those of a file; None where it has none, or they are not wanted.
 
         Raises InputError where the header or a directory is not as it was written.
@@ -77,7 +78,7 @@ class Checksums:
         return None if os.environ.get(CHECKSUMS) == "0" else cls._open(path)
 
     @classmethod
-    def _open(cls, path) -> "Checksums | None":
+    def _open(cls, path: str | Path) -> "Checksums | None":
         try:
             file = open(path, "rb", buffering=0)  # noqa: SIM115
         except OSError:  # behind /vsi, or not there: whoever opens it will say so
@@ -94,7 +95,7 @@ class Checksums:
             raise
 
     @classmethod
-    def _read(cls, path, file: BinaryIO) -> "Checksums | None":
+    def _read(cls, path: str | Path, file: BinaryIO) -> "Checksums | None":
         size = file.seek(0, 2)
         file.seek(0)
         head = file.read(HEAD_SIZE)
@@ -175,7 +176,7 @@ class _Tiles:
         self.right = counts == 0  # blank ones take no bytes
 
 
-def is_whole(path) -> bool:
+def is_whole(path: str | Path) -> bool:
     """Whether a file is there, has checksums, and is as it was written in every byte; whatever the switch says."""
     try:
         sums = Checksums._open(path)

@@ -33,7 +33,7 @@ def crop_suffix(bands: int, dtype) -> str:
     return ".png" if bands in (1, 3) and np.dtype(dtype) == np.uint8 else ".tif"
 
 
-def write_crop(path, pixels_CHW: np.ndarray) -> None:
+def write_crop(path: str | Path, pixels_CHW: np.ndarray) -> None:
     """Writes a crop's pixels, whole or not at all, in the format of the path's suffix.
 
     Not durable: there are thousands of crops, and each is checked when it is read.
@@ -46,7 +46,7 @@ def write_crop(path, pixels_CHW: np.ndarray) -> None:
         writer.write(Window(0, 0, height, width), pixels_CHW)
 
 
-def read_crop(path) -> np.ndarray:
+def read_crop(path: str | Path) -> np.ndarray:
     """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
     if str(path).endswith(".png"):
         pixels = _decoded(str(path)) if Path(path).exists() else None
@@ -61,7 +61,7 @@ def read_crop(path) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(1, 2, 0))
 
 
-def _how_to_cut_again(path) -> str:
+def _how_to_cut_again(path: str | Path) -> str:
     """What makes a broken crop anew: cutting looks at all files, but what is prepared for a config has a stamp."""
     done = Path(path).parents[1] / "stamp"
     return f"delete {done} and start again: what is broken is made anew" if done.exists() else "cut the scenes again"
@@ -76,6 +76,6 @@ def _decoded(path: str) -> np.ndarray | None:
     return cv2.imread(path, cv2.IMREAD_UNCHANGED)
 
 
-def read_label_crop(path) -> np.ndarray:
+def read_label_crop(path: str | Path) -> np.ndarray:
     """A crop's labels, HW uint8."""
     return read_crop(path)[..., 0]

@@ -81,8 +81,8 @@ GDAL_FAILURES = (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
 
 def reason_of(failure: Exception) -> str:
     """What GDAL said, on one line."""
-    failure = failure.__cause__ or failure
-    said = failure.object.decode(errors="replace") if isinstance(failure, UnicodeDecodeError) else str(failure)
+    cause = failure.__cause__ or failure
+    said = cause.object.decode(errors="replace") if isinstance(cause, UnicodeDecodeError) else str(cause)
     return " ".join(said.split())
 
 
@@ -102,7 +102,7 @@ def gdal_errors(of_this_thread: bool = False):
         if (signalled or record.levelno >= logging.ERROR) and (not of_this_thread or record.thread == thread):
             collected.append(signalled[1] if signalled else message)
 
-    handler.emit = emit
+    handler.emit = emit  # type: ignore[method-assign]
     _GDAL_LOG.addHandler(handler)
     try:
         with _speaking, _undecodable:

@@ -91,7 +91,7 @@ def placed(affine, x, y):
     return affine.a * x + affine.b * y + affine.c, affine.d * x + affine.e * y + affine.f
 
 
-def moved(points_N2: np.ndarray, source: str | None, target: CRS | None, where) -> np.ndarray:
+def moved(points_N2: np.ndarray, source: str | None, target: CRS | None, where: object) -> np.ndarray:
     """Points (float64 x, y; longitude before latitude) of one CRS in another; as they are where either is unknown.
 
     `where` is the file that they come from. Raises InputError for a CRS that PROJ doesn't know, and for points that it

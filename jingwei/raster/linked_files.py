@@ -16,7 +16,16 @@ DEEPEST = 8  # VRTs in VRTs
 LARGEST = 1 << 28  # bytes of a VRT
 # How files begin that hold their pixels themselves: TIFF, PNG, JPEG, BMP, GIF, WebP, Erdas, JPEG 2000 ...
 _MASKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"EHFA_HEADER")
-_PICTURES = (*_MASKS, b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
+_PICTURES: tuple[bytes, ...] = (
+    *_MASKS,
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"BM",
+    b"GIF8",
+    b"RIFF",
+    b"\0\0\0\x0cjP  ",
+    b"\xff\x4f\xff\x51",
+)
 _PICTURES += (b"NITF", b"NSIF", b"GRIB", b"ncols", b"NCOLS")
 # ... and what tells of formats whose labels may name other files; a label of the ENVI kind, .hdr, names none.
 _LABELS = re.compile(rb"^\s*[<{\[]|_VERSION_ID|IsisCube|CCSD3ZF|\^QUBE|\^IMAGE|DatasetHeader", re.IGNORECASE)
@@ -27,14 +36,15 @@ _PROSE = {"srs", "metadata", "mdi", "gcplist", "description", "category", "unitt
 _REMEDY = "where you trust it, open it with `allow_remote`"
 
 
-def check_file(path) -> None:
+def check_file(path: str | Path) -> None:
     """Raises InputError where GDAL would go to other places for a file than to plain rasters on this machine."""
     _check(Path(path), Path(path), 0)
 
 
 def all_sources(path: Path) -> list[Path]:
     """A file of this machine and those that it names where it is a VRT, those of VRTs in it too."""
-    found, waiting = {}, [path]
+    found: dict[Path, None] = {}
+    waiting = [path]
     while waiting:
         file = waiting.pop()
         if file in found:
@@ -61,7 +71,7 @@ def _check(path: Path, named: Path, depth: int) -> None:
         _check_vrt(path, named, depth)
 
 
-def _head(path) -> bytes:
+def _head(path: str | Path) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read(4096)

@@ -58,12 +58,12 @@ def remote_allowed() -> bool:
     return os.environ.get(ALLOW_REMOTE, "") not in ("", "0")
 
 
-def is_vsi(path) -> bool:
+def is_vsi(path: str | Path) -> bool:
     """Whether a path names one of GDAL's own file systems: an archive, an object store, a server."""
     return str(path).startswith("/vsi")
 
 
-def open_dataset(path) -> DatasetReader:
+def open_dataset(path: str | Path) -> DatasetReader:
     """A raster file, open by rasterio. Raises InputError where it can't or must not be read, or holds no one picture.
 
     Of a TIFF with several pages the first one is read where it is the largest, as the others are previews then.
@@ -90,7 +90,7 @@ def open_dataset(path) -> DatasetReader:
     return dataset
 
 
-def drivers_of(path) -> list[str]:
+def drivers_of(path: str | Path) -> list[str]:
     """The drivers that may open a file, by its ending."""
     ending = Path(path).suffix.lower()
     if ending == ".vrt":
@@ -100,14 +100,14 @@ def drivers_of(path) -> list[str]:
     return list(LINKED.get(ending, SELF_CONTAINED))
 
 
-def open_by(path, drivers: list[str], **options) -> DatasetReader:
+def open_by(path: str | Path, drivers: list[str], **options) -> DatasetReader:
     """`path` opened by one of these drivers, [] for any. Raises one of GDAL_FAILURES."""
     name = _vsi_name(str(path)) if is_vsi(path) else os.path.abspath(path)
     with without_warnings_of_place, rasterio.Env(**PNG_OPTIONS) if _may_be_png(path) else nullcontext():
         return _open(_FileName(name), drivers, options)
 
 
-def _may_be_png(path) -> bool:
+def _may_be_png(path: str | Path) -> bool:
     """Whether a file begins like a PNG, whatever its name; behind /vsi it may."""
     if is_vsi(path):
         return True
@@ -136,7 +136,7 @@ def _vsi_name(path: str) -> str:
     return f"{head}://{rest.lstrip('/')}" if scheme and head.endswith(("http", "https", "ftp")) else path
 
 
-def _check_one_picture(dataset: DatasetReader, path, ending: str, free: bool) -> None:
+def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, free: bool) -> None:
     """Raises InputError for a container of several pictures, for a stack of pages, and for what may name files."""
     try:
         listed = dataset.tags(ns="SUBDATASETS")
@@ -153,7 +153,7 @@ def _check_one_picture(dataset: DatasetReader, path, ending: str, free: bool) ->
         raise InputError(path, f"is {dataset.driver}, which may name other files", "trust it with `allow_remote`")
 
 
-def _several(path, names: list[str], what: str) -> InputError:
+def _several(path: str | Path, names: list[str], what: str) -> InputError:
     shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
     remedy = f"take one out, as by: rio convert '{names[0]}' one.tif"
     return InputError(path, f"holds {len(names)} {what} ({shown})", remedy)

@@ -86,7 +86,8 @@ class Upright:
 
     def __init__(self, dataset, path: Path, orientation: int):
         self._dataset, self.orientation = dataset, orientation
-        self._planes = self._masks = None
+        self._planes: np.ndarray | None = None
+        self._masks: np.ndarray | None = None
         problem = f"is stored turned (EXIF orientation {orientation})"
         remedy = "save it upright (as `mogrify -auto-orient` does), or take the tag away where the pixels are right"
         if Georeference.of(dataset):

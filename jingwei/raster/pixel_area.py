@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from pyproj import CRS, Transformer
@@ -86,7 +86,8 @@ def _bends(indices: np.ndarray, areas: np.ndarray, measure: Callable) -> bool:
 def _measure(raster: Raster) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function (rows, columns) -> square metres under these pixels, float64; not finite where that is nowhere."""
     try:
-        crs = CRS.from_wkt(raster.crs.to_wkt())
+        assert raster.crs is not None, "only asked where there is one"
+        crs: Any = CRS.from_wkt(raster.crs.to_wkt())
         crs = crs.source_crs if crs.is_bound else crs
         crs = crs.sub_crs_list[0] if crs.is_compound else crs
         base = crs if crs.is_geographic else crs.geodetic_crs  # of the same datum: nothing is shifted

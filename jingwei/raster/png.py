@@ -7,6 +7,8 @@ palettes, interlaced) is GDAL's work, see `raster/`. Format: PNG specification, 
 import struct
 import zlib
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 from isal import igzip_lib, isal_zlib
@@ -17,6 +19,7 @@ from jingwei.system.compiled import compiled
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}  # of the colour types: grey, RGB, grey with alpha, RGBA
 INFLATED = 1 << 19  # bytes inflated at a time (a row at least): they stay in a core's cache
+INFLATE_ERROR: Any = igzip_lib.error  # an exception's class, though isal's stubs call it an exception
 
 
 class BrokenPng(ValueError):
@@ -45,7 +48,8 @@ class PngReader:
         self.channels = CHANNELS.get(color, 0)
         self.plain = depth == 8 and self.channels > 0 and methods == [0, 0, 0]
         self._inflate = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_ZLIB)
-        self._above = None
+        self._above: np.ndarray | None = None
+        self._left = self._crc = 0  # of the chunk of data that is being read
         while self.plain:
             kind, _ = self._chunk()
             if kind == b"IDAT":
@@ -53,7 +57,7 @@ class PngReader:
             self.plain = kind != b"tRNS"  # one colour made transparent: rare, and GDAL knows it
 
     @classmethod
-    def opens(cls, path) -> "PngReader | None":
+    def opens(cls, path: str | Path) -> "PngReader | None":
         """A reader at row 0, or None where the file is not a plain 8-bit PNG."""
         try:
             file = open(path, "rb")  # noqa: SIM115
@@ -95,7 +99,7 @@ class PngReader:
             data = self._file_data() if self._inflate.needs_input else b""
             try:
                 part = self._inflate.decompress(data, max_length=size)
-            except (igzip_lib.error, EOFError) as error:
+            except (INFLATE_ERROR, EOFError) as error:
                 raise BrokenPng(f"broken data near row {self.row} ({error})") from error
             if not part and self._inflate.eof:
                 raise BrokenPng(f"the data ends near row {self.row} of {self.height}")
@@ -128,7 +132,7 @@ class PngReader:
                 surplus = self._inflate.decompress(
                     self._file_data() if self._inflate.needs_input else b"", max_length=1
                 )
-            except (igzip_lib.error, EOFError) as error:
+            except (INFLATE_ERROR, EOFError) as error:
                 raise BrokenPng(f"broken data after the last row ({error})") from error
         while self._left:
             self._file_data()
@@ -231,7 +235,7 @@ class PngWriter:
         self._tags = tags or {}
         self._whole = whole_or_nothing(path, durable)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._part = self._whole.__enter__()
         try:
             self._file = open(self._part, "wb")
@@ -258,7 +262,9 @@ class PngWriter:
         if data:
             self._file.write(_png_chunk(b"IDAT", data))
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         failure = None
         try:
             if error is None:
@@ -273,10 +279,10 @@ class PngWriter:
             raise failure
 
 
-def write_png(path, pixels: np.ndarray, durable: bool = True) -> None:
+def write_png(path: str | Path, pixels: np.ndarray, durable: bool = True) -> None:
     """Writes a small picture (HW grey or HWC RGB/RGBA, uint8) as PNG, whole or not at all."""
     bands = 1 if pixels.ndim == 2 else pixels.shape[2]
-    with PngWriter(path, *pixels.shape[:2], bands=bands, durable=durable) as writer:
+    with PngWriter(path, pixels.shape[0], pixels.shape[1], bands=bands, durable=durable) as writer:
         writer.write(pixels)
 
 

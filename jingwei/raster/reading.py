@@ -1,6 +1,8 @@
 """Scenes and labels in: their pixels and validity, class ids, window by window or down the rows."""
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -20,7 +22,7 @@ class Raster(Source):
     Of an image with a palette (see `open_image`), the bands are red, green and blue, uint8.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         super().__init__(path)
         self._plain = not self.alpha and not self._validity.masked
         # Going down a plain PNG, our own reader is twice as fast as GDAL's.
@@ -29,9 +31,12 @@ class Raster(Source):
         if self._png:
             self._files.callback(self._png.close)
         self._plain_labels = self._plain and self.dtype == np.uint8 and self.nodata in (None, NODATA)
-        self._ids = None  # of labels whose legend has values: value -> class id, int16 of 256
-        self._colors = self._opaque = None  # of images with a palette: (3, values) uint8 and bool, by pixel value
-        self._carried = None  # (first row, arrays) of the rows read last, for windows that overlap downwards
+        self._ids: np.ndarray | None = None  # of labels whose legend has values: value -> class id, int16 of 256
+        # Of images with a palette: (3, values) uint8 and bool, by pixel value.
+        self._colors: np.ndarray | None = None
+        self._opaque: np.ndarray | None = None
+        # (first row, arrays) of the rows read last, for windows that overlap downwards.
+        self._carried: tuple[int, np.ndarray, np.ndarray] | None = None
 
     def expand_palette(self) -> "Raster":
         """From now on, gives the colours of a palette in place of its indices, which no network could learn from.
@@ -50,7 +55,7 @@ class Raster(Source):
         self.bands, self.dtype, self.nodata = 3, np.dtype(np.uint8), None
         return self
 
-    def arrange(self, wanted: tuple[str, ...]) -> "Raster":
+    def arrange(self, wanted: tuple[str, ...]) -> Self:
         """Gives the bands of these names in their order, see `Source.arrange`; a palette's colours stay as they are."""
         if self._colors is None:
             before = self._band_numbers
@@ -89,7 +94,7 @@ class Raster(Source):
     def _count(self, value: int) -> int:
         """The pixels that have a value in all bands."""
         windows = (Window(first, 0, end - first, self.width) for first, end in strips(self.height, READ_ROWS))
-        return sum(np.count_nonzero((self._read(self._band_numbers, w) == value).all(axis=0)) for w in windows)
+        return sum(int(np.count_nonzero((self._read(self._band_numbers, w) == value).all(axis=0))) for w in windows)
 
     def read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         """The pixels of a window and their validity: (pixels_CHW in the file's type, valid_HW bool)."""
@@ -99,7 +104,7 @@ class Raster(Source):
         valid = self._valid(pixels, window)
         if self.alpha:
             valid &= planes[-1] != 0
-        if self._colors is not None:
+        if self._colors is not None and self._opaque is not None:
             return self._colors[:, pixels[0]], valid & self._opaque[pixels[0]]
         return pixels, valid
 
@@ -124,7 +129,7 @@ class Raster(Source):
                 pixels[:, : have - first] = old_pixels[:, first - old_first : have - old_first]
                 valid[: have - first] = old_valid[first - old_first : have - old_first]
         if self._png and self._png.row == have < end:
-            self._read_png(pixels[:, have - first :], valid[have - first :], have)
+            self._read_png(self._png, pixels[:, have - first :], valid[have - first :], have)
             have = end
         for row, row_end in strips(end - have, READ_ROWS):
             window = Window(have + row, 0, row_end - row, self.width)
@@ -142,7 +147,7 @@ class Raster(Source):
             return self._read(self._band_numbers, Window(first, 0, end - first, self.width))[0]  # labels as they are
         pixels, valid = self.read_rows(first, end)
         if self._ids is not None:
-            return self._ids_of(pixels[0], valid, first)
+            return self._ids_of(self._ids, pixels[0], valid, first)
         labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
         if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
             strange = np.unique(labels[(labels < 0) | (labels > 255)])[:8]
@@ -150,36 +155,36 @@ class Raster(Source):
             raise InputError(self.path, problem, "class ids run 0, 1, 2 ..., and 255 is no data")
         return labels.astype(np.uint8, copy=False)
 
-    def _ids_of(self, values: np.ndarray, valid: np.ndarray, first: int) -> np.ndarray:
+    def _ids_of(self, ids_by_value: np.ndarray, values: np.ndarray, valid: np.ndarray, first: int) -> np.ndarray:
         """The class ids, uint8, of rows of values (both HW), by the legend."""
         inside = (values >= 0) & (values <= 255)
-        ids = np.where(valid & inside, self._ids[np.where(inside, values, 0).astype(np.uint8)], NODATA)
+        ids = np.where(valid & inside, ids_by_value[np.where(inside, values, 0).astype(np.uint8)], NODATA)
         strange = valid & (~inside | (ids == UNKNOWN))
         if strange.any():
             listed = ", ".join(map(str, np.unique(values[strange])[:8]))
-            known = ", ".join(str(value) for value in np.flatnonzero(self._ids != UNKNOWN))
+            known = ", ".join(str(value) for value in np.flatnonzero(ids_by_value != UNKNOWN))
             problem = f"values {listed} in rows {first} to {first + len(values)}"
             remedy = f'known are {known}: correct the labels, or give the values a class or "ignore" in the legend'
             raise InputError(self.path, problem, remedy)
         return ids.astype(np.uint8)
 
-    def _read_png(self, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
+    def _read_png(self, png: PngReader, pixels: np.ndarray, valid: np.ndarray, first: int) -> None:
         """Fills pixels_CHW and valid_HW with the next rows of a PNG."""
         try:
             if not self.alpha:
-                self._png.read(pixels)
+                png.read(pixels)
                 valid[:] = True
                 return
             for row, row_end in strips(len(valid), READ_ROWS):
                 planes = np.empty((self.bands + 1, row_end - row, self.width), np.uint8)
-                self._png.read(planes)
+                png.read(planes)
                 pixels[:, row:row_end] = planes[:-1]
                 np.not_equal(planes[-1], 0, out=valid[row:row_end])
         except BrokenPng as error:
             raise self._broken(Window(first, 0, len(valid), self.width), error) from error
 
 
-def open_image(path) -> Raster:
+def open_image(path: str | Path) -> Raster:
     """A scene to cut or to predict; one with a palette as its colours.
 
     Raises InputError for missing, unreadable and unsupported files.
@@ -189,7 +194,7 @@ def open_image(path) -> Raster:
         return raster.expand_palette().check_image()
 
 
-def open_labels(path, legend: Legend | None = None) -> Raster:
+def open_labels(path: str | Path, legend: Legend | None = None) -> Raster:
     """A raster of class ids: one integer band. Raises InputError where it is something else.
 
     Of labels that people make, name the legend: where its classes have values, `read_label_rows` makes ids of them; and
@@ -209,7 +214,7 @@ def open_labels(path, legend: Legend | None = None) -> Raster:
     return raster
 
 
-def read_tags(path) -> dict[str, str]:
+def read_tags(path: str | Path) -> dict[str, str]:
     """The metadata items of a raster file."""
     with Raster(path) as raster:
         return raster.tags

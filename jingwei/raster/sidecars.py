@@ -44,7 +44,7 @@ def _aux_xml(place: Georeference) -> bytes:
         points = ElementTree.SubElement(root, "GCPList", Projection=place.gcps_crs.to_wkt() if place.gcps_crs else "")
         for number, point in enumerate(place.gcps, 1):
             values = zip(("Line", "Pixel", "X", "Y", "Z"), point, strict=True)
-            ElementTree.SubElement(points, "GCP", Id=str(number), **{name: repr(float(v)) for name, v in values})
+            ElementTree.SubElement(points, "GCP", {"Id": str(number)} | {name: repr(float(v)) for name, v in values})
     if place.rpcs:
         items = ElementTree.SubElement(root, "Metadata", domain="RPC")
         for key, value in place.rpcs.to_gdal().items():

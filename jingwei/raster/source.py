@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import rasterio
@@ -32,7 +33,7 @@ class Source:
     `dtype` holds all of them exactly. Pictures that are stored turned are read upright (see `Upright`).
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path):
         self.path = Path(path)
         with ExitStack() as stack:
             stack.enter_context(small_cache)
@@ -69,10 +70,10 @@ class Source:
         self._validity = Validity(self._dataset, self._band_numbers, self.alpha, self.dtype)
         self.nodata = self._validity.nodata
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._files.close()
 
     @contextmanager
@@ -96,6 +97,7 @@ class Source:
 
     def read_alpha(self, window: Window) -> np.ndarray:
         """The alpha of a window as the file has it, HW."""
+        assert self.alpha is not None, "asked for the alpha of a file without one"
         return self._read([self.alpha], window)[0]
 
     @property
@@ -145,14 +147,14 @@ class Source:
         """What the file says of its bands: its descriptions, else colours that somebody has chosen; () for nothing."""
         return self.described_bands or (() if self.coloured_bands == RGB else self.coloured_bands)
 
-    def arrange(self, wanted: tuple[str, ...]) -> None:
+    def arrange(self, wanted: tuple[str, ...]) -> Self:
         """From now on, gives the bands of these names, in their order, where the file's descriptions name its bands.
 
         Raises InputError where they can't be had. A file without descriptions stays as it is.
         """
         names = self.described_bands
         if agree(names, wanted):
-            return
+            return self
         missing = [name for name in wanted if name not in names or not name]
         if missing:
             problem = f"its bands are described as {in_words(names)}, but {in_words(wanted)} are wanted"
@@ -161,6 +163,7 @@ class Source:
         self.bands = len(wanted)
         self._validity = Validity(self._dataset, self._band_numbers, self.alpha, self.dtype)
         self.nodata = self._validity.nodata
+        return self
 
     @property
     def facts(self) -> dict:
@@ -216,7 +219,7 @@ class Source:
             raise self._broken(window, errors[0])
         return read_pixels
 
-    def _broken(self, window: Window, reason) -> InputError:
+    def _broken(self, window: Window, reason: object) -> InputError:
         rows = f"rows {window.row} to {window.row_end} of {self.height}"
         return InputError(self.path, f"broken or truncated at {rows} ({reason})", "copy or export the file again")
 

@@ -50,7 +50,7 @@ class Tile:
         assert self.missing >= 0, "a pixel was written twice"
         if self.valid_HW is None:
             self.pixels_CHW[:, rows, cols] = pixels_CHW
-        elif valid_HW.any():
+        elif valid_HW is not None and valid_HW.any():
             self.valid_HW[rows, cols] = valid_HW
             _put_valid(pixels_CHW, valid_HW, self.pixels_CHW[:, rows, cols])
 
@@ -65,7 +65,7 @@ class Tile:
         small = above.pixels_CHW[:, rows, cols]
         if self.valid_HW is None:
             small[:] = self.pixels_CHW[:, ::2, ::2]
-        elif self.valid_HW.any():
+        elif above.valid_HW is not None and self.valid_HW.any():
             _halve(self.pixels_CHW, self.valid_HW, small, above.valid_HW[rows, cols], small.dtype.kind != "f")
 
     def encoded(self) -> Encoded:

@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 import numpy as np
 import rasterio
@@ -95,7 +96,7 @@ class TiledWriter:
         elif bands > 1:
             self._profile["photometric"] = "minisblack"
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._template = self._made_by_gdal()
         self._part = self._whole.__enter__()
         try:
@@ -113,15 +114,20 @@ class TiledWriter:
         """
         pixels = pixels if pixels.ndim == 3 else pixels[None]
         for tiles in self._levels[0].touched(window):
-            work = []
+            work: list[tuple[Tile, tuple | None]] = []
             for tile in tiles:
                 common = tile.window.overlap(window)
+                assert common is not None, "a tile that the window does not touch"
                 here = common.relative_to(window.row, window.col).slices
                 there = common.relative_to(tile.window.row, tile.window.col)
-                work.append((tile, (there, pixels[:, *here], valid[here] if self._mask else None)))
+                work.append(
+                    (tile, (there, pixels[:, *here], valid[here] if self._mask and valid is not None else None))
+                )
             self._work(0, work)
 
-    def __exit__(self, kind, error, trace):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         failure = None
         try:
             if error is None:
@@ -147,7 +153,7 @@ class TiledWriter:
         level, above = self._levels[number], self._levels[number + 1] if number + 1 < len(self._levels) else None
         jobs = [(tile, part, above.above(tile) if above else None) for tile, part in work]
         groups = [jobs[i : i + AT_ONCE] for i in range(0, len(jobs), AT_ONCE)]
-        whole_above = []
+        whole_above: list[tuple[Tile, tuple | None]] = []
         encode = partial(_put_and_encode, level.in_file)
         for group, results in zip(groups, self._pool.map(encode, groups), strict=True):
             for (tile, _, larger), encoded in zip(group, results, strict=True):
@@ -265,7 +271,7 @@ class _Level:
 
 def _put_and_encode(in_file: bool, jobs: list[tuple[Tile, tuple | None, Tile | None]]) -> list[Encoded | None]:
     """What a thread does for tiles: takes a part in; once whole, passes it on upwards and makes its bytes."""
-    results = []
+    results: list[Encoded | None] = []
     for tile, part, above in jobs:
         if part is not None:
             tile.put(*part)

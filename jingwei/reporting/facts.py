@@ -5,6 +5,7 @@ import os
 from datetime import UTC, datetime
 from glob import escape as glob_escape
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from jingwei.evaluation.scenes import score_file
@@ -38,9 +39,9 @@ def scene_facts(
     `made` is when the final map was written.
     """
     with scene.open_image() as picture:
-        height, width, crs, transform = *picture.shape, picture.crs, picture.transform
+        (height, width), crs, transform = picture.shape, picture.crs, picture.transform
         ground = ground_of(picture, gsd)
-    facts = {
+    facts: dict[str, Any] = {
         "name": shown(scene.name), "height": height, "width": width, "place": None, "hectares": None, "metres": None,
         "layers": {name: _layer_facts(layer) for name, layer in layers.items()},
         "stage": None, "made": None, "areas": None, "sure": None, "models": len(workspace.predictions(scene)),
@@ -55,7 +56,7 @@ def scene_facts(
         facts["hectares"] = square / HECTARE
         if gsd is not None:
             facts["metres"] = gsd
-        elif crs.is_projected:
+        elif crs is not None and crs.is_projected:
             facts["metres"] = math.sqrt(square * (transform.a**2 + transform.d**2) / abs(transform.determinant))
     if "map" in layers:
         counts, path = layers["map"].counts, workspace.final_map(scene)

@@ -100,7 +100,7 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
         with Progress(total=scene.height * scene.width, unit="px", unit_scale=True, desc=title) as bar:
             ground = ground_of(pixels, source.gsd) if source.name == "map" else None
             parts = _counted(ahead(parts), bar)
-            layer = write_layer(source.folder, parts, *scene.shape, source.kind, workers, ground)
+            layer = write_layer(source.folder, parts, scene.shape[0], scene.shape[1], source.kind, workers, ground)
     if source.kind == PERCENT:
         _refuse_more_than_percents(layer, source.path)
     return layer, True

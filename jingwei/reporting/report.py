@@ -69,7 +69,8 @@ def write_report(
         tasks = [Task(make_layer, (source, legend, workers)) for source in sources]
         results = {task.arguments[0]: result for task, result in scheduler.run(tasks)}
         layers: dict[Scene, dict] = {scene: {} for scene in scenes}
-        made, kept = [], []
+        made: list[str] = []
+        kept: list[str] = []
         for source in sources:  # in this order, whichever is ready first
             layer, fresh = results[source]
             layers[source.scene][source.name] = layer

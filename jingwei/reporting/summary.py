@@ -7,9 +7,10 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.evaluation.scenes import score_file, stage_maps
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
+from jingwei.raster.stamps import read_score
 from jingwei.reporting.names import shown
 from jingwei.system.scheduling import Cluster, Here, Task
-from jingwei.workspace import Workspace, read_score
+from jingwei.workspace import Workspace
 
 SMALLEST_GAIN = 0.00005  # of mIoU: what four digits show
 
@@ -58,7 +59,7 @@ def delivered(workspace: Workspace, maps: list[ScoredMap], legend: Legend) -> di
             better, highest = {"name": shown(name), "miou": miou}, miou
     return {
         "stages": list(dict.fromkeys(shown(scored.path.stem) for scored in final)), "scenes": len(final),
-        "miou": found["miou"], "accuracy": found["accuracy"], "weakest": min(ious, key=ious.get) if ious else None,
+        "miou": found["miou"], "accuracy": found["accuracy"], "weakest": min(ious, key=ious.__getitem__, default=None),
         "weakest_iou": min(ious.values()) if ious else None, "better": better,
     }  # fmt: skip
 

@@ -41,7 +41,9 @@ def largest_errors(labels: Layer, truth: Layer) -> list[Place]:
     """
     level, scale = _level_for(labels)
     kinds = _kinds_of_errors(labels.read(level), truth.read(level))
-    counts = sum(np.bincount(rows.reshape(-1), minlength=RIGHT + 1) for rows in np.array_split(kinds, SPLIT))
+    counts = np.zeros(RIGHT + 1, np.int64)
+    for rows in np.array_split(kinds, SPLIT):
+        counts += np.bincount(rows.reshape(-1), minlength=RIGHT + 1)
     counts[RIGHT] = 0
     found: list[tuple[int, ...]] = []
     for kind in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)].tolist():

@@ -66,9 +66,10 @@ class Canvas:
     @contextmanager
     def only(self, where_HW: np.ndarray) -> Iterator[None]:
         """What is drawn meanwhile stays where the mask is True; all else is as it was before."""
-        before = self.kinds.copy(), self.heights.copy(), self.colors.copy()
+        layers: list[np.ndarray] = [self.kinds, self.heights, self.colors]
+        before = [layer.copy() for layer in layers]
         yield
-        for layer, old in zip((self.kinds, self.heights, self.colors), before, strict=True):
+        for layer, old in zip(layers, before, strict=True):
             layer[~where_HW] = old[~where_HW]
 
     def covered_by(self, block: Block) -> np.ndarray:
@@ -81,7 +82,7 @@ class Canvas:
         """A rectangle, turned by `turn` about its middle."""
         across, along = cos(turn), sin(turn)
         corners = []
-        for x, y in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
+        for x, y in ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0)):
             x, y = x * block.half_x, y * block.half_y
             corners.append(self.place(block.x + x * across - y * along, block.y + x * along + y * across))
         self.polygon(corners, kind, color, height)

@@ -69,7 +69,7 @@ def write_scene(root: Path, scene: SampleScene, picture: bool = True, workers: i
         progress = stack.enter_context(Progress(total=scene.height, unit="row", desc=title))
         for pixels, labels in land.strips(picture=picture, workers=workers):
             labels_png.write(labels)
-            if image_png:
+            if image_png and pixels is not None:
                 image_png.write(pixels)
             progress.update(len(labels))
 

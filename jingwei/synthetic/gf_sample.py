@@ -84,7 +84,8 @@ def _plan(scenes: int, size: int, seed: int, looks: int) -> Iterator[GfScene]:
                 number += 1
                 shape = (size, size)
                 if part == "test" and kind == "sar":
-                    shape = tuple(round(size * times) for times in TEST_SHAPES[i % len(TEST_SHAPES)])
+                    down, across = TEST_SHAPES[i % len(TEST_SHAPES)]
+                    shape = (round(size * down), round(size * across))
                 folder = f"test_{'A' if i < (count + 1) // 2 else 'B'}" if part == "test" else part
                 yield GfScene(kind, folder, number, *shape, seed, looks)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from jingwei.errors import OutputError
 from jingwei.inputs.scenes import SCENE_TYPES
@@ -25,7 +26,7 @@ class Manifest:
         self.root, self.path = root, root / "sample.json"
         self._files: dict[str, dict] = {}
         if self.path.exists():
-            how = {"remedy": "delete it with the samples beside it", "error": OutputError}
+            how: dict[str, Any] = {"remedy": "delete it with the samples beside it", "error": OutputError}
             self._files = read_json(self.path, {str: {"settings": object, "bytes": int | None}}, **how)
 
     def refuse_foreign_scenes(self, *patterns: str) -> None:
@@ -38,7 +39,12 @@ class Manifest:
     def has(self, name: str, settings: dict) -> bool:
         """Whether a file is there, complete, and made with these settings."""
         entry, path = self._files.get(name), self.root / name
-        return bool(entry) and entry["settings"] == settings and path.exists() and path.stat().st_size == entry["bytes"]
+        return (
+            entry is not None
+            and entry["settings"] == settings
+            and path.exists()
+            and path.stat().st_size == entry["bytes"]
+        )
 
     def keep_only(self, names: set[str]) -> None:
         """Deletes our files of other names: a smaller sample must not mix with what is left of a larger one."""

@@ -47,7 +47,8 @@ def radar_scene(seed: int, number: int, height: int, width: int, looks: int) -> 
     labels, powers = _wandering(canvas, key)
     labels, powers = labels[:height, :width], powers[:height, :width]
     powers = powers * _unevenness(labels, key + 2)[..., None]
-    powers *= np.linspace(*rng.permutation([0.8, 1.25]), width, dtype=np.float32)[:, None]  # near to far range
+    first, last = rng.permutation([0.8, 1.25])
+    powers *= np.linspace(first, last, width, dtype=np.float32)[:, None]  # near to far range
     intensities = echoes(powers, looks, rng)
     amplitudes = np.clip(np.round(FULL_SCALE * np.sqrt(intensities)), 1, 65535).astype(np.uint16)
     seen = _swath(height, width, rng)
@@ -87,14 +88,18 @@ def _wandering(canvas: Canvas, key: int) -> tuple[np.ndarray, np.ndarray]:
     for places, noise_key in ((rows, key), (cols, key + 1)):
         shift = smooth_noise(noise_key, side, side, 60.0)[margin : side - margin, margin : side - margin]
         places += 2 * np.float32(WANDER_PX) * (shift - np.float32(0.5))
-    return tuple(cv2.remap(layer, cols, rows, cv2.INTER_NEAREST) for layer in (canvas.kinds, canvas.colors))
+    kinds, colors = (cv2.remap(layer, cols, rows, cv2.INTER_NEAREST) for layer in (canvas.kinds, canvas.colors))
+    return kinds, colors
 
 
 def _unevenness(labels: np.ndarray, key: int) -> np.ndarray:
     """The gain, float32 HW, by which backscatter differs within a stretch: much in what stands, little on water."""
     spread = np.zeros(6, np.float32)
     spread[[WATER, BUILT_UP, INDUSTRIAL, GRASSLAND, BARE, OTHER]] = 0.0, 0.5, 0.5, 0.7, 0.6, 0.9
-    coarse, fine = (smooth_noise(key + i, *labels.shape, cell) - np.float32(0.5) for i, cell in enumerate((35.0, 5.0)))
+    coarse, fine = (
+        smooth_noise(key + i, labels.shape[0], labels.shape[1], cell) - np.float32(0.5)
+        for i, cell in enumerate((35.0, 5.0))
+    )
     return np.exp(spread[labels] * (coarse + fine))
 
 

@@ -68,7 +68,11 @@ class Season:
             water=mix(
                 mix((40.0, 62.0, 72.0), (66.0, 96.0, 88.0), rng.random()), (132.0, 120.0, 92.0), rng.random() ** 2
             ),
-            gains=tuple(exposure * rng.uniform(0.92, 1.08) for _ in range(3)),
+            gains=(
+                exposure * rng.uniform(0.92, 1.08),
+                exposure * rng.uniform(0.92, 1.08),
+                exposure * rng.uniform(0.92, 1.08),
+            ),
         )
 
 
@@ -163,8 +167,8 @@ class _Town:
                 self.canvas.place(a * across - b * along, a * along + b * across) for a, b in zip(x, y, strict=True)
             ]
             self.canvas.polygon(corners, kind, color)
-        for at, half in self.streets[0 if abs(turn) < 0.8 else 1][::2]:  # every other one of those that cross it
-            upright = Block(at, 0.0, half, 2 * self.reach)
+        for at, half_street in self.streets[0 if abs(turn) < 0.8 else 1][::2]:  # every other one of those that cross it
+            upright = Block(at, 0.0, half_street, 2 * self.reach)
             self._bridge(upright if abs(turn) < 0.8 else upright.on_its_side())
 
     def _bridge(self, street: Block) -> None:

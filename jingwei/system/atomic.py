@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,7 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
-def whole_or_nothing(path, durable: bool = True):
+def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """A temporary path for `path`, moved to it when the block ends well and deleted when it doesn't.
 
     It lies in a new folder beside `path` that only this user may enter: what others planted there under its name, such
@@ -88,7 +89,7 @@ def _sync(path: Path, flags: int) -> None:
 
 
 @contextmanager
-def only_run(path, wait: bool = False):
+def only_run(path: str | Path, wait: bool = False) -> Iterator[None]:
     """Keeps `path` (a file or a folder of outputs) to this run while the block runs, and makes the folder it lies in.
 
     A second run that asks for it gets an OutputError at once, or may wait. Held by the system, so a killed run holds

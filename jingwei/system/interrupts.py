@@ -2,6 +2,8 @@
 
 import signal
 import threading
+from types import FrameType
+from typing import Any, Self
 
 
 class Interrupted(KeyboardInterrupt):
@@ -24,17 +26,17 @@ class Interrupts:
     def __init__(self, in_team: bool = False):
         self.in_team = in_team
         self.asked = 0  # the number of the signal; 0: none came
-        self._usual = {}
+        self._usual: dict[int, Any] = {}
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             self._usual = {number: signal.signal(number, self._note) for number in self.SIGNALS if _is_wanted(number)}
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._restore()
 
-    def _note(self, number, frame) -> None:
+    def _note(self, number: int, frame: FrameType | None) -> None:
         self.asked = self.asked or number
         if not self.in_team:
             self._restore()

@@ -5,9 +5,11 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from jingwei.errors import SettingError
 
+resource: ModuleType | None
 try:
     import resource
 except ImportError:  # Windows

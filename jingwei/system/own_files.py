@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from jingwei.errors import InputError, JingweiError
 
@@ -37,8 +37,13 @@ class _Refused(Exception):
 
 
 def read_json(
-    path: Path, shape=object, *, remedy: str, missing: str = "check the path", error: type[JingweiError] = InputError
-):
+    path: Path,
+    shape: Any = object,
+    *,
+    remedy: str,
+    missing: str = "check the path",
+    error: type[JingweiError] = InputError,
+) -> Any:
     """The content of a JSON file, checked against a shape.
 
     `shape` is a type (`str`, `int | None`, `tuple[float, ...]`; `float` takes whole numbers too, `object` anything), a
@@ -51,7 +56,9 @@ def read_json(
     return parse_json(text, path, shape, remedy=remedy, error=error)
 
 
-def parse_json(text: str, where, shape=object, *, remedy: str, error: type[JingweiError] = InputError):
+def parse_json(
+    text: str, where: object, shape: Any = object, *, remedy: str, error: type[JingweiError] = InputError
+) -> Any:
     """The content of a JSON text, of a shape as in `read_json`; `where` says what it was in."""
     try:
         content = json.loads(
@@ -75,7 +82,7 @@ def parse_json(text: str, where, shape=object, *, remedy: str, error: type[Jingw
     raise error(where, problem, remedy)
 
 
-def kept_json(path: Path, shape=object):
+def kept_json(path: Path, shape: Any = object) -> Any:
     """The content of a JSON file that we keep for ourselves, as by `read_json`; None where it is missing or broken."""
     try:
         return read_json(path, shape, remedy="")
@@ -88,7 +95,7 @@ def sealed(content: dict) -> str:
     return json.dumps(content | {SEAL: _digest(content)})
 
 
-def misfit(shape, value, where: str = "") -> str | None:
+def misfit(shape: Any, value: Any, where: str = "") -> str | None:
     """What keeps a value from JSON from being of a shape (see `read_json`), in words; None where it fits."""
     before = f"{where}." if where else ""
     if isinstance(shape, dict):
@@ -107,7 +114,7 @@ def misfit(shape, value, where: str = "") -> str | None:
     return None if is_of(shape, value) else f"{where or 'the content'} is {short(value)}, not {in_words(shape)}"
 
 
-def is_of(kind, value) -> bool:
+def is_of(kind: Any, value: Any) -> bool:
     """Whether a value from JSON is of a type: numbers are finite, whole ones are numbers too, lists stand for tuples.
 
     A tuple's types are `tuple[T, ...]` or that of each place.
@@ -128,7 +135,7 @@ def is_of(kind, value) -> bool:
     return isinstance(value, kind)
 
 
-def in_words(kind) -> str:
+def in_words(kind: Any) -> str:
     """A type as a person says it."""
     if isinstance(kind, UnionType):
         return " or ".join(in_words(each) for each in get_args(kind))
@@ -142,13 +149,13 @@ def in_words(kind) -> str:
     return words.get(kind, "a section {...}")
 
 
-def short(value) -> str:
+def short(value: object) -> str:
     """A value as JSON has it, cut where it is long."""
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 3]}..."
 
 
-def _check_seal(content) -> None:
+def _check_seal(content: Any) -> None:
     if isinstance(content, dict) and SEAL in content and content.pop(SEAL) != _digest(content):
         raise _Refused("has changed since it was written")
 
@@ -181,7 +188,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _check_depth(content) -> None:
+def _check_depth(content: Any) -> None:
     level = [content]
     for _ in range(DEEPEST):
         level = [each for each in level if isinstance(each, dict | list)]
@@ -191,7 +198,7 @@ def _check_depth(content) -> None:
     raise RecursionError
 
 
-def _check_texts(text: str, content) -> None:
+def _check_texts(text: str, content: object) -> None:
     """Refuses halves of characters and NUL in texts: no file could be named so, and nothing printed."""
     if re.search(r"\\u(d[89a-f]|0000)", text, re.IGNORECASE):
         plain = json.dumps(content, ensure_ascii=False)
@@ -204,12 +211,12 @@ def _check_texts(text: str, content) -> None:
 
 def read_table(
     path: Path,
-    columns: Mapping[str, Callable[[str], object]],
+    columns: Mapping[str, Callable[[str], Any]],
     *,
     what: str = "is not a table",
     remedy: str,
     missing: str = "check the path",
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """The rows of a CSV file whose first line names its columns.
 
     `columns` says by name what makes a cell's value of its text: `str`, `whole`, `finite`, or whatever raises

@@ -4,7 +4,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 _END = object()
@@ -18,7 +18,7 @@ def ahead(items: Iterable[T], depth: int = 1) -> Iterator[T]:
     ready: queue.Queue = queue.Queue(depth)
     stopped = threading.Event()
 
-    def put(entry) -> None:
+    def put(entry: tuple[Any, BaseException | None]) -> None:
         while not stopped.is_set():
             try:
                 return ready.put(entry, timeout=0.1)

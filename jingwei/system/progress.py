@@ -1,6 +1,7 @@
 """Progress: bars with a rate and the time left, for people at a terminal. Logs get none, and --quiet hides all."""
 
 from collections.abc import Callable
+from typing import Any, TextIO
 
 from tqdm import tqdm
 
@@ -11,11 +12,11 @@ class Progress(tqdm):
     hidden = False  # all bars of this process
     spell: Callable[[str], str] = staticmethod(lambda text: text)  # what becomes of each text: see errors.py
 
-    def __init__(self, *args, disable: bool = False, **kwargs):
+    def __init__(self, *args: Any, disable: bool = False, **kwargs: Any):
         super().__init__(*args, disable=True if disable or Progress.hidden else None, **kwargs)
 
     @classmethod
-    def write(cls, text: str, file=None, **kwargs) -> None:
+    def write(cls, text: str, file: TextIO | None = None, **kwargs: Any) -> None:
         """tqdm's; what goes to no file of its own is good to know and no result, so hidden bars hide it too."""
         if file is not None or not cls.hidden:
             super().write(cls.spell(text), file=file, **kwargs)

@@ -10,10 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from jingwei.errors import InputError, SettingError
 from jingwei.system.extras import install_hint
+
+if TYPE_CHECKING:
+    from distributed import Client
 
 PATIENCE = 20  # seconds for a scheduler to answer
 
@@ -63,7 +66,7 @@ class Threads:
         try:
             waiting: deque = deque()
             for task in tasks:
-                waiting.append((task, pool.submit(task)))
+                waiting.append((task, pool.submit(task.__call__)))
                 if len(waiting) > 2 * self.workers:
                     done, future = waiting.popleft()
                     yield done, future.result()
@@ -76,7 +79,7 @@ class Threads:
 class Cluster:
     """Does tasks on the workers of a Dask cluster, in any order."""
 
-    def __init__(self, client, name: str):
+    def __init__(self, client: "Client", name: str):
         self._client, self.name = client, name
         self.workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
 
@@ -87,7 +90,7 @@ class Cluster:
 
         running: dict = {}
 
-        def submit(task: Task):
+        def submit(task: Task) -> Any:
             future = self._client.submit(_there, os.getcwd(), task, pure=False)
             running[future] = task
             return future
@@ -167,7 +170,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(before)
 
 
-def _local(workers: int, gpus: int):
+def _local(workers: int, gpus: int) -> Any:
     """A cluster of processes on this machine, none of which outlives this one."""
     from distributed import Nanny, Scheduler, SpecCluster
 

@@ -3,7 +3,9 @@
 import mmap
 import tempfile
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
@@ -24,11 +26,11 @@ class Tape:
         self._folder = folder
         self._blocks: list[tuple[int, int]] = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._file = _nameless(self._folder)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
     def append(self, rows: int, block: np.ndarray) -> None:
@@ -54,11 +56,11 @@ class Table:
         self._passed = 0
         self.array = np.zeros(0, np.uint8)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self._file = _nameless(self._folder)
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.array = np.zeros(0, np.uint8)
         self._map = None
         self._file.close()
@@ -80,18 +82,18 @@ class Table:
         """Says where the work is. Now and then, the memory goes back; the system reads it again where it is needed."""
         if abs(place - self._passed) > PASSED:
             self._passed = place
-            if hasattr(mmap, "MADV_DONTNEED"):
+            if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)
 
 
-def _nameless(folder: Path | None):
+def _nameless(folder: Path | None) -> FileIO:
     try:
         return tempfile.TemporaryFile(dir=folder, buffering=0)
     except OSError as error:
         raise _failure(folder, error) from error
 
 
-def _write(file, data, folder: Path | None) -> None:
+def _write(file: FileIO, data: bytes | memoryview, folder: Path | None) -> None:
     try:
         view = memoryview(data)
         while view:  # the system writes 2 GiB at a time at most

@@ -24,7 +24,7 @@ class WhileUsed:
                 self._held = held
             self._users += 1
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._users -= 1
             if self._users == 0 and self._held is not None:

@@ -79,11 +79,11 @@ def _place_around(
     pixel: tuple[int, int], shape: tuple[int, int], side: int, rng: np.random.Generator
 ) -> tuple[int, int]:
     """(row, col) of a window that holds a pixel and lies inside the crop, as far as that is large enough."""
-    lasts = [max(0, length - side) for length in shape]
-    return tuple(
+    row, col = (
         int(rng.integers(max(0, min(at - side + 1, last)), min(at, last) + 1))
-        for at, last in zip(pixel, lasts, strict=True)
+        for at, last in zip(pixel, (max(0, length - side) for length in shape), strict=True)
     )
+    return row, col
 
 
 def resize(pixels: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -140,7 +141,7 @@ class Loader(DataLoader):
     def __init__(self, dataset: Dataset, **settings):
         super().__init__(_ErrorsAsItems(dataset), collate_fn=_collated, **settings)
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Any:
         with opencv_on_one_thread, killed_loaders_named(self.num_workers):
             for batch in super().__iter__():
                 if isinstance(batch, JingweiError):

@@ -5,11 +5,13 @@ position in the run are the whole state, and a run that was stopped anywhere goe
 """
 
 import contextlib
+import functools
 import math
+import operator
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,7 +75,7 @@ class Learner:
         wrapped = self.model
         if team.size > 1:
             wrapped = nn.parallel.DistributedDataParallel(wrapped)
-        self.network = torch.compile(wrapped) if compiled else wrapped
+        self.network: Any = torch.compile(wrapped) if compiled else wrapped
         self._no_sync = getattr(wrapped, "no_sync", contextlib.nullcontext)
         self.optimizer = self._optimizer()
         self._buffers = list(self.model.buffers())
@@ -146,11 +148,11 @@ class Learner:
             with contextlib.nullcontext() if last else self._no_sync():
                 losses = self._losses(to_device(pixels, self.device), labels.to(self.device, non_blocking=True))
                 losses = {name: value * share for name, value in losses.items()}
-                self.scaler.scale(sum(losses.values())).backward()
+                self.scaler.scale(_sum(losses.values())).backward()
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0) + value.detach()
-        values = torch.stack([sum(sums.values()), *sums.values()])
-        loss, *terms = (self.team.total(values) / self.team.size).tolist()
+        totals = torch.stack([_sum(sums.values()), *sums.values()])
+        loss, *terms = (self.team.total(totals) / self.team.size).tolist()
         self.scaler.unscale_(self.optimizer)
         norm = self._gradient_length()
         values = {"loss": loss} | dict(zip(sums, terms, strict=True)) | {"grad_norm": norm}
@@ -171,7 +173,7 @@ class Learner:
     def _gradient_length(self) -> float:
         """The length of the gradient, which is then shortened to the recipe's longest."""
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
         if self.recipe.clip_grad:
             nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_grad, norm)
         return float(norm)
@@ -205,7 +207,7 @@ class Learner:
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """The recipe's loss without the auxiliary head's."""
-        return sum(self._terms(logits, labels).values())
+        return _sum(self._terms(logits, labels).values())
 
     def begin_epoch(self) -> None:
         """Puts the network into training; batch norm may stay as it is."""
@@ -320,6 +322,10 @@ def _loading(path: Path) -> Iterator[None]:
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
         problem = f"its weights or its optimizer's state don't fit its network ({first_line(error)})"
         raise CheckpointError(path, problem, AGAIN) from error
+
+
+def _sum(values: Iterable[Tensor]) -> Tensor:
+    return functools.reduce(operator.add, values)
 
 
 def _mixed(*numbers: int) -> int:

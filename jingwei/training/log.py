@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
@@ -30,10 +31,10 @@ class TrainingLog:
         self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         for events in (self.events, self.step_events):
             if events:
                 events.close()

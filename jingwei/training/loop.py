@@ -15,7 +15,7 @@ from jingwei.system.atomic import only_run
 from jingwei.system.interrupts import Interrupted, Interrupts
 from jingwei.system.progress import Progress
 from jingwei.training.best_epoch import BestEpoch
-from jingwei.training.datasets import killed_loaders_named, training_loader, validation_loader
+from jingwei.training.datasets import Loader, killed_loaders_named, training_loader, validation_loader
 from jingwei.training.distributed import Team, check_sync_bn, in_team, process_device, team
 from jingwei.training.experiments import OTHER_CROPS, TrainingData, read_training_data
 from jingwei.training.learner import Learner
@@ -98,7 +98,8 @@ class _TrainingRun:
         self.best = BestEpoch(recipe, data)
         start = Start(options.weights, options.init_from, options.weights_bands).check()
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
-        self.training = self.validation = None  # loaders, made when it is known what the network subtracts
+        self.training: Loader  # made by `begin`, when it is known what the network subtracts
+        self.validation: Loader
         self.log: TrainingLog | None = None
 
     # ----------------------------------------------------------------------------------------------------- start

@@ -193,7 +193,7 @@ class Recipe:
         return {f.name: list(v) if isinstance(v := getattr(self, f.name), tuple) else v for f in fields(self)}
 
 
-def recipe_from_dict(content: dict, where="recipe") -> Recipe:
+def recipe_from_dict(content: dict, where: object = "recipe") -> Recipe:
     """A recipe from its JSON content. SettingError for unknown keys, listing the known, and values of a wrong type."""
     if not isinstance(content, dict):
         raise SettingError(where, "is not a recipe", 'write {"name": ..., "model": ..., ...}')

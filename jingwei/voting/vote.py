@@ -5,7 +5,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import repeat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,8 +110,8 @@ def vote(
         for other in maps[1:]:
             check_same_grid(other, maps[0])
         height, width = maps[0].shape
-        common = {"like": maps[0], "nodata": NODATA, "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
-        common["overviews"] = True
+        common: dict[str, Any] = {"like": maps[0], "nodata": NODATA, "workers": workers, "overviews": True}
+        common["tags"] = {STAMP: mark} | legend_tags(legend)
         writers = [
             stack.enter_context(TiledWriter(path, height, width, colormap=colormap, **common))
             for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)

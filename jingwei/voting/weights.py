@@ -115,7 +115,8 @@ def select(score: Callable[[np.ndarray], float], voters: int, rounds: int = ROUN
 
     The first round takes the best single voter, so no result is below that. Of equals, the first is taken.
     """
-    chosen, best, best_score = np.zeros(voters, np.int64), None, -math.inf
+    chosen = best = np.zeros(voters, np.int64)
+    best_score = -math.inf
     for _ in range(rounds):
         candidates = chosen + np.eye(voters, dtype=np.int64)
         scores = [score(counts) for counts in candidates]
@@ -177,11 +178,11 @@ def _sample_of(weights_file: Path, data: TrainingData, device: str, workers: int
     crops = validation_logits(weights_file, data, device=device, workers=workers, title=title)
     parts = []
     for crop, (labels, logits) in zip(data.validation, crops, strict=True):
-        labels, probabilities = labels.flatten().numpy(), logits.float().softmax(1)[0].flatten(1)
-        drawn = draw_pixels(crop.name, labels, math.ceil(crop.valid * min(1, PIXELS / total)))
+        truth, probabilities = labels.flatten().numpy(), logits.float().softmax(1)[0].flatten(1)
+        drawn = draw_pixels(crop.name, truth, math.ceil(crop.valid * min(1, PIXELS / total)))
         probabilities = probabilities[:, torch.from_numpy(drawn).to(probabilities.device)].cpu()
         choices, quantised = probabilities.argmax(0), (probabilities * 255).round()
-        parts.append((labels[drawn], choices.numpy().astype(np.uint8), quantised.numpy().astype(np.uint8)))
+        parts.append((truth[drawn], choices.numpy().astype(np.uint8), quantised.numpy().astype(np.uint8)))
     return ModelSample(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
 
 

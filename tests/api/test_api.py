@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 import jingwei
 from jingwei.grid import Window
 from jingwei.legend import GF3, JINGWEI, LandClass, Legend
+from jingwei.prediction.model import Model
 from jingwei.raster.map_legend import legend_of_map
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster, open_image, open_labels, read_tags
@@ -144,6 +146,12 @@ def test_radar_below_0_is_refused():
     radar = jingwei.load(OLD / "radar" / "best.pth", device="cpu")
     with pytest.raises(jingwei.SettingError, match="below 0"):
         radar.predict(np.full((4, 40, 40), -3, np.float32))
+
+
+def test_a_model_says_which_bands_it_takes(model):
+    legend = replace(model.legend, bands=("red", "green", "blue"))
+    assert model.band_names == ()
+    assert Model(replace(model.checkpoint, legend=legend), WEIGHTS, "cpu").band_names == ("red", "green", "blue")
 
 
 # ---- files ----

@@ -160,7 +160,7 @@ def silent_imports() -> Iterator[None]:
     name = "openvino_telemetry"
     there = name in sys.modules
     if not there:
-        sys.modules[name] = None  # type: ignore[assignment]  # what Python takes for a package that is not installed
+        sys.modules[name] = None  # what Python takes for a package that is not installed
     try:
         yield
     finally:

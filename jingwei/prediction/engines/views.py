@@ -47,7 +47,10 @@ class Viewer:
         pixels = self.engine.load(pixels_BCHW)
         if len(self.views) == 1:
             return self._seen(pixels, self.views[0])
-        return sum(self._seen(pixels, view) for view in self.views) / len(self.views)
+        total = self._seen(pixels, self.views[0])
+        for view in self.views[1:]:
+            total = total + self._seen(pixels, view)
+        return total / len(self.views)
 
     def _seen(self, pixels: Tensor, view: View) -> Tensor:
         shape = tuple(pixels.shape[2:])

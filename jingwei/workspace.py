@@ -12,6 +12,7 @@ DIR/test/mask3/vote.tif                        4 with agreement.tif, entropy.tif
 DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
 DIR/polygons/image_3.gpkg                      the final map (filled, else vote, else the best prediction) as polygons
 DIR/sample/image_3.gpkg                        points of the final map for people to label
+DIR/label/image_3/next.gpkg                    places where labels would teach most; round_1.gpkg ...: what was labelled
 """
 
 import os
@@ -147,6 +148,14 @@ class Workspace:
     def sample(self, name: str) -> Path:
         """The points of a map that people label, to learn how good it is."""
         return self.root / "sample" / f"{name}.gpkg"
+
+    def rounds(self, scene: Scene) -> Path:
+        """The folder of the labels that people have drawn where `label.py` asked for them."""
+        return self.root / "label" / scene.name
+
+    def next_labels(self, scene: Scene) -> Path:
+        """The places of a scene that people are to label next."""
+        return self.rounds(scene) / "next.gpkg"
 
     def submission(self, scene: Scene) -> Path:
         return self.root / "submit" / f"{scene.name}_predict.png"

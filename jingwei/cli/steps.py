@@ -50,6 +50,7 @@ STEPS = (
     Step("fill-hole", "fill_hole.py", "5 fill holes, join small regions to neighbours", "maps:fill_hole_command"),
     Step("evaluate", "evaluate.py", "6 score maps against labels; areas", "maps:evaluate_command"),
     Step("report", "report.py", "7 look: a report for any browser", "report:report_command"),
+    Step("label", "label.py", "label where it teaches most, round by round", "label:label_command"),
     Step("polygons", "polygons.py", "8 hand over: maps as polygons", "polygons:polygons_command"),
     Step("export", "export.py", "8 hand over: a network as ONNX, for QGIS and others", "export:export_command"),
     Step(

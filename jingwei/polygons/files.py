@@ -35,7 +35,7 @@ def _usual() -> Iterator[None]:
         yield
 
 
-_without_usual_warnings = WhileUsed(_usual)
+without_usual_warnings = WhileUsed(_usual)
 
 
 @contextmanager
@@ -106,7 +106,7 @@ class _GeoPackage:
         kept = {} if self._begun else {"layer_metadata": self._notes, "layer_options": {} if self._crs else UNPLACED}
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
         try:
-            with _without_usual_warnings:
+            with without_usual_warnings:
                 pyogrio.raw.write(
                     self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._layer,
                     geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,

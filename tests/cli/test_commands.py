@@ -39,7 +39,7 @@ SCRIPTS = (
     "generate_train_data.py", "generate_test_data.py", "train.py", "train_focalloss.py", "train_swa.py",
     "train_multiscale.py", "Unet_resnet34/train.py",
     "predict.py", "Unet_resnet34/predict.py", "vote.py", "fill_hole.py", "evaluate.py",
-    "inference.py", "report.py", "doctor.py", "polygons.py", "export.py",
+    "inference.py", "report.py", "doctor.py", "polygons.py", "export.py", "label.py",
 )  # fmt: skip
 TRAIN_FLAGS = (
     "train exp epochs base_lr batch_size crop_size model backbone scratch weights freeze_bn last_mult loss schedule "
@@ -73,6 +73,7 @@ FLAGS = {
     ),
     "polygons.py": "input output format simplify min_area classes background gsd data_dir legend",
     "report.py": "scene output language gsd data_dir workers legend dry_run cluster",
+    "label.py": "count window simplify scene seed data_dir legend",
     "export.py": "checkpoint exp output tile overlap resolution int8 scene licence data_dir",
     "inference.py": (
         "checkpoint mode window overlap tta engine batch_size precision device ids workers origin provider author time"

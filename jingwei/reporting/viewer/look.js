@@ -35,6 +35,7 @@ const look = {
     pointer.listen();
     compare.listen();
     panel.listen();
+    pencil.listen();
     const linked = link.read();
     this.show(REPORT.scenes.find(({ name }) => linked && name === linked.scene) || REPORT.scenes[0], linked);
     link.listen();
@@ -50,6 +51,7 @@ const look = {
     this.items = {};
     this.tiles = {};
     places.at = -1;
+    pencil.corners = [];
     for (const [name, layer] of Object.entries(scene.layers)) this.tiles[name] = new Tiles(layer, scene);
     if (this.tiles.map && this.tiles.truth) this.tiles.errors = new ErrorTiles(this.tiles.map, this.tiles.truth);
     for (const name of this.layers()) this.shown[name] ??= name !== "truth" && !(SURE.includes(name) && this.tiles.errors);
@@ -120,6 +122,7 @@ const look = {
     this.keepCrisp(zoom);
     this.drawScale(zoom);
     places.frame();
+    pencil.draw();
     if (this.stage().classList.contains("keyboard")) pointer.at(null);
     link.write();
   },
@@ -155,12 +158,14 @@ const look = {
     panel.write();
     places.write();
     compare.move(compare.at);
+    pencil.write();
     byId("readout").replaceChildren();
     this.follow();
   },
 
   /** Does what a key stands for; false where it stands for nothing. */
   key(key) {
+    if (pencil.key(key)) return true;
     const { viewport } = this.viewer, bounds = viewport.getBounds();
     const moves = { ArrowLeft: [-MOVE, 0], ArrowRight: [MOVE, 0], ArrowUp: [0, -MOVE], ArrowDown: [0, MOVE] };
     if (Object.hasOwn(moves, key)) {

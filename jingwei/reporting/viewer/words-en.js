@@ -43,6 +43,9 @@ WORDS.en = {
   map: "map", truth: "truth", agreement: "agreement", confidence: "confidence", certainty: "certainty", row: "row", column: "column", noClass: "no class",
   position: "Position", goTo: "Go to", go: "Go", goHint: "row, column", goHintPlaced: "x, y or row, column",
   notRead: "Write two numbers.", outside: "That is outside the scene.", copyPlace: "Copy coordinates", copyLink: "Copy link to this view",
+  corrections: "Corrections", draw: "Draw", drawnClass: "Class of what is drawn", undo: "Undo", saveDrawn: "Save GeoJSON",
+  drawHint: "Click the corners; double-click or click the first corner to end.",
+  drawnCount: (count) => `${count} drawn. Save them, then:`,
   // the tables
   scores: "Scores by stage", scoresNote: "Over all scenes with labels; the best of each line is bold.",
   someScenes: (count, of) => `${count} of ${of} scenes`, iouOf: "IoU by class",
@@ -68,5 +71,6 @@ WORDS.en = {
   keyList: [["← → ↑ ↓", "move"], ["+ −", "zoom"], ["0", "whole scene"], ["1 … 5", "layer on or off"],
     ["C", "compare two layers"], ["← → on the divider", "move it"], ["N P", "next, previous place"],
     ["G", "go to coordinates"], ["X", "copy the coordinates under the cursor"], ["Esc", "hide the frame of a place"],
+    ["E", "draw or stop drawing"], ["A", "a corner under the cursor"], ["Enter", "end what is being drawn"], ["⌫", "undo"],
     ["F", "full screen"], ["D", "dark or light"], ["L", "English, 中文"], ["?", "these keys"]],
 };

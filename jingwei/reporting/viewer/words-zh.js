@@ -43,6 +43,9 @@ WORDS.zh = {
   map: "分类图", truth: "真值", agreement: "一致度", confidence: "置信度", certainty: "确定度", row: "行", column: "列", noClass: "无类别",
   position: "位置坐标", goTo: "前往", go: "前往", goHint: "行, 列", goHintPlaced: "x, y 或 行, 列",
   notRead: "请输入两个数字。", outside: "该位置在影像之外。", copyPlace: "复制坐标", copyLink: "复制当前视图的链接",
+  corrections: "更正", draw: "绘制", drawnClass: "所绘多边形的类别", undo: "撤销", saveDrawn: "保存 GeoJSON",
+  drawHint: "逐点单击；双击或单击第一个点结束。",
+  drawnCount: (count) => `已绘 ${count} 个。先保存，再运行：`,
   // the tables
   scores: "各阶段精度", scoresNote: "统计所有带标签的影像；每行最高值加粗。",
   someScenes: (count, of) => `${of} 景中的 ${count} 景`, iouOf: "各类 IoU",
@@ -68,5 +71,6 @@ WORDS.zh = {
   keyList: [["← → ↑ ↓", "平移"], ["+ −", "缩放"], ["0", "全图"], ["1 … 5", "开关图层"],
     ["C", "卷帘对比"], ["分隔线上 ← →", "移动分隔线"], ["N P", "下一处、上一处"],
     ["G", "前往坐标"], ["X", "复制光标处的坐标"], ["Esc", "隐藏位置框"],
+    ["E", "开始或结束绘制"], ["A", "在光标处加一个点"], ["Enter", "结束当前多边形"], ["⌫", "撤销"],
     ["F", "全屏"], ["D", "深色或浅色"], ["L", "English, 中文"], ["?", "快捷键"]],
 };

@@ -1,0 +1,1 @@
+"""The label loop: where labels would teach most, and what becomes of the labels that people draw there."""

@@ -1,0 +1,208 @@
+"""Where a label would teach most: cells of the scenes that are worth it, chosen and written for people to label."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jingwei.crops.table import label_path, read_crops
+from jingwei.errors import InputError, SettingError
+from jingwei.grid import Blocks
+from jingwei.inputs.scenes import Scene
+from jingwei.labelling.cells import Cells, features_of, read_cells
+from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
+from jingwei.labelling.doubt import DoubtSource, doubt_of, open_doubt
+from jingwei.labelling.places import Place, write_places
+from jingwei.legend import NODATA, Legend
+from jingwei.raster.checked import open_map, refuse_unknown
+from jingwei.raster.crop_files import read_crop, read_label_crop
+from jingwei.raster.same_place import check_same_grid
+from jingwei.system.progress import Progress
+from jingwei.workspace import Workspace
+
+MOST_CROPS = 128  # training crops that say what is labelled already
+SMALLEST = 16  # px, side of a place
+
+
+class Suggestion(NamedTuple):
+    """What was written: the places of each scene's file, by its path; what they were chosen by; scenes left out."""
+
+    files: dict[Path, int]
+    by: str
+    without_map: tuple[str, ...]
+
+
+class _Seen(NamedTuple):
+    """A scene with its cells, and the map and the doubt that they were read from."""
+
+    scene: Scene
+    cells: Cells
+    map_path: Path | None
+    doubt: DoubtSource | None
+
+
+def suggest(
+    workspace: Workspace,
+    scenes: Sequence[Scene],
+    legend: Legend,
+    *,
+    count: int = 50,
+    window: int = 256,
+    simplify: float = 1.0,
+    seed: int = 0,
+    progress=Progress,
+) -> Suggestion:
+    """Writes `label/SCENE/next.gpkg` for the scenes in which the `count` best places lie, `window` px wide or so.
+
+    Where scenes have maps, these are judged, by what the stages have left there, and scenes without one are left out;
+    where none has, the places stand for all that the scenes show, drawn by `seed`. Files of an earlier choice are
+    replaced. Raises SettingError for a count, window or tolerance that makes no sense, InputError for scenes with
+    nothing to choose from or, among each other, of unlike bands.
+    """
+    _check(count, window, simplify)
+    mapped = [scene for scene in scenes if workspace.has_map(scene)]
+    looked_at = mapped or list(scenes)
+    left_out = tuple(scene.name for scene in scenes if scene not in looked_at)
+    seen = [_look(workspace, scene, legend, window, bool(mapped), progress) for scene in looked_at]
+    bands = {each.scene.name: each.cells.features.shape[1] // 3 for each in seen}
+    if len(set(bands.values())) > 1:
+        listed = ", ".join(f"{name} has {number}" for name, number in bands.items())
+        raise InputError(workspace.root, f"scenes of unlike bands can't be compared ({listed})", "name some by `scene`")
+    owner, number = _candidates(seen)
+    if not len(owner):
+        raise InputError(workspace.root, "no place is left that has no label yet", "take a smaller `window`")
+    places = _choose(workspace, seen, owner, number, legend, count, window, seed)
+    files = {}
+    for k, each in enumerate(seen):
+        target = workspace.next_labels(each.scene)
+        own = [place for at, place in places if at == k]
+        target.unlink(missing_ok=True)
+        if own:
+            with each.scene.open_image() as image:
+                write_places(target, own, image, each.map_path, legend, simplify)
+            files[target] = len(own)
+    return Suggestion(files, _told(seen, bool(mapped)), left_out)
+
+
+def _check(count: int, window: int, simplify: float) -> None:
+    if count < 1:
+        raise SettingError("`count`", f"is {count}", "give a number of places from 1 up")
+    if window < SMALLEST:
+        raise SettingError("`window`", f"is {window}", f"give the side of a place in px, from {SMALLEST} up")
+    if not 0 <= simplify < float("inf"):
+        raise SettingError("`simplify`", f"is {simplify:g}", "give the tolerance in pixels, from 0 up")
+
+
+def _look(workspace: Workspace, scene: Scene, legend: Legend, window: int, mapped: bool, progress) -> _Seen:
+    """Reads a scene, its map and what tells doubt, once, top to bottom."""
+    map_path = workspace.final_map(scene) if mapped else None
+    source = doubt_of(workspace, scene) if mapped else None
+    with ExitStack() as stack:
+        image = stack.enter_context(scene.open_image())
+        labels = given = None
+        if map_path:
+            opened = stack.enter_context(open_map(map_path, legend))
+            check_same_grid(opened, image)
+
+            def labels(first: int, end: int) -> np.ndarray:
+                rows = opened.read_label_rows(first, end)
+                refuse_unknown(rows, legend, map_path, first)
+                return rows
+
+        doubt = stack.enter_context(open_doubt(source, image))
+        total = image.height * image.width
+        bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))
+        return _Seen(scene, read_cells(image, window, labels, doubt, given, progress=bar.update), map_path, source)
+
+
+def _candidates(seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
+    """The cells to choose from: which scene each is of, and its number there. Half of it at least is inside the flight,
+    and less than a quarter is labelled.
+    """
+    free = [2 * e.cells.valid >= e.cells.areas for e in seen]
+    free = [mask & (4 * e.cells.labelled < e.cells.areas) for mask, e in zip(free, seen, strict=True)]
+    owner = np.concatenate([np.full(int(mask.sum()), k) for k, mask in enumerate(free)])
+    return owner, np.concatenate([np.flatnonzero(mask) for mask in free])
+
+
+def _choose(workspace, seen, owner, number, legend, count, window, seed) -> list[tuple[int, Place]]:
+    """The places, the best first, each with the number of its scene."""
+
+    def of_all(name: str) -> np.ndarray:
+        return np.stack([getattr(seen[k].cells, name)[i] for k, i in zip(owner, number, strict=True)])
+
+    known = _known_features(workspace, seen, window)
+    features, known = alike_scales(of_all("features"), known)
+    shares, doubt = None, np.full(len(owner), np.nan)
+    if seen[0].map_path:
+        classes = of_all("classes")[:, : len(legend)]
+        shares = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1)
+        doubt = of_all("doubt")
+        rarity = shares @ rarity_of(_labelled_pixels(workspace, seen, legend), classes.sum(axis=0))
+        worth = np.nan_to_num(doubt, nan=0.0 if np.isfinite(doubt).any() else 1.0) * (1 + rarity)
+        chosen = choose(features, worth, known, count)
+    else:
+        rarity = np.zeros(len(owner))
+        chosen = spread(features, known, count, seed)
+    usual = float(np.nanmedian(doubt)) if np.isfinite(doubt).any() else np.nan
+    places = []
+    for rank, cell in enumerate(chosen.cells.tolist()):
+        reason = _reason(chosen, rank, doubt[cell], usual, rarity[cell], bool(len(known)))
+        place = Place(rank + 1, seen[owner[cell]].cells.blocks.window(int(number[cell])), reason, float(doubt[cell]))
+        places.append((int(owner[cell]), place))
+    return places
+
+
+def rarity_of(labelled: np.ndarray, mapped: np.ndarray) -> np.ndarray:
+    """How rare each class is among the labels, 0 (the most common) to 1 (no pixel); without labels, on the maps."""
+    pixels = labelled if labelled.any() else mapped
+    return 1 - np.sqrt(pixels / max(1, pixels.max()))
+
+
+def _labelled_pixels(workspace: Workspace, seen: Sequence[_Seen], legend: Legend) -> np.ndarray:
+    """Pixels per class of the training crops; zeros where there are none, or of another legend."""
+    crops = read_crops(workspace.crops) if workspace.crops.exists() else []
+    if not crops or len(crops[0].pixels) != len(legend):
+        return np.zeros(len(legend), np.int64)
+    return np.sum([crop.pixels for crop in crops], axis=0)
+
+
+def _known_features(workspace: Workspace, seen: Sequence[_Seen], window: int) -> np.ndarray:
+    """The features of what is labelled: cells of these scenes with labels, and windows of some training crops."""
+    size = seen[0].cells.features.shape[1]
+    found = [each.cells.features[4 * each.cells.labelled >= each.cells.areas] for each in seen]
+    crops = [crop for crop in (read_crops(workspace.crops) if workspace.crops.exists() else []) if crop.valid]
+    if crops and 3 * len(crops[0].mean) == size:
+        for k in sorted({len(crops) * i // MOST_CROPS for i in range(MOST_CROPS)}):
+            pixels = read_crop(workspace.train / "data" / crops[k].name).transpose(2, 0, 1)
+            labelled = read_label_crop(label_path(workspace.train, crops[k])) != NODATA
+            blocks = Blocks(*labelled.shape, window)
+            for number in range(len(blocks)):
+                rows, cols = blocks.window(number).slices
+                if 4 * labelled[rows, cols].sum() >= labelled[rows, cols].size:
+                    found.append(features_of(pixels[:, rows, cols], labelled[rows, cols])[None])
+    return np.concatenate([*found, np.empty((0, size))])
+
+
+def _reason(chosen: Chosen, rank: int, doubt: float, usual: float, rarity: float, any_known: bool) -> str:
+    """Why a place was chosen, in words."""
+    if np.isfinite(chosen.share[rank]):
+        return f"stands for {max(1, round(100 * chosen.share[rank]))} % of what is not labelled"
+    words = []
+    if np.isfinite(doubt):
+        words.append(f"{'unsure' if doubt >= usual else 'rather sure'} ({100 * doubt:.0f} % doubt)")
+    if rarity >= 0.5:
+        words.append("classes with few labels")
+    if chosen.unlike[rank] >= 0.5 and (any_known or rank):
+        words.append("unlike what is labelled or chosen before")
+    return ", ".join(words) or "the next in order"
+
+
+def _told(seen: Sequence[_Seen], mapped: bool) -> str:
+    """What places were chosen by, in a line."""
+    if not mapped:
+        return "no map yet: places that stand for all that the scenes show"
+    names = dict.fromkeys(each.doubt.name if each.doubt else "no record of doubt" for each in seen)
+    return f"chosen by {' or '.join(names)}, how rare the classes are, and how unlike the colours"

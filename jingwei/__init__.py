@@ -17,7 +17,20 @@ __version__ = "0.3.0"
 # What is offered here -> the module that it is in.
 _PUBLIC = {
     **dict.fromkeys(
-        ("load", "cut", "tile", "train", "predict", "vote", "fill", "polygonize", "evaluate", "report", "export"),
+        (
+            "load",
+            "cut",
+            "tile",
+            "train",
+            "predict",
+            "vote",
+            "fill",
+            "polygonize",
+            "evaluate",
+            "report",
+            "label",
+            "export",
+        ),
         "jingwei.api",
     ),
     "Model": "jingwei.prediction.model",
@@ -32,7 +45,7 @@ _PUBLIC = {
 }
 
 if TYPE_CHECKING:
-    from jingwei.api import cut, evaluate, export, fill, load, polygonize, predict, report, tile, train, vote
+    from jingwei.api import cut, evaluate, export, fill, label, load, polygonize, predict, report, tile, train, vote
     from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError, TrainingError
     from jingwei.legend import LEGENDS, NODATA, LandClass, Legend, find_legend
     from jingwei.prediction.model import Model
@@ -59,6 +72,7 @@ __all__ = [
     "export",
     "fill",
     "find_legend",
+    "label",
     "load",
     "polygonize",
     "predict",

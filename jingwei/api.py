@@ -367,6 +367,37 @@ def report(
     return write_report(workspace, chosen, classes, folder, **how).page
 
 
+def label(
+    data_dir: StrPath = "data",
+    scenes: Sequence[StrPath] | None = None,
+    *,
+    count: int = 50,
+    window: int = 256,
+    simplify: float = 1.0,
+    seed: int = 0,
+    legend: Legend | StrPath | None = None,
+) -> list[Path]:
+    """Writes where labels would teach most, as polygons to correct in QGIS: `label/SCENE/next.gpkg`; returns the files.
+
+    `count` places, `window` px wide, in the `scenes` (images; None: the cut test scenes, else those of DIR/*test*/).
+    With maps there, places are those where the maps are unsure; before, those that stand for all that the scenes show,
+    drawn by `seed`. Borders of regions may move by `simplify` px.
+    """
+    from jingwei.inputs.legends import choose_legend
+    from jingwei.inputs.scenes import Scene, label_of
+    from jingwei.labelling.suggest import suggest
+    from jingwei.workspace import Workspace
+
+    workspace = Workspace(Path(data_dir))
+    if scenes is not None:
+        chosen = [Scene(Path(image), label_of(Path(image))) for image in scenes]
+    else:
+        chosen = workspace.named_scenes(None) or workspace.test_scenes()
+    classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
+    how = {"count": count, "window": window, "simplify": simplify, "seed": seed}
+    return list(suggest(workspace, chosen, classes, **how).files)
+
+
 def export(
     model: Model | StrPath,
     output: StrPath,

@@ -33,9 +33,7 @@ def label_command() -> str | None:
 
 def _scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
     """The scenes that --scene names, else the cut ones, else those of the test folders."""
-    if "scene" in args or not any(workspace.root.glob("test/image*/*.tif")):
-        return test_scenes(args, workspace)
-    return workspace.cut_scenes()
+    return ([] if "scene" in args else workspace.named_scenes(None)) or test_scenes(args, workspace)
 
 
 def _suggest(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], legend: Legend) -> str:

@@ -19,7 +19,7 @@ from jingwei.errors import InputError
 from jingwei.grid import Window, starts
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.sar import SarReader
-from jingwei.inputs.scenes import Scene
+from jingwei.inputs.scenes import Scene, check_table_names
 from jingwei.legend import Legend
 from jingwei.raster.far_values import REMEDY
 from jingwei.raster.reading import Raster
@@ -50,6 +50,7 @@ def cut_train(
     the same folder.
     """
     settings.check()
+    check_table_names(scenes)
     with only_run(workspace.train):
         make_own_folder(workspace.train / ".parts")
         tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers, not sides)) for scene in scenes]

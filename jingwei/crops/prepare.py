@@ -30,6 +30,7 @@ from jingwei.inputs.samples import (
     folders_named,
 )
 from jingwei.inputs.sar import SarReader, SarSettings, Tails
+from jingwei.inputs.scenes import check_table_names
 from jingwei.legend import Legend
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
@@ -86,6 +87,7 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
     """
     workspace = Workspace(Path(cache))
     scenes = _find_scenes(data.check())
+    check_table_names(scenes)
     mark = stamp(*(path for scene in scenes for path in scene.sources), names=[scene.name for scene in scenes],
                  **asdict(data) | {"root": None, "legend": data.legend.to_dict()})  # fmt: skip
     done = workspace.train / "stamp"

@@ -15,12 +15,14 @@ from jingwei.crops.settings import CutSettings
 from jingwei.crops.split import choose_validation, masked_parts, scene_blocks
 from jingwei.crops.table import VALIDATION, Crop, label_path, with_labels, write_crops
 from jingwei.errors import InputError
-from jingwei.grid import Blocks
+from jingwei.grid import Blocks, strips
+from jingwei.inputs.masks import refuse_0_255
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
+from jingwei.raster.tiles import TILE
 from jingwei.spectrum import agree, in_words
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.workspace import Workspace
@@ -44,9 +46,10 @@ def share_out(
     if not crops:
         names = ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if scenes[8:] else "")
         raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
-    if sides:
+    if sides:  # of folders, whose masks were looked at before
         validation = {(name, n) for name in cuts if sides[name] == VALIDATION for n in range(len(blocks[name]))}
     else:
+        _refuse_0_255(scenes, crops, legend)
         validation = choose_validation(crops, blocks, settings.val_fraction)
     for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
         _delete_strays(folder, crops)
@@ -70,6 +73,19 @@ def _band_names(scenes: Sequence[Scene | SampleScene], cuts: dict[str, SceneCut]
             remedy = 'name the order that you want in the legend, as "bands": ["blue", "green", "red"]'
             raise InputError(scene.image, problem, remedy)
     return max((cuts[scene.name].band_names for scene in named), key=lambda names: sum(map(bool, names)), default=())
+
+
+def _refuse_0_255(scenes: list[Scene], crops: list[Crop], legend: Legend) -> None:
+    """Raises InputError where all that is labelled is of one class, since the other one is at 255: no data."""
+    pixels = np.sum([crop.pixels for crop in crops], axis=0)
+    if np.count_nonzero(pixels) > 1:
+        return
+    at_255 = 0
+    for scene in scenes:
+        with scene.open_labels(legend) as label:
+            for first, end in strips(label.height, TILE):
+                at_255 += np.count_nonzero(label.read_label_rows(first, end) == NODATA)
+    refuse_0_255(scenes[0].label, legend, pixels, at_255, others=len(scenes) > 1)
 
 
 def _split(

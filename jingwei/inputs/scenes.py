@@ -3,7 +3,7 @@
 import glob
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +62,18 @@ def check_names(scenes: Sequence[Scene]) -> None:
         if len(os.fsencode(scene.name)) > LONGEST_NAME:
             problem = "has a name too long for those of its outputs"
             raise InputError(scene.image, problem, f"rename it: {LONGEST_NAME} bytes at most")
+
+
+def check_table_names(scenes: Iterable) -> None:
+    """Raises InputError where a scene's name (they have `name` and `image`) can't stand in a table such as crops.csv.
+
+    As of files that were unpacked from an archive of another language: names of files are bytes, tables are UTF-8.
+    """
+    for scene in scenes:
+        try:
+            scene.name.encode()
+        except UnicodeEncodeError:
+            raise InputError(scene.image, "has a name that is not UTF-8", "rename it") from None
 
 
 def label_of(image: Path) -> Path | None:

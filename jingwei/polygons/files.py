@@ -17,7 +17,7 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError, OutputError, SettingError
-from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
+from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name, is_utf8
 from jingwei.raster.stamps import STAMP
 from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
@@ -85,7 +85,9 @@ class _GeoPackage:
     ):
         self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
         self._crs = crs.to_wkt() if crs else None
-        layer = path.stem.encode(errors="replace").decode()
+        if not is_utf8(path):
+            raise SettingError(path, "is not UTF-8, as GDAL wants names of vector files", "take .geojson or .parquet")
+        layer = path.stem
         self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
         self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
@@ -132,7 +134,8 @@ class _GeoJson:
         date: float | None,
     ):
         self._columns = columns
-        head: dict[str, Any] = {"type": "FeatureCollection", "name": path.stem}
+        name = path.stem.encode(errors="replace").decode()
+        head: dict[str, Any] = {"type": "FeatureCollection", "name": name}
         head |= {name.lower(): text for name, text in notes.items()}
         if crs:
             authority = crs.to_authority()

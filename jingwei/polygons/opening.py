@@ -39,10 +39,17 @@ def gdal_name(path: Path) -> str:
     return str(path) if is_vsi(path) else os.path.abspath(path)
 
 
+def is_utf8(path) -> bool:
+    """Whether a name is UTF-8: pyogrio opens no other."""
+    return not re.search("[\ud800-\udfff]", str(path))
+
+
 def check_vector(path: Path) -> None:
     """Raises InputError for a vector file that is not there, or could make GDAL open another one."""
     if not is_vsi(path) and not os.path.exists(path):
         raise InputError(path, "no such file", "check the path")
+    if not is_utf8(gdal_name(path)):
+        raise InputError(path, "has a name that is not UTF-8, or lies in such a folder", "rename it")
     if remote_allowed():
         return
     if is_vsi(path):

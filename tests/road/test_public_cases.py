@@ -65,6 +65,35 @@ def test_polygons_of_a_map_of_any_name(name, tmp_path, call):
     assert "up to date" in call("polygons.py", "--input", source, "--output", target)[1]
 
 
+def test_names_that_are_not_utf_8(tmp_path, call):
+    """As of an archive that was packed in another language. What can't carry such a name says so."""
+    image, label = (tmp_path / os.fsdecode(b"\xb2\xe2" + end) for end in (b".tif", b"_label.tif"))
+    scene(tmp_path / "a.tif").rename(image)
+    tiff(tmp_path / "b.tif").rename(label)
+    shown = str(image).encode("ascii", "backslashreplace").decode()
+    refused(call("generate_train_data.py", "--data_dir", tmp_path / "w", "--scene", image, label), shown, "has a name")
+    assert call("generate_test_data.py", "--data_dir", tmp_path / "w", "--scene", image)[0] == 0
+    target = image.with_suffix(".gpkg")
+    shown = str(target).encode("ascii", "backslashreplace").decode()
+    assert "take .geojson or .parquet" in refused(call("polygons.py", "--input", label, "--output", target), shown, "")
+    assert call("polygons.py", "--input", label, "--output", target.with_suffix(".geojson"))[0] == 0
+    zones = image.with_suffix(".geojson")
+    shown = str(zones).encode("ascii", "backslashreplace").decode()
+    refused(call("evaluate.py", "--areas", "--prediction", label, "--zones", zones), shown, "has a name")
+
+
+# --- labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_labels_of_background_and_255_are_refused_with_the_entry_for_the_legend(tmp_path, call):
+    """Before, the class at 255 was no data: one class was left to learn."""
+    image = scene(tmp_path / "a.tif")
+    label = tiff(tmp_path / "a_label.tif", np.where(LABELS > 1, 255, 0).astype(np.uint8))
+    flags = ("--data_dir", tmp_path / "w", "--scene", image, label, "--crop_size", 32)
+    assert '"value": 255' in refused(call("generate_train_data.py", *flags), label, "this mask has one class and 255")
+    assert not (tmp_path / "w/train/crops.csv").exists()
+
+
 # --- places ----------------------------------------------------------------------------------------------------------
 
 

@@ -75,17 +75,17 @@ def _band_names(scenes: Sequence[Scene | SampleScene], cuts: dict[str, SceneCut]
     return max((cuts[scene.name].band_names for scene in named), key=lambda names: sum(map(bool, names)), default=())
 
 
-def _refuse_0_255(scenes: list[Scene], crops: list[Crop], legend: Legend) -> None:
+def _refuse_0_255(scenes: Sequence[Scene | SampleScene], crops: list[Crop], legend: Legend) -> None:
     """Raises InputError where all that is labelled is of one class, since the other one is at 255: no data."""
     pixels = np.sum([crop.pixels for crop in crops], axis=0)
     if np.count_nonzero(pixels) > 1:
         return
-    at_255 = 0
+    at_255, labels = 0, [scene.label for scene in scenes if scene.label]
     for scene in scenes:
         with scene.open_labels(legend) as label:
             for first, end in strips(label.height, TILE):
-                at_255 += np.count_nonzero(label.read_label_rows(first, end) == NODATA)
-    refuse_0_255(scenes[0].label, legend, pixels, at_255, others=len(scenes) > 1)
+                at_255 += int((label.read_label_rows(first, end) == NODATA).sum())
+    refuse_0_255(labels[0], legend, pixels, at_255, others=len(scenes) > 1)
 
 
 def _split(

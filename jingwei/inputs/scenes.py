@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jingwei.errors import InputError
 from jingwei.legend import Legend
@@ -64,7 +65,7 @@ def check_names(scenes: Sequence[Scene]) -> None:
             raise InputError(scene.image, problem, f"rename it: {LONGEST_NAME} bytes at most")
 
 
-def check_table_names(scenes: Iterable) -> None:
+def check_table_names(scenes: Iterable[Any]) -> None:
     """Raises InputError where a scene's name (they have `name` and `image`) can't stand in a table such as crops.csv.
 
     As of files that were unpacked from an archive of another language: names of files are bytes, tables are UTF-8.

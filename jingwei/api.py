@@ -180,14 +180,16 @@ def predict(
     device: str | None = None,
     batch_size: int = 0,
     probabilities: StrPath | None = None,
+    confidence: StrPath | None = None,
     workers: int | None = None,
 ) -> Path:
     """Predicts a scene of any size into a label map, a tiled GeoTIFF with the scene's georeference; returns its path.
 
     `scene` is any raster that GDAL reads; of radar, the file of HH beside which the others lie, or all four files.
     `model` is a `Model` or a checkpoint's path. `probabilities` is where the class probabilities go (uint8, a band per
-    class), for soft votes. The other arguments are as of `Model.predict`; `device` is the model's, or auto. Memory does
-    not grow with the scene. A map that is up to date is kept; a run that was stopped goes on from its finished bands.
+    class), for soft votes; `confidence` is where each label's probability goes (uint8, 0 to 100, 255 for no data). The
+    other arguments are as of `Model.predict`; `device` is the model's, or auto. Memory does not grow with the scene. A
+    map that is up to date is kept; a run that was stopped goes on from its finished bands.
     """
     from jingwei.prediction.job import Job, PredictSettings
     from jingwei.prediction.model import Model, load_model
@@ -198,9 +200,9 @@ def predict(
         model = load_model(model, device or "auto")
     target = Path(output)
     files = Path(scene) if isinstance(scene, str | Path) else [Path(file) for file in scene]
-    chances = None if probabilities is None else Path(probabilities)
+    chances, sure = (None if path is None else Path(path) for path in (probabilities, confidence))
     where = device or str(model.device)
-    job = Job(model.path, Path(), target, settings, chances, where, batch_size, _workers(workers))
+    job = Job(model.path, Path(), target, settings, chances, where, batch_size, _workers(workers), confidence=sure)
     predict_file(files, job, model.checkpoint)
     return target
 
@@ -219,7 +221,8 @@ def vote(
 
     `inputs` are label maps, the best first, or with `soft` class probabilities, as `predict` keeps them. `weights` are
     a number per map. `ties` says who wins a tie: first (the map named first), background, or classes in order
-    ("corn,building"). X.tif gets X_agreement.tif and X_entropy.tif beside it. A vote that is up to date is kept.
+    ("corn,building"). X.tif gets X_agreement.tif, X_entropy.tif and confidence/X.tif beside it. A vote that is up to
+    date is kept.
     """
     from jingwei.voting.vote import VoteFiles
     from jingwei.voting.vote import vote as count

@@ -8,6 +8,7 @@ DIR/test/image3/image_3.tif                    1 cut for prediction
 DIR/model/<recipe>/<exp>/                      2 checkpoints, log, curves
 DIR/test/mask3/<recipe>_<exp>.tif              3 predictions
 DIR/test/mask3/probabilities/                  3 the same names: a band per class, 255 = certain, for soft votes
+DIR/test/mask3/confidence/                     3, 4 the same names: how sure each map is, 0 to 100
 DIR/test/mask3/vote.tif                        4 with agreement.tif, entropy.tif; then filled.tif (5)
 DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
 DIR/polygons/image_3.gpkg                      the final map (filled, else vote, else the best prediction) as polygons
@@ -115,6 +116,11 @@ class Workspace:
         """The class probabilities of all models for a scene, the best validation score first."""
         return _best_first(self.probabilities(scene).glob("*.tif"))
 
+    def confidence(self, scene: Scene) -> Path | None:
+        """How sure the final map of a scene is: its own confidence, or that of what was filled. None where none is."""
+        maps = dict.fromkeys([self.final_map(scene), self.vote_or_best(scene)])
+        return next((path for path in map(confidence_of, maps) if path.exists()), None)
+
     def vote(self, scene: Scene) -> Path:
         return self.masks(scene) / "vote.tif"
 
@@ -181,6 +187,11 @@ class Workspace:
         if not scenes:
             raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")
         return scenes
+
+
+def confidence_of(labels: Path) -> Path:
+    """Where the confidence of a label map lies: in a folder beside it, so that nobody takes it for another map."""
+    return labels.parent / "confidence" / f"{labels.stem}.tif"
 
 
 def checked_name(exp: str) -> str:

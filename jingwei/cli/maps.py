@@ -29,7 +29,7 @@ from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
 from jingwei.planning.room import require_room_for_maps
 from jingwei.system.scheduling import Task
-from jingwei.workspace import Workspace
+from jingwei.workspace import Workspace, confidence_of
 
 AUTO = "auto"
 
@@ -42,13 +42,15 @@ def vote_command() -> str | None:
     parser.flag(
         "inputs", "maps to combine, best first (default: all predictions of each scene)", nargs="+", metavar="MAP"
     )
-    parser.flag("output", "the result of --inputs: labels; agreement and entropy go beside it", metavar="FILE")
+    text = "the result of --inputs: labels; agreement, entropy and confidence go beside it"
+    parser.flag("output", text, metavar="FILE")
     text = "average the class probabilities of predict.py --probabilities, instead of counting labels"
     parser.flag("soft", text, action="store_true")
     text = "a weight per map, in the order of --inputs, or `auto`: learned on the validation crops"
     parser.flag("weights", text, nargs="+", type=_weight, metavar="WEIGHT")
     text = "who wins a tie: `first` (the map named first), `background`, or classes in order: CLASS,CLASS"
     parser.flag("ties", text, default="first")
+    parser.flag("no_confidence", "do not keep confidence/ beside the result", action="store_true")
     legend_flag(parser)
     label_nodata_flag(parser)
     cluster_flag(parser)
@@ -75,7 +77,10 @@ def vote_command() -> str | None:
     else:
         for scene in workspace.cut_scenes():
             maps = workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)
-            votes.append((_voters(workspace, scene, args.soft), VoteFiles(*maps, workspace.submission(scene))))
+            where = VoteFiles(*maps, workspace.submission(scene), confidence_of(workspace.vote(scene)))
+            votes.append((_voters(workspace, scene, args.soft), where))
+    if args.no_confidence:
+        votes = [(voters, files._replace(confidence=None)) for voters, files in votes]
     tasks = []
     for voters, files in votes:
         how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(voters)}

@@ -45,6 +45,8 @@ def predict_command() -> str | None:
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
     text = "keep each class's probability too, in 8 bits, for vote.py --soft"
     parser.flag("probabilities", text, action="store_true")
+    text = "do not keep each label's probability in percent, as confidence/ beside the maps"
+    parser.flag("no_confidence", text, action="store_true")
     cluster_flag(parser)
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
     cog_flag(parser)
@@ -71,15 +73,17 @@ def predict_command() -> str | None:
         found = test_scenes(args, workspace)
         scenes = [(scene, tiled_copy(scene, workspace.tiled(scene), args.workers)) for scene in found]
     how = {"output": Path(args.output) if "output" in args else None, "probabilities": args.probabilities}
+    how["confidence"] = not args.no_confidence
     how |= {"device": args.device, "batch_size": getattr(args, "batch_size", 0), "workers": args.workers}
     jobs, submissions = jobs_on(workspace, scenes, networks, settings, crops=crops, **how)
     if args.dry_run:
         return _rehearse(jobs, networks)
     for job in jobs:
-        require_room_for_maps(job.source, [job.target])
+        require_room_for_maps(job.source, [job.target, *([job.confidence] if job.confidence else [])])
     with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
         for job, fresh in predict(jobs, cluster):
-            say(f"{'written' if fresh else 'kept, it is up to date'}: {job.target}")
+            files = ", ".join(map(str, [job.target, *([job.confidence] if job.confidence else [])]))
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {files}")
     for labels, png in submissions.items():
         write_submission(labels, png)
         write_class_style(png, networks[0].checkpoint.legend)

@@ -11,15 +11,16 @@ from jingwei.legend import Legend, legend_from_dict
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import AGAIN, check_finite
 from jingwei.raster.source import IMAGE_TYPES
-from jingwei.system.own_files import misfit
+from jingwei.system.own_files import is_of, misfit
 
 FORMAT = "jingwei-1"
-# Keys and the types of their values, see `own_files.misfit`. Older files have no `source` and no `crops`.
+# Keys and the types of their values, see `own_files.misfit`. Older files lack those of LATER.
 SHAPE = {
     "dtype": str, "mean": tuple[float, ...], "std": tuple[float, ...], "legend": dict, "recipe": {str: object},
     "weights": {str: torch.Tensor}, "scores": {str: float | dict | list | None}, "training": dict | None,
 }  # fmt: skip
-LATER = {"source": dict, "crops": str}
+LATER = {"source": dict, "crops": str, "calibration": dict}
+COLDEST, HOTTEST = 0.01, 100.0  # temperatures that make sense
 
 
 def check_content(content: dict, path: Path) -> tuple[Legend, dict[str, torch.Tensor]]:
@@ -56,7 +57,8 @@ def _problem(content: dict) -> str | None:
     if problem is None:
         problem = misfit({"spec": {name: spec[name] for name in given}} | shape, content)
     if problem is None:
-        json.dumps([content["scores"], content["recipe"]], allow_nan=False)  # ValueError, TypeError for what can't be
+        kept = [content["scores"], content["recipe"], content.get("calibration")]
+        json.dumps(kept, allow_nan=False)  # ValueError, TypeError for what can't be
     return problem
 
 
@@ -80,6 +82,12 @@ def _check_numbers(content: dict, legend: Legend, path: Path) -> None:
         problem = "holds means or standard deviations that are not finite"
     elif not (torch.tensor(std, dtype=torch.float32) > 0).all():
         problem = "holds standard deviations that are not above 0"
+    elif not _is_temperature(content.get("calibration", {}).get("temperature", 1.0)):
+        problem = f"holds a temperature that is not a number from {COLDEST:g} to {HOTTEST:g}"
     else:
         return
     raise CheckpointError(path, problem, AGAIN)
+
+
+def _is_temperature(value) -> bool:
+    return is_of(float, value) and COLDEST <= value <= HOTTEST

@@ -35,12 +35,18 @@ class Checkpoint:
     training: dict | None = None  # optimizer, scaler, epoch and best score: what a resumed run goes on from
     source: dict = field(default_factory=dict)  # how radar files become its input (SarSettings); {}: files as they are
     crops: str = ""  # the stamp of the crops that it was trained on; empty: of a version that kept none
+    calibration: dict = field(default_factory=dict)  # as of training.calibration; {}: not calibrated
 
     @property
     def score(self) -> float:
         """The validation mIoU it was kept for; -1 where there was no validation."""
         score = self.scores.get("miou")
         return -1.0 if score is None else score
+
+    @property
+    def temperature(self) -> float:
+        """What logits are divided by for probabilities that are right as often as they say; 1 if nobody found out."""
+        return self.calibration.get("temperature", 1.0)
 
     def build(self) -> Segmenter:
         """The network with its weights, in evaluation mode, on the CPU."""
@@ -73,6 +79,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
         "source": checkpoint.source,
         "crops": checkpoint.crops,
+        "calibration": checkpoint.calibration,
     }
     with whole_or_nothing(path) as part, open(part, "wb") as file:
         try:
@@ -104,6 +111,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         training=content["training"],
         source=content.get("source", {}),  # older files have none
         crops=content.get("crops", ""),
+        calibration=content.get("calibration", {}),
     )
 
 

@@ -69,14 +69,14 @@ def predict_memory(
     """Predicting, beyond the network and its own need: the windows in work and what bands share.
 
     Bands run along the shorter side. Of each, the rows that the next one shares are kept, a float16 per class; finished
-    bands are a byte per pixel (and one per class, where probabilities are kept), three of them at a time. Putting the
-    map together takes strips of the full width.
+    bands are two bytes per pixel (and one per class, where probabilities are kept), three of them at a time. To put
+    the map together takes strips of the full width.
     """
     shorter, longer = sorted(size[:2])
     rows = even_starts(longer, window, overlap)
     deepest = max((first + window - following for first, following in zip(rows, rows[1:], strict=False)), default=0)
     highest = max((following - first for first, following in zip(rows, [*rows[1:], longer], strict=True)))
-    planes = 1 + (classes if probabilities else 0)
+    planes = 2 + (classes if probabilities else 0)  # labels and confidence
     carried = 2 * classes * deepest * shorter
     finished = 3 * planes * highest * shorter
     area = min(window, longer) * min(window, shorter)
@@ -87,8 +87,8 @@ def predict_memory(
 
 
 def vote_memory(size: Size, voters: int, soft: bool = False) -> int:
-    """Voting: strips of all maps, read ahead, and three results. `size` is of one voter; soft votes take blocks."""
-    results = 12 * MAP_TILE * size.width
+    """Voting: strips of all maps, read ahead, and four results. `size` is of one voter; soft votes take blocks."""
+    results = 16 * MAP_TILE * size.width
     if not soft:
         return 8 * voters * MAP_TILE * size.width + results + GDAL_HOLDS
     block = max(SOFT_BLOCK, voters * size.bands * MAP_TILE * MAP_TILE)

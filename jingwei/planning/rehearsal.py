@@ -132,8 +132,8 @@ def _timed_windows(job, checkpoint, place: Path, turn: str, count: int) -> tuple
     part = Window(0, 0, size.height, min(size.width, window + (count - 1) * (window - overlap)))
     source = copy_parts(sample, [part], place / f"part_{turn}")
     target = place / turn / "map.tif"
-    kept = {"probabilities": place / turn / "probabilities.tif"} if job.probabilities else {}
-    small = replace(job, source=source, target=target, settings=replace(job.settings, tta="none"), **kept)
+    kept = {kind: place / turn / f"{kind}.tif" for kind in job.outputs if kind != "labels"}
+    small = replace(job, source=source, target=target, settings=replace(job.settings, tta="none"), stale=(), **kept)
     begun = time.perf_counter()
     predict_scene(small, checkpoint)
     return estimates.window_count(size_of(source), window, overlap), time.perf_counter() - begun

@@ -80,11 +80,15 @@ class Bands:
 
 @dataclass
 class Finished:
-    """A finished band: labels_HW and, where asked for, probabilities_CHW, 255 for 1; at its window of the scene."""
+    """A finished band, at its window of the scene: labels_HW and, where asked for, what else there is to keep.
+
+    probabilities_CHW: 255 for 1. confidence_HW: the label's probability in percent. All uint8.
+    """
 
     number: int
     labels: np.ndarray
-    probabilities: np.ndarray | None
+    probabilities: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
 
 def blended(
@@ -96,12 +100,15 @@ def blended(
     fill: np.ndarray,
     *,
     batch_size: int = 1,
+    temperature: float = 1.0,
     with_probabilities: bool = False,
+    with_confidence: bool = False,
 ) -> Iterator[Finished]:
     """The bands `numbers` of a scene, one after another, `network` run on their windows.
 
     `network` takes pixels_BCHW of the scene's type and gives probabilities_BCHW. Invalid pixels are shown to it as
-    `fill`, of one value per band. They are NODATA in labels and 0 in all probabilities.
+    `fill`, of one value per band. They are NODATA in labels and confidence, and 0 in all probabilities. The
+    `temperature` calibrates confidence and probabilities, see `_weighed`; labels don't depend on it.
     """
     rows, ends, cols = bands.rows, bands.ends, bands.cols
     deepest = max((rows[i] + bands.size - ends[i] for i in range(len(bands) - 1)), default=0)
@@ -111,6 +118,7 @@ def blended(
         height = ends[number] - rows[number]
         labels = np.full((height, bands.width), NODATA, np.uint8)
         shares = np.zeros((classes, height, bands.width), np.uint8) if with_probabilities else None
+        sure = np.full_like(labels, NODATA) if with_confidence else None
         pieces = _band(image, bands, number, network, fill, batch_size)
         for start, valid, complete in _joined_along(pieces, [*cols[1:], bands.width]):
             stop = start + valid.shape[1]
@@ -119,16 +127,23 @@ def blended(
             complete[:, :carried] += carry[:, :carried, start:stop].to(complete.device)
             decided, valid = complete[:, :height], valid[:height]
             np.copyto(labels[:, start:stop], _likeliest(decided).cpu().numpy(), where=valid)
+            if with_probabilities or with_confidence:
+                chances = _weighed(decided, temperature)
+                total = chances.sum(0)
             if with_probabilities:
-                quantised = (decided * (255 / decided.sum(0))).round().to(torch.uint8)
+                quantised = (chances * (255 / total)).round().to(torch.uint8)
                 np.copyto(shares[:, :, start:stop], quantised.cpu().numpy(), where=valid)
+            if with_confidence:
+                percent = (chances.amax(0) * (100 / total)).round().to(torch.uint8)
+                np.copyto(sure[:, start:stop], percent.cpu().numpy(), where=valid)
             below = complete[:, height:]
             carry[:, : below.shape[1], start:stop] = below.cpu()
         carried = max(0, min(rows[number] + bands.size, bands.height) - ends[number])
         if number in numbers:
             if bands.turned:
                 labels, shares = labels.T, shares.transpose(0, 2, 1) if with_probabilities else None
-            yield Finished(number, labels, shares)
+                sure = sure.T if with_confidence else None
+            yield Finished(number, labels, shares, sure)
 
 
 @dataclass
@@ -197,6 +212,15 @@ def _joined_along(pieces: Iterator[_Piece], ends: list[int]) -> Iterator[tuple[i
             piece.weighted[:, :, : shared.shape[2]] += shared
         shared = piece.weighted[:, :, done:]
         yield piece.col, piece.valid[:, :done], piece.weighted[:, :, :done]
+
+
+def _weighed(sums_CHW: Tensor, temperature: float) -> Tensor:
+    """Blended probabilities, of any common factor, at a temperature: softmax(log p / temperature), of any factor.
+
+    Of one window that is softmax(logits / temperature). It is taken of the blend, not of the windows that go into it,
+    because so no label changes: the order of the classes stays.
+    """
+    return sums_CHW if temperature == 1 else (sums_CHW / sums_CHW.sum(0)).pow(1 / temperature)
 
 
 def _likeliest(scores_CHW: Tensor) -> Tensor:

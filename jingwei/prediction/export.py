@@ -1,9 +1,9 @@
 """A trained network as an ONNX file for other programs: QGIS with its Deepness plug-in, or whatever runs ONNX.
 
 The file takes pixels divided by PIXEL_SCALE, as the plug-in feeds them, and gives class probabilities: scaling back,
-normalisation and softmax are inside. Its metadata are those that the plug-in fills its form with
-(https://qgis-plugin-deepness.readthedocs.io, "Add metadata to model"); a STAC item beside it says the same and more to
-catalogues (`model_card.py`).
+normalisation, softmax and the temperature that calibrates it are inside. Its metadata are those that the plug-in fills
+its form with (https://qgis-plugin-deepness.readthedocs.io, "Add metadata to model"); a STAC item beside it says the
+same and more to catalogues (`model_card.py`).
 """
 
 import json
@@ -64,12 +64,12 @@ class ExportSettings:
 class ForOthers(nn.Module):
     """A network as other programs want it: pixels / PIXEL_SCALE in, probabilities out, both BCHW float32."""
 
-    def __init__(self, network: Segmenter):
+    def __init__(self, network: Segmenter, temperature: float):
         super().__init__()
-        self.network = network
+        self.network, self.temperature = network, temperature
 
     def forward(self, scaled_BCHW: Tensor) -> Tensor:
-        return self.network(scaled_BCHW * PIXEL_SCALE).softmax(1)
+        return (self.network(scaled_BCHW * PIXEL_SCALE) / self.temperature).softmax(1)
 
 
 def export_onnx(
@@ -133,7 +133,7 @@ def plugin_metadata(checkpoint: Checkpoint, settings: ExportSettings) -> dict[st
 
 def _traced(checkpoint: Checkpoint, tile: int) -> bytes:
     """The network as ONNX, for any number of tiles at once: the plug-in wants their sides fixed."""
-    network = ForOthers(checkpoint.build()).eval()
+    network = ForOthers(checkpoint.build(), checkpoint.temperature).eval()
     free = {"pixels": {0: "batch"}, "probabilities": {0: "batch"}}
     names = {"input_names": ["pixels"], "output_names": ["probabilities"], "dynamic_axes": free}
     example = torch.zeros(1, checkpoint.spec.bands, tile, tile)

@@ -29,7 +29,6 @@ from jingwei.prediction.folder_items import (
     check_free,
     find_items,
     is_done,
-    is_stamped,
     prepared_raster,
 )
 from jingwei.prediction.job import Job
@@ -38,7 +37,7 @@ from jingwei.raster.georeference import Georeference
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import open_labels
 from jingwei.raster.sidecars import write_sidecars
-from jingwei.raster.stamps import STAMP
+from jingwei.raster.stamps import STAMP, is_stamped
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.prefetch import ahead

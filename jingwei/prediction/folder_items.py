@@ -16,7 +16,7 @@ from jingwei.prediction.fitting import open_fitting
 from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.raster.reading import Raster, read_tags
-from jingwei.raster.stamps import STAMP, stamp, up_to_date
+from jingwei.raster.stamps import is_stamped, stamp, up_to_date
 
 MODES = ("sliding", "single", "multi_scale")
 TURNS = ("none", "flips", "d4")
@@ -180,14 +180,6 @@ def check_free(order: Inference, items: list[Item]) -> None:
             if path.exists() and not (is_stamped(path) or _is_broken(path)):
                 problem = "is there already, and was not written by inference.py"
                 raise OutputError(path, problem, "name another output folder, or move it away")
-
-
-def is_stamped(picture: Path) -> bool:
-    """Whether a picture is there that inference.py wrote."""
-    try:
-        return picture.exists() and STAMP in read_tags(picture)
-    except InputError:
-        return False
 
 
 def _is_broken(picture: Path) -> bool:

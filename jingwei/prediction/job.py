@@ -11,8 +11,8 @@ from jingwei.prediction.engines.choosing import AUTO
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA
 from jingwei.raster.map_legend import legend_of_map
-from jingwei.raster.stamps import stamp, up_to_date
-from jingwei.raster.styles import write_class_style
+from jingwei.raster.stamps import remove_stale, stamp, up_to_date
+from jingwei.raster.styles import write_class_style, write_percent_style
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,10 @@ class PredictSettings:
 class Job:
     """A map to be made: all that a machine needs to know to take a share of the work.
 
-    `probabilities` is where the class probabilities go, None keeps none. `batch_size` 0 takes 1 window at a time on a
-    CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at. `originals` are the files
-    that the scene is, where `source` is but a copy of it that any window can be read from.
+    `probabilities` and `confidence` are where the class probabilities and the labels' own go, None keeps none; where an
+    earlier map of this name may have left a confidence that is not kept now, it is in `stale`. `batch_size` 0 takes 1
+    window at a time on a CPU, 8 on a GPU. `crops` are training crops, which only the engine openvino-int8 looks at.
+    `originals` are the files that the scene is, where `source` is but a copy of it that any window can be read from.
     """
 
     weights: Path
@@ -56,16 +57,24 @@ class Job:
     workers: int = 1
     crops: tuple[Path, ...] = ()
     originals: tuple[Path, ...] = ()
+    confidence: Path | None = None
+    stale: tuple[Path, ...] = ()
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Where things go, by their kind: labels, and what else is wanted."""
+        places = {"labels": self.target, "confidence": self.confidence, "probabilities": self.probabilities}
+        return {kind: path for kind, path in places.items() if path is not None}
 
     @property
     def parts(self) -> Path:
         """The folder of finished bands, while the map is not whole."""
         return self.target.with_name(f".{self.target.stem}.parts")
 
-    def files_of(self, band: int) -> list[Path]:
-        """Where a finished band is kept: its labels, and its probabilities where wanted."""
-        names = [f"{band:05d}.tif"] + ([f"{band:05d}_probabilities.tif"] if self.probabilities else [])
-        return [self.parts / name for name in names]
+    def files_of(self, band: int) -> dict[str, Path]:
+        """Where a finished band is kept, by the kinds of `outputs`."""
+        endings = {kind: "" if kind == "labels" else f"_{kind}" for kind in self.outputs}
+        return {kind: self.parts / f"{band:05d}{ending}.tif" for kind, ending in endings.items()}
 
     @property
     def mark(self) -> str:
@@ -77,13 +86,19 @@ class Job:
 
     def is_done(self, mark: str) -> bool:
         """Whether its outputs are there, made of the same files in the same way."""
-        outputs = [self.target] + ([self.probabilities] if self.probabilities else [])
-        return all(up_to_date(path, mark) for path in outputs)
+        return all(up_to_date(path, mark) for path in self.outputs.values())
+
+    def remove_stale(self, mark: str) -> None:
+        """Deletes the confidence of another map than the one of this mark: beside this one it would mislead."""
+        for path in (*self.stale, *([self.confidence] if self.confidence else [])):
+            remove_stale(path, mark)
 
     def write_styles(self) -> None:
-        """Writes how its map looks in QGIS, once that is made."""
+        """Writes how its map and confidence look in QGIS, once they are made."""
         if legend := legend_of_map(self.target):
             write_class_style(self.target, legend)
+        if self.confidence:
+            write_percent_style(self.confidence)
 
 
 @dataclass(frozen=True)

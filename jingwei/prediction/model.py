@@ -7,6 +7,7 @@ labels_HW = model.predict(pixels_CHW)
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -101,6 +102,11 @@ class Model:
         return self.checkpoint.scores
 
     @property
+    def calibration(self) -> Mapping[str, Any]:
+        """How probabilities were calibrated on the validation: temperature, error (before and after); else empty."""
+        return self.checkpoint.calibration
+
+    @property
     def radar(self) -> SarSettings | None:
         """How radar values become its input; None for an optical network."""
         return SarSettings(**self.checkpoint.source) if self.checkpoint.source else None
@@ -161,7 +167,8 @@ class Model:
     ) -> tuple[np.ndarray, np.ndarray]:
         """`predict`, with the same arguments, and the probability of every class: (labels_HW, probabilities_CHW).
 
-        Probabilities are float32, 0 to 1 in steps of 1/255, and 0 for all classes where there is no data.
+        Probabilities are float32, 0 to 1 in steps of 1/255, and 0 for all classes where there is no data. They are
+        calibrated where the training had a validation, see `calibration`.
         """
         settings = PredictSettings(window, overlap, tta, precision, engine)
         probabilities = np.zeros((len(self.legend), *np.shape(pixels)[-2:]), np.float32)
@@ -182,7 +189,7 @@ class Model:
         network = Viewer(self._engine(settings, image, bands), settings.tta)
         labels = np.full(image.shape, NODATA, np.uint8)
         how = {"batch_size": batch_size or (8 if self.device.type == "cuda" else 1)}
-        how["with_probabilities"] = probabilities is not None
+        how |= {"temperature": self.checkpoint.temperature, "with_probabilities": probabilities is not None}
         mean = np.array(self.checkpoint.mean)  # what the network sees as 0
         for band in blended(image, bands, range(len(bands)), network, self.checkpoint.spec.classes, mean, **how):
             place = bands.window(band.number).slices

@@ -12,7 +12,7 @@ from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
 from jingwei.prediction.job import Job, PredictSettings
 from jingwei.raster.reading import open_image
 from jingwei.training.experiments import find_experiment, known_experiments
-from jingwei.workspace import Workspace
+from jingwei.workspace import Workspace, confidence_of
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,7 @@ def jobs_on(
     *,
     output: Path | None = None,
     probabilities: bool = False,
+    confidence: bool = True,
     **running,
 ) -> tuple[list[Job], dict[Path, Path]]:
     """The jobs of networks on scenes (each with its tiled raster), and the contest's PNGs: label map -> PNG.
@@ -112,6 +113,7 @@ def jobs_on(
         for network in networks:
             target = folder / f"{network.name}.tif"
             kept = {"probabilities": chances / target.name} if probabilities else {}
+            kept |= {"confidence": confidence_of(target)} if confidence else {"stale": (confidence_of(target),)}
             jobs.append(Job(network.path, source, target, settings, **kept, **running))
         png = workspace.submission(scene)
         submissions[folder / f"{networks[0].name}.tif"] = png if output is None else folder / png.name

@@ -34,7 +34,7 @@ from jingwei.prediction.job import Job, Plan, runs_of
 from jingwei.raster.checksums import is_whole
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.reading import Raster, open_image
-from jingwei.raster.stamps import SCORE, STAMP
+from jingwei.raster.stamps import CONFIDENCE, SCORE, STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
@@ -49,7 +49,8 @@ def predict_scene(
     """Makes a job's map on this machine. False where that was done before.
 
     The map is uint8, tiled, with the legend's colours and the scene's georeference; invalid pixels are NODATA. The
-    probabilities are uint8, a band per class, 255 for 1, and 0 in all bands where the scene is invalid. Raises
+    probabilities are uint8, a band per class, 255 for 1, and 0 in all bands where the scene is invalid; the confidence
+    is the label's probability, uint8, 0 to 100, NODATA where the scene is invalid. Raises
     CheckpointError where the scene has other bands than the network, OutputError where another run makes the same map.
 
     Who has many small scenes gives an `engine` of the checkpoint, which is taken unless another one has begun the map,
@@ -86,6 +87,7 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     precision = find_precision(settings.precision, device)
     mark = job.mark
     if job.is_done(mark):
+        job.remove_stale(mark)
         remove(job.parts)
         return None, None
     with open_fitting(job.source, checkpoint) as image:
@@ -102,7 +104,7 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
         lines = [mark, engine.label]
     label = lines[1]  # the one that has begun goes on: another would leave a seam
     # What a power cut or a bad disk has broken is made again.
-    missing = (n for n in range(len(bands)) if not all(map(is_whole, job.files_of(n))))
+    missing = (n for n in range(len(bands)) if not all(map(is_whole, job.files_of(n).values())))
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 
 
@@ -121,14 +123,17 @@ def predict_bands(
     written: list[int] = []
 
     def keep(band: Finished) -> None:
-        for path, pixels in zip(job.files_of(band.number), (band.labels[None], band.probabilities), strict=False):
+        for kind, path in job.files_of(band.number).items():
+            values = getattr(band, kind)
+            pixels = values if values.ndim == 3 else values[None]
             _, *shape = pixels.shape
             with TiledWriter(path, *shape, bands=len(pixels), workers=1, durable=False) as writer:
                 writer.write(Window(0, 0, *shape), pixels)
         written.append(band.number)
 
     with open_fitting(job.source, checkpoint) as image, behind(keep) as hand_over:
-        how = {"batch_size": batch_size, "with_probabilities": job.probabilities is not None}
+        how = {"batch_size": batch_size, "temperature": checkpoint.temperature}
+        how |= {f"with_{kind}": kind in job.outputs for kind in ("probabilities", "confidence")}
         mean = np.array(checkpoint.mean)  # what the network sees as 0
         for band in blended(image, plan.bands, numbers, network, checkpoint.spec.classes, mean, **how):
             hand_over(band)
@@ -138,19 +143,22 @@ def predict_bands(
 
 
 def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
-    """Puts the map, and the probabilities where wanted, together from their bands, and clears those."""
+    """Puts the map, and what else is wanted, together from their bands, and clears those."""
     checkpoint = checkpoint or load_checkpoint(job.weights)
     tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)} | legend_tags(checkpoint.legend)
-    outputs = [(job.target, 1, {"nodata": NODATA, "colormap": checkpoint.legend.colormap()})]
-    if job.probabilities:
-        kind = {"nodata": 0, "band_names": checkpoint.legend.names}
-        outputs.append((job.probabilities, checkpoint.spec.classes, kind))
+    said = f"probability, temperature {checkpoint.temperature:g}" if checkpoint.calibration else "probability"
+    forms = {
+        "labels": {"nodata": NODATA, "colormap": checkpoint.legend.colormap()},
+        "confidence": {"nodata": NODATA, "tags": tags | {CONFIDENCE: said}},
+        "probabilities": {"nodata": 0, "bands": checkpoint.spec.classes, "band_names": checkpoint.legend.names},
+    }
+    job.remove_stale(plan.mark)  # first: a new map never stands beside the confidence of an old one
     with open_image(job.source) as image:
-        for number, (path, count, kind) in enumerate(outputs):
-            parts = [job.files_of(band)[number] for band in range(len(plan.bands))]
-            how: dict[str, Any] = {"like": image, "bands": count, "workers": job.workers, "tags": tags}
-            with TiledWriter(path, image.height, image.width, overviews=True, **how, **kind) as writer:
-                for first, pixels in ahead(_mosaic(parts, plan.bands, count)):
+        for kind, path in job.outputs.items():
+            parts = [job.files_of(band)[kind] for band in range(len(plan.bands))]
+            form: dict[str, Any] = {"like": image, "bands": 1, "workers": job.workers, "tags": tags} | forms[kind]
+            with TiledWriter(path, image.height, image.width, overviews=True, **form) as writer:
+                for first, pixels in ahead(_mosaic(parts, plan.bands, form["bands"])):
                     writer.write(Window(first, 0, *pixels.shape[1:]), pixels)
     remove(job.parts)
 

@@ -12,6 +12,8 @@ from jingwei.raster.reading import read_tags
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
 SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
 
+CONFIDENCE = "JINGWEI_CONFIDENCE"  # the tag under which a confidence says what it is: see docs/formats.md
+
 
 def read_score(path: Path) -> float:
     """The validation mIoU that a prediction's model had; -1 where the file doesn't say."""
@@ -24,6 +26,20 @@ def up_to_date(path: Path, mark: str) -> bool:
         return path.exists() and read_tags(path).get(STAMP) == mark
     except InputError:  # somebody else broke it: it is made again
         return False
+
+
+def is_stamped(path: Path) -> bool:
+    """Whether a file is there that this library wrote."""
+    try:
+        return path.exists() and STAMP in read_tags(path)
+    except InputError:
+        return False
+
+
+def remove_stale(path: Path, mark: str) -> None:
+    """Deletes a file that this library wrote from other inputs or with other settings; all others stay."""
+    if is_stamped(path) and not up_to_date(path, mark):
+        path.unlink()
 
 
 def stamp(*inputs: Path, **settings) -> str:

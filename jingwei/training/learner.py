@@ -25,6 +25,7 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import AGAIN, first_line
 from jingwei.training.averaging import equal_average, moving_average, refit_batch_norm
+from jingwei.training.calibration import LogitSample
 from jingwei.training.distributed import Team, synchronize_batch_norm
 from jingwei.training.losses import build_loss
 from jingwei.training.position import Position
@@ -229,17 +230,22 @@ class Learner:
         return self.average.module if self.recipe.ema else self.model
 
     def validate(
-        self, loader: DataLoader, model: nn.Module, pictures: int = 0, after_each: Callable[[], None] | None = None
+        self,
+        loader: DataLoader,
+        model: nn.Module,
+        pictures: int = 0,
+        after_each: Callable[[], None] | None = None,
+        sample: LogitSample | None = None,
     ) -> Validation:
         """The scores over the labelled crops of all processes, and some crops of this one's, spread out, to look at.
 
-        `after_each` is called after each crop.
+        `after_each` is called after each crop; the `sample` takes some pixels of each.
         """
         self.team.copy_buffers(model)  # each process has seen other windows: one network is to be scored, the leader's
         shown = {round((k + 0.5) * len(loader) / pictures - 0.5) for k in range(pictures)}
         crops = logits_of_crops(model, loader, self.device, self.precision, quiet=not self.team.leads)
         with self._in_memory("in the validation, which sees crops whole", "cut smaller ones: crop_size, tile_size"):
-            return validate(crops, self.kind.legend, self._loss, self.device, self.team, shown, after_each)
+            return validate(crops, self.kind.legend, self._loss, self.device, self.team, shown, after_each, sample)
 
     def averaged_over_cycles(self, batches: Iterable[tuple[Tensor, Tensor]]) -> nn.Module:
         """The mean of the weights at the cycles' ends, its batch norm fitted to some training batches."""
@@ -251,8 +257,13 @@ class Learner:
         self.team.copy_buffers(model)
         return model
 
-    def checkpoint(self, model: nn.Module, scores: dict, training: dict | None = None) -> Checkpoint:
-        """A model as a checkpoint, with its scores; `training` is what a run goes on from."""
+    def checkpoint(
+        self, model: nn.Module, scores: dict, training: dict | None = None, sample: LogitSample | None = None
+    ) -> Checkpoint:
+        """A model as a checkpoint, with its scores; `training` is what a run goes on from.
+
+        It is calibrated on the `sample` that its validation has taken; all processes of a team take part in that.
+        """
         return Checkpoint(
             spec=self.model.spec,
             dtype=self.kind.dtype,
@@ -265,6 +276,7 @@ class Learner:
             training=training,
             source=self.kind.source,
             crops=self.kind.stamp,
+            calibration=sample.calibration(self.kind.legend, self.team, self.device) if sample else {},
         )
 
     def state(self) -> dict:

@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from jingwei.errors import CheckpointError, TrainingError
+from jingwei.models.checkpoints import Checkpoint
 from jingwei.system.atomic import only_run
 from jingwei.system.interrupts import Interrupted, Interrupts
 from jingwei.system.progress import Progress
 from jingwei.training.best_epoch import BestEpoch
+from jingwei.training.calibration import LogitSample
 from jingwei.training.datasets import Loader, killed_loaders_named, training_loader, validation_loader
 from jingwei.training.distributed import Team, check_sync_bn, in_team, process_device, team
 from jingwei.training.experiments import OTHER_CROPS, TrainingData, read_training_data
@@ -76,6 +78,7 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
         training.train()
         if recipe.average_cycles:
             training.finish_average()
+        training.tell_calibration()
     return keeping.folder
 
 
@@ -101,6 +104,7 @@ class _TrainingRun:
         self.training: Loader  # made by `begin`, when it is known what the network subtracts
         self.validation: Loader
         self.log: TrainingLog | None = None
+        self.calibration: dict = {}  # of the best network of this run so far
 
     # ----------------------------------------------------------------------------------------------------- start
 
@@ -220,7 +224,8 @@ class _TrainingRun:
     def _finish_epoch(self) -> None:
         """Scores the network after an epoch, where this one has a validation, and writes log and checkpoints."""
         epoch, model = self.position.epoch, self.learner.scored_model
-        scores, pictures = self._validate(model) if self.best.is_validated(epoch) else Validation({}, [])
+        sample = self._sample() if self.best.is_validated(epoch) else None
+        scores, pictures = self._validate(model, sample) if sample else Validation({}, [])
         _, momentum = self.learner.pace(Position(epoch, self.recipe.steps_per_epoch - 1))
         row = {"momentum": momentum, **self.epoch_sums.row()}
         if self.recipe.last_mult != 1:
@@ -232,14 +237,30 @@ class _TrainingRun:
             self.log.add(epoch, row, scores)
             self.log.show(epoch, pictures)
         if improved:
-            self.files.save_best(self.learner.checkpoint(model, kept))
+            self._save_best(self.learner.checkpoint(model, kept, sample=sample))
         self.files.save_last(self._checkpoint(kept), epoch_ends=True)
         self.team.wait()
 
-    def _validate(self, model: torch.nn.Module) -> Validation:
+    def _sample(self) -> LogitSample:
+        """What takes the pixels of this process's validation crops that a network is calibrated on."""
+        crops = self.data.validation
+        return LogitSample(self.team.share(crops), sum(crop.valid for crop in crops))
+
+    def _save_best(self, checkpoint: Checkpoint) -> None:
+        self.files.save_best(checkpoint)
+        self.calibration = checkpoint.calibration
+
+    def tell_calibration(self) -> None:
+        """Says how far probabilities can be trusted, of the best network that this run has kept."""
+        if self.calibration:
+            before, after = (f"{error:.3f}" for error in self.calibration["error"])
+            temperature = f"temperature {self.calibration['temperature']:.2f}"
+            self._say(f"{self.files.best} is calibrated: {temperature}, expected calibration error {before} -> {after}")
+
+    def _validate(self, model: torch.nn.Module, sample: LogitSample) -> Validation:
         # A team's processes have unlike numbers of crops, and stop together: after all of them.
         after_each = self._stop_if_asked if self.team.size == 1 else None
-        result = self.learner.validate(self.validation, model, PICTURES, after_each)
+        result = self.learner.validate(self.validation, model, PICTURES, after_each, sample)
         self._stop_if_asked()
         return result
 
@@ -262,11 +283,12 @@ class _TrainingRun:
         self._stop_if_asked()
         model = self.learner.averaged_over_cycles(self.training)
         self._stop_if_asked()
-        scores, _ = self.learner.validate(self.validation, model)
-        checkpoint = self.learner.checkpoint(model, scores)
+        sample = self._sample()
+        scores, _ = self.learner.validate(self.validation, model, sample=sample)
+        checkpoint = self.learner.checkpoint(model, scores, sample=sample)
         best = self.best.update(scores, self.recipe.epochs)
         if best:
-            self.files.save_best(checkpoint)
+            self._save_best(checkpoint)
         self.files.save_average(checkpoint)
         score = f"mIoU {checkpoint.score:.4f}" if self.data.validation else "no validation"
         count = int(self.learner.average.n_averaged)

@@ -13,6 +13,7 @@ from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.legend import NODATA, Legend
 from jingwei.models.devices import autocast, to_device
 from jingwei.system.progress import Progress
+from jingwei.training.calibration import LogitSample
 from jingwei.training.distributed import Team
 
 
@@ -61,11 +62,12 @@ def validate(
     team: Team,
     shown: set[int],
     after_each: Callable[[], None] | None = None,
+    sample: LogitSample | None = None,
 ) -> Validation:
     """The scores over the labelled crops (as of `logits_of_crops`) of all processes of a team.
 
     `loss` is of (logits_BCHW, labels_BHW) on the device. The crops whose numbers are in `shown` are kept as pictures;
-    `after_each` is called after each crop.
+    `after_each` is called after each crop; the `sample` takes some pixels of each.
     """
     matrix, losses, pictures = ConfusionMatrix(len(legend)), [], []
     for number, (pixels, labels, logits) in enumerate(crops):
@@ -75,6 +77,8 @@ def validate(
                 losses.append(labelled * float(loss(logits, labels.to(device))))
         prediction = predicted(logits)
         matrix.update(labels.numpy(), prediction)
+        if sample is not None:
+            sample.add(number, labels, logits)
         if number in shown:
             pictures.append((pixels[0].numpy().transpose(1, 2, 0), labels[0].numpy(), prediction[0]))
         if after_each:

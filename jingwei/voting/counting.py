@@ -1,9 +1,10 @@
 """Counting votes, pixel by pixel: of label maps (hard) and of class probabilities (soft).
 
 All sums are in whole numbers, so ties are exact and results don't depend on the order of the voters or on the strip.
-Every count gives three things, uint8 HW: the winner's label; the agreement, which is the winner's share of the weight
-cast, 0 to 100; and the entropy of the classes' shares, 0 (all for one) to 100 (all classes alike). A voter who has
-nothing to say at a pixel abstains, as does one of weight 0; where all abstain, all three are NODATA.
+Every count gives, uint8 HW: the winner's label; the agreement, which is the winner's share of the weight
+cast, 0 to 100; and the entropy of the classes' shares, 0 (all for one) to 100 (all classes alike). Soft votes give the
+confidence too, which is the winner's mean probability, 0 to 100. A voter who has nothing to say at a pixel abstains, as
+does one of weight 0; where all abstain, all of them are NODATA.
 """
 
 import math
@@ -15,6 +16,7 @@ from jingwei.system.compiled import compiled
 
 CHUNK = 1024  # columns that a soft vote adds up at a time: their sums stay in the processor's cache
 REMEMBERED = 4096  # combinations of votes whose count is remembered: maps of a few voters hold few hundreds
+CERTAIN = 255  # what stands for a probability of 1
 TERMS = 16384  # entries of the table that entropies are read from
 
 
@@ -101,9 +103,10 @@ def _entropy_of_votes(choices, weights, cast, scale):
 
 
 @compiled
-def count_soft_votes(planes, weights, ranks, labels, agreement, entropy):
-    """Fills labels, agreement and entropy from planes_KCHW (uint8, 255 = certain), weights (int64 of K), ranks.
+def count_soft_votes(planes, weights, ranks, labels, agreement, entropy, confidence):
+    """Fills labels, agreement, entropy and confidence.
 
+    From planes_KCHW (uint8, 255 = certain), weights (int64 of K) and ranks (int64 of 256).
     The class of the highest weighted mean wins; of several, the one of lowest rank; of those, the one that the first
     voter who gives them unlike values thinks likelier; at last the lowest id. A voter agrees who gives no class more
     than the winner, and abstains where all classes have 0.
@@ -129,6 +132,7 @@ def count_soft_votes(planes, weights, ranks, labels, agreement, entropy):
                 labels[r, left + c] = NODATA if silent else best[c]
                 agreement[r, left + c] = 100 if agreeing[c] == cast[c] > 0 else _share(agreeing[c], cast[c])
                 entropy[r, left + c] = NODATA if silent else _percent(nats[c], scale)
+                confidence[r, left + c] = _share(sums[best[c], c], CERTAIN * cast[c])
 
 
 @compiled

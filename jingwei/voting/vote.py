@@ -17,34 +17,41 @@ from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import STAMP, stamp, up_to_date
+from jingwei.raster.stamps import CONFIDENCE, STAMP, remove_stale, stamp, up_to_date
 from jingwei.raster.styles import DOUBT, write_class_style, write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.voting.counting import count_soft_votes, count_votes
+from jingwei.workspace import confidence_of
 
 WEIGHT_UNIT = 1_000_000  # weights are counted in whole millionths
 BLOCK_BYTES = 32 << 20  # probabilities that are read at a time
 
 
 class VoteFiles(NamedTuple):
-    """Where a vote goes: labels, agreement (0 to 100), entropy (0 to 100) and, where wanted, the contest's PNG."""
+    """Where a vote goes: labels; agreement and entropy (0 to 100); where wanted, the contest's PNG and the confidence.
+
+    The confidence (0 to 100) is the mean probability of the winner in a soft vote, and the agreement in a plain one.
+    """
 
     labels: Path
     agreement: Path
     entropy: Path
     submission: Path | None = None
+    confidence: Path | None = None
 
     @classmethod
     def beside(cls, labels: Path) -> "VoteFiles":
-        """`x.tif` with `x_agreement.tif` and `x_entropy.tif`."""
-        return cls(labels, *(labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy")))
+        """`x.tif` with `x_agreement.tif`, `x_entropy.tif` and `confidence/x.tif`."""
+        others = (labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy"))
+        return cls(labels, *others, confidence=confidence_of(labels))
 
     @property
-    def maps(self) -> tuple[Path, Path, Path]:
-        return self[:3]
+    def maps(self) -> tuple[Path, ...]:
+        """The rasters: labels, agreement, entropy and, where wanted, confidence."""
+        return (*self[:3], *([self.confidence] if self.confidence else []))
 
 
 def tie_ranks(ties: str, legend: Legend) -> np.ndarray:
@@ -100,6 +107,7 @@ def vote(
     inputs, counts = [path for path, count in zip(inputs, counts, strict=True) if count], counts[counts > 0]
     mark = stamp(*inputs, weights=counts.tolist(), ties=ties, soft=soft, legend=legend.to_dict())
     if all(up_to_date(path, mark) for path in outputs.maps):
+        remove_stale(confidence_of(outputs.labels), mark)
         if outputs.submission:  # a later stage may have written its own
             write_submission(outputs.labels, outputs.submission)
         _write_styles(outputs, legend)
@@ -112,9 +120,11 @@ def vote(
         height, width = maps[0].shape
         common: dict[str, Any] = {"like": maps[0], "nodata": NODATA, "workers": workers, "overviews": True}
         common["tags"] = {STAMP: mark} | legend_tags(legend)
+        said = common | {"tags": common["tags"] | {CONFIDENCE: "mean probability" if soft else "agreement"}}
+        forms = (common | {"colormap": legend.colormap()}, common, common, said)
         writers = [
-            stack.enter_context(TiledWriter(path, height, width, colormap=colormap, **common))
-            for path, colormap in zip(outputs.maps, (legend.colormap(), None, None), strict=True)
+            stack.enter_context(TiledWriter(path, height, width, **form))
+            for path, form in zip(outputs.maps, forms, strict=False)
         ]
         png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
         pool = stack.enter_context(ThreadPoolExecutor(workers))
@@ -123,21 +133,23 @@ def vote(
             blocks = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
             for window, votes in ahead(blocks):
                 if window.col == 0:
-                    strip = np.empty((3, window.height, width), np.uint8)
-                counted = np.empty((3, window.height, window.width), np.uint8)
+                    strip = np.empty((4, window.height, width), np.uint8)
+                counted = np.empty((4, window.height, window.width), np.uint8)
                 if soft:
                     count_soft_votes(votes, counts, ranks, *counted)
                 else:
                     for source, labels in zip(maps, votes, strict=True):
                         refuse_unknown(labels, legend, source.path, window.row)
-                    count_votes(votes, counts, ranks, len(legend), *counted)
+                    count_votes(votes, counts, ranks, len(legend), *counted[:3])
+                    counted[3] = counted[1]
                 strip[:, :, window.col : window.col_end] = counted
                 bar.update(counted[0].size)
                 if window.col_end == width:
-                    for writer, part in zip(writers, strip, strict=True):
+                    for writer, part in zip(writers, strip[: len(writers)], strict=True):
                         writer.write(Window(window.row, 0, window.height, width), part)
                     if png:
                         png.write(without_nodata(strip[0]))
+    remove_stale(confidence_of(outputs.labels), mark)
     _write_styles(outputs, legend)
     return True
 
@@ -147,7 +159,9 @@ def _write_styles(outputs: VoteFiles, legend: Legend) -> None:
     for path in (outputs.labels, outputs.submission):
         if path:
             write_class_style(path, legend)
-    write_percent_style(outputs.agreement)
+    for path in (outputs.agreement, outputs.confidence):
+        if path:
+            write_percent_style(path)
     write_percent_style(outputs.entropy, DOUBT)
 
 

@@ -9,7 +9,6 @@ normalisation, each is run as it was trained. What a network says about the crop
 as `validation_sample.npz`.
 """
 
-import hashlib
 import math
 import zipfile
 import zlib
@@ -23,9 +22,11 @@ import torch
 
 from jingwei.errors import SettingError, known
 from jingwei.evaluation.metrics import ConfusionMatrix
-from jingwei.legend import NODATA, Legend
+from jingwei.legend import Legend
+from jingwei.models.checkpoints import load_checkpoint
 from jingwei.raster.stamps import stamp
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.training.calibration import draw_pixels
 from jingwei.training.experiments import TrainingData, known_experiments, read_training_data, validation_logits
 from jingwei.voting.counting import count_soft_votes, count_votes
 from jingwei.voting.vote import tie_ranks
@@ -131,13 +132,13 @@ def scorer(samples: list[ModelSample], legend: Legend, ranks: np.ndarray, soft: 
     """weights (int64 of the voters) -> mIoU without background of the very vote that maps would be counted by."""
     labels = samples[0].labels
     votes = np.stack([sample.probabilities if soft else sample.choices for sample in samples])[..., None, :]
-    counted = np.empty((3, 1, labels.size), np.uint8)
+    counted = np.empty((4, 1, labels.size), np.uint8)
 
     def score(weights: np.ndarray) -> float:
         if soft:
             count_soft_votes(votes, weights, ranks, *counted)
         else:
-            count_votes(votes, weights, ranks, len(legend), *counted)
+            count_votes(votes, weights, ranks, len(legend), *counted[:3])
         matrix = ConfusionMatrix(len(legend))
         matrix.update(labels, counted[0])
         miou = matrix.mean_iou(legend.foreground)
@@ -176,22 +177,12 @@ def _sample_of(weights_file: Path, data: TrainingData, device: str, workers: int
     total = max(1, sum(crop.valid for crop in data.validation))
     title = f"validate {weights_file.parent.name}"
     crops = validation_logits(weights_file, data, device=device, workers=workers, title=title)
+    temperature = load_checkpoint(weights_file).temperature
     parts = []
     for crop, (labels, logits) in zip(data.validation, crops, strict=True):
-        truth, probabilities = labels.flatten().numpy(), logits.float().softmax(1)[0].flatten(1)
+        truth, probabilities = labels.flatten().numpy(), (logits.float() / temperature).softmax(1)[0].flatten(1)
         drawn = draw_pixels(crop.name, truth, math.ceil(crop.valid * min(1, PIXELS / total)))
         probabilities = probabilities[:, torch.from_numpy(drawn).to(probabilities.device)].cpu()
         choices, quantised = probabilities.argmax(0), (probabilities * 255).round()
         parts.append((truth[drawn], choices.numpy().astype(np.uint8), quantised.numpy().astype(np.uint8)))
     return ModelSample(*(np.concatenate(arrays, axis=-1) for arrays in zip(*parts, strict=True)))
-
-
-def draw_pixels(name: str, labels_N: np.ndarray, count: int) -> np.ndarray:
-    """Places of `count` labelled pixels of a crop (of all, where it has fewer), rising: a choice by the crop's name."""
-    labelled = np.flatnonzero(labels_N != NODATA)
-    if count >= labelled.size:
-        return labelled
-    # Bare bits of this generator are promised to stay the same in all versions of numpy; its `choice` is not.
-    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")
-    keys = np.random.PCG64(seed).random_raw(labelled.size)
-    return labelled[np.sort(np.argpartition(keys, count)[:count])]

@@ -177,7 +177,7 @@ def test_files_are_voted_on_strip_by_strip_as_if_whole(count, tmp_path):
     files = files_in(tmp_path / "out")
     assert vote(paths, files, JINGWEI)
     expected = hard_vote(maps)
-    for path, values in zip(files.maps, expected, strict=True):
+    for path, values in zip(files.maps, [*expected, expected[1]], strict=True):
         np.testing.assert_array_equal(read_labels(path), values)
         with rasterio.open(path) as file:
             assert file.transform.almost_equals(transform)
@@ -198,7 +198,7 @@ def test_pngs_and_tiled_maps_vote_together(tmp_path):
         writer.write(Window(0, 0, 300, 40), labels)
     files = VoteFiles.beside(tmp_path / "vote.tif")
     vote([tmp_path / "a.png", tmp_path / "b.tif"], files, JINGWEI)
-    for path, expected in zip(files.maps, (labels, np.full_like(labels, 100), np.zeros_like(labels)), strict=True):
+    for path, expected in zip(files.maps, [labels, *(np.full_like(labels, v) for v in (100, 0, 100))], strict=True):
         np.testing.assert_array_equal(read_labels(path), expected)
 
 
@@ -296,14 +296,14 @@ def write_planes(path: Path, planes: np.ndarray) -> Path:
 
 
 def soft_vote(planes: np.ndarray, weights: list[float] | None = None, ties: str = "first", legend=JINGWEI):
-    """Labels, agreement, entropy: uint8, 3HW."""
-    counted = np.empty((3, *planes.shape[2:]), np.uint8)
+    """Labels, agreement, entropy, confidence: uint8, 4HW."""
+    counted = np.empty((4, *planes.shape[2:]), np.uint8)
     count_soft_votes(planes, weight_counts(weights, len(planes)), tie_ranks(ties, legend), *counted)
     return counted
 
 
 def whole_soft_vote(planes: np.ndarray, weights: np.ndarray, order: list[int]) -> tuple[np.ndarray, ...]:
-    """The reference on whole arrays: labels, agreement, and the entropy as a float in percent, NaN where none is."""
+    """The reference on whole arrays: labels, agreement, entropy (a float in percent, NaN where none is), confidence."""
     _, classes = planes.shape[:2]
     sums = np.tensordot(weights, planes.astype(np.int64), axes=1)  # CHW
     own = planes.max(axis=1)  # KHW
@@ -321,14 +321,17 @@ def whole_soft_vote(planes: np.ndarray, weights: np.ndarray, order: list[int]) -
     agreement = np.where(silent, NODATA, np.floor(share + 0.5)).astype(np.uint8)
     with np.errstate(invalid="ignore"):
         evenness = 100 * entropy_of(sums, axis=0) / np.log(classes) if classes > 1 else np.where(silent, np.nan, 0.0)
-    return labels, agreement, evenness
+    top = np.take_along_axis(sums, winner[None], axis=0)[0]
+    confidence = np.where(silent, NODATA, (200 * top + 255 * cast) // np.maximum(510 * cast, 1)).astype(np.uint8)
+    return labels, agreement, evenness, confidence
 
 
 def assert_like_whole_arrays(counted, planes, weights, order) -> None:
-    labels, agreement, evenness = whole_soft_vote(planes, weights, order)
+    labels, agreement, evenness, confidence = whole_soft_vote(planes, weights, order)
     np.testing.assert_array_equal(counted[0], labels)
     np.testing.assert_array_equal(counted[1], agreement)
     np.testing.assert_array_equal(counted[2] == NODATA, labels == NODATA)
+    np.testing.assert_array_equal(counted[3], confidence)
     valid = labels != NODATA
     assert (np.abs(counted[2][valid] - evenness[valid]) <= 0.5 + 0.01).all()
 
@@ -378,26 +381,27 @@ def test_hand_computed_soft_votes():
     planes[0, :, 0, 0], planes[1, :, 0, 0] = (155, 100, 0), (0, 200, 55)  # the second is surer
     planes[0, :, 0, 1], planes[1, :, 0, 1] = (255, 0, 0), (0, 0, 255)  # a tie
     planes[0, :, 0, 2] = (0, 255, 0)  # the second abstains
-    labels, agreement, entropy = soft_vote(planes, legend=legend_of(3))
+    labels, agreement, entropy, confidence = soft_vote(planes, legend=legend_of(3))
     assert labels.tolist() == [[1, 0, 1, NODATA]]
     assert agreement.tolist() == [[50, 50, 100, NODATA]]
     assert entropy.tolist() == [[83, 63, 0, NODATA]]
+    assert confidence.tolist() == [[59, 50, 100, NODATA]]
     assert soft_vote(planes, ties="2", legend=legend_of(3))[0, 0, 1] == 2
     assert soft_vote(planes[::-1].copy(), legend=legend_of(3))[0, 0, 1] == 2
-    assert soft_vote(planes, [2, 1], legend=legend_of(3))[:, 0, 0].tolist() == [1, 33, 81]
+    assert soft_vote(planes, [2, 1], legend=legend_of(3))[:, 0, 0].tolist() == [1, 33, 81, 52]
 
 
 def test_probabilities_of_weight_0_have_no_say_in_ties():
     planes = np.array([[0, 0, 255], [200, 55, 0], [55, 200, 0]], np.uint8)[..., None, None]
     planes[0, :2] = [[[10]], [[20]]]
-    assert soft_vote(planes, [0, 1, 1], legend=legend_of(3)).reshape(-1).tolist() == [0, 50, 63]
+    assert soft_vote(planes, [0, 1, 1], legend=legend_of(3)).reshape(-1).tolist() == [0, 50, 63, 50]
 
 
 def test_certainty_survives():
     """A probability of 1 is 255, not 256, which would be 0."""
     planes = np.zeros((3, 5, 2, 2), np.uint8)
     planes[:, 4] = 255
-    assert soft_vote(planes).reshape(3, -1).tolist() == [[4] * 4, [100] * 4, [0] * 4]
+    assert soft_vote(planes).reshape(4, -1).tolist() == [[4] * 4, [100] * 4, [0] * 4, [100] * 4]
     planes[:] = 255
     assert soft_vote(planes)[2].tolist() == [[100, 100], [100, 100]]
 

@@ -13,6 +13,7 @@ STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its i
 SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
 
 CONFIDENCE = "JINGWEI_CONFIDENCE"  # the tag under which a confidence says what it is: see docs/formats.md
+AGREEMENT = "agreement"  # what it says of a plain vote's
 
 
 def read_score(path: Path) -> float:

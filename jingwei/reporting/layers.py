@@ -13,9 +13,9 @@ from jingwei.legend import NODATA, Legend
 from jingwei.raster.checked import open_map, refuse_unknown
 from jingwei.raster.pixel_area import ground_of
 from jingwei.raster.preview import limits, stretched
-from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.reading import Raster, open_labels, read_tags
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import stamp
+from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, stamp
 from jingwei.raster.tiles import TILE as STRIP
 from jingwei.reporting.folder import remove_layer
 from jingwei.reporting.names import folder_name, shown
@@ -70,12 +70,13 @@ def layers_of(
 def _how_sure(workspace: Workspace, scene: Scene) -> tuple[str, Path | None]:
     """What tells best how sure the final map is: its confidence, else the agreement of the voters, else their entropy.
 
-    A filled map has the confidence of what was filled. None where nothing tells.
+    A filled map has the confidence of what was filled; that of a plain vote is but the agreement, and called so. None
+    where nothing tells.
     """
-    confidence = workspace.masks(scene) / "confidence"
-    sources = dict.fromkeys([workspace.final_map(scene), workspace.vote_or_best(scene)])
-    found = [("confidence", confidence / f"{path.stem}.tif") for path in sources]
-    found += [("agreement", workspace.agreement(scene)), ("certainty", workspace.entropy(scene))]
+    confidence = workspace.confidence(scene)
+    if confidence and read_tags(confidence).get(CONFIDENCE) != AGREEMENT:
+        return "confidence", confidence
+    found = [("agreement", workspace.agreement(scene)), ("certainty", workspace.entropy(scene))]
     return next(((name, path) for name, path in found if path.exists()), ("confidence", None))
 
 

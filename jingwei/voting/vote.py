@@ -17,7 +17,7 @@ from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import CONFIDENCE, STAMP, remove_stale, stamp, up_to_date
+from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, STAMP, remove_stale, stamp, up_to_date
 from jingwei.raster.styles import DOUBT, write_class_style, write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
@@ -120,7 +120,7 @@ def vote(
         height, width = maps[0].shape
         common: dict[str, Any] = {"like": maps[0], "nodata": NODATA, "workers": workers, "overviews": True}
         common["tags"] = {STAMP: mark} | legend_tags(legend)
-        said = common | {"tags": common["tags"] | {CONFIDENCE: "mean probability" if soft else "agreement"}}
+        said = common | {"tags": common["tags"] | {CONFIDENCE: "mean probability" if soft else AGREEMENT}}
         forms = (common | {"colormap": legend.colormap()}, common, common, said)
         writers = [
             stack.enter_context(TiledWriter(path, height, width, **form))

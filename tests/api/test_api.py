@@ -168,7 +168,7 @@ def test_a_map_is_kept_and_made_anew_when_its_scene_changes(tmp_path, model, sce
     os.utime(source, ns=(1, 1))
     jingwei.predict(source, model, target, **HOW)
     assert target.stat().st_mtime_ns != before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["image_3.png", "map.tif"]
+    assert {path.name for path in tmp_path.iterdir()} == {"image_3.png", "map.tif", "map.qml", "map.tif.aux.xml"}
 
 
 def test_a_scene_without_tiles_is_copied_and_the_copy_goes(tmp_path, model, scene, monkeypatch):

@@ -13,6 +13,7 @@
 Everything heavy is imported by the function that needs it. Each function raises an error of the `JingweiError` family
 where its input is at fault, and writes its outputs whole or not at all. Legends are given as a `Legend`, by name
 (jingwei, gf2, gf3) or as the path of a JSON file; left out, maps say by themselves with which legend they were made.
+`label_nodata` (keep, ignore) says what pixels of a label or map are whose value is both its nodata tag and a class.
 """
 
 from __future__ import annotations
@@ -61,10 +62,9 @@ def cut(
 
     `scenes` are pairs (image, label); None takes those of DIR/*train*/. `crop_size` and `stride` (as large, where it is
     left out) in px; `val_fraction` of each class goes to validation; `keep_background` of the crops of nothing but
-    background are kept. `label_nodata` (keep, ignore) says what pixels of a label are whose value is
-    both its nodata tag and a class; without it, such labels are refused. Without a `legend`, DIR/legend.json counts,
-    else the contest's. Scenes that were cut before in
-    the same way are not cut again. Returns the crops, as crops.csv lists them.
+    background are kept. Without `label_nodata`, labels whose nodata tag is a class are refused. Without a `legend`,
+    DIR/legend.json counts, else the contest's. Scenes that were cut before in the same way are not cut again. Returns
+    the crops, as crops.csv lists them.
     """
     from jingwei.crops.cut import cut_train
     from jingwei.crops.settings import CutSettings
@@ -215,6 +215,7 @@ def vote(
     weights: Sequence[float] | None = None,
     ties: str = "first",
     legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
     workers: int | None = None,
 ) -> Path:
     """Combines label maps by majority vote; returns the path of the result.
@@ -232,7 +233,7 @@ def vote(
         raise SettingError("`inputs`", "names no maps", "give one at least")
     files = VoteFiles.beside(Path(output))
     how: dict[str, Any] = {"soft": soft, "weights": None if weights is None else list(weights), "ties": ties}
-    count(maps, files, _legend(legend, maps[0]), workers=_workers(workers), **how)
+    count(maps, files, _legend(legend, maps[0], label_nodata), workers=_workers(workers), **how)
     return files.labels
 
 
@@ -249,6 +250,7 @@ def fill(
     step: int = 50,
     picture: StrPath | None = None,
     legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
 ) -> Path:
     """Fills holes of background inside one class, and gives small regions to their neighbours; returns the map's path.
 
@@ -259,7 +261,7 @@ def fill(
     """
     from jingwei.filling.fill_map import Frames, fill_map
 
-    known = _legend(legend, Path(source))
+    known = _legend(legend, Path(source), label_nodata)
     areas = {_id(c, known): n for c, n in min_area.items()} if isinstance(min_area, Mapping) else min_area
     fill_map(
         Path(source),
@@ -286,6 +288,7 @@ def polygonize(
     background: bool = False,
     gsd: float | None = None,
     legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
 ) -> Path:
     """Turns a label map into polygons (.gpkg, .geojson or .parquet); returns the file's path.
 
@@ -296,7 +299,7 @@ def polygonize(
     """
     from jingwei.polygons.polygons import write_polygons
 
-    known = _legend(legend, Path(source))
+    known = _legend(legend, Path(source), label_nodata)
     if background and known.background is None:
         raise SettingError("`background`", f"legend {known.name} has no background class", "leave it out")
     ids = set(known.foreground) if classes is None else {_id(c, known) for c in classes}
@@ -315,7 +318,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Scores a label map, or a folder of masks, against its truth.
 
-    Without a `legend`, the one beside the label counts, else the map's own. `label_nodata` is as of `cut`.
+    Without a `legend`, the one beside the label counts, else the map's own.
 
     Gives miou (without the background), miou_with_background, fwiou, accuracy, kappa, mean_f1, pixels, missed; under
     classes, by name: iou, f1, precision, recall, pixels; and confusion, a list of rows: pixels by label (row) and
@@ -351,6 +354,7 @@ def report(
     language: str = "auto",
     gsd: float | None = None,
     legend: Legend | StrPath | None = None,
+    label_nodata: str | None = None,
     workers: int | None = None,
 ) -> Path:
     """Writes the report of a project folder, which opens from disk in any browser; returns its page.
@@ -366,7 +370,8 @@ def report(
     folder = workspace.root / "report" if output is None else Path(output)
     how: dict[str, Any] = {"language": language, "gsd": gsd, "workers": _workers(workers)}
     chosen = workspace.named_scenes(scenes)
-    classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
+    where: dict[str, Any] = {"cut": workspace.train, "folder": workspace.root}
+    classes = choose_legend(legend, label_nodata=label_nodata, **where).legend
     return write_report(workspace, chosen, classes, folder, **how).page
 
 
@@ -397,7 +402,7 @@ def label(
     else:
         chosen = workspace.named_scenes(None) or workspace.test_scenes()
     classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
-    how = {"count": count, "window": window, "simplify": simplify, "seed": seed}
+    how: dict[str, Any] = {"count": count, "window": window, "simplify": simplify, "seed": seed}
     return list(suggest(workspace, chosen, classes, **how).files)
 
 
@@ -432,11 +437,11 @@ def export(
     return Path(output)
 
 
-def _legend(chosen: Legend | StrPath | None, map_of: Path | None = None) -> Legend:
+def _legend(chosen: Legend | StrPath | None, map_of: Path, label_nodata: str | None) -> Legend:
     """The legend that was asked for, else that of a map, else the contest's."""
     from jingwei.inputs.legends import choose_legend
 
-    return choose_legend(chosen, of_map=map_of).legend
+    return choose_legend(chosen, of_map=map_of, label_nodata=label_nodata).legend
 
 
 def _id(land_class: Class, legend: Legend) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import shapely
@@ -90,8 +90,8 @@ def _maps(map_path: Path | None, legend: Legend, places: Sequence[Place]):
 
 def _regions(labels: np.ndarray, affine: tuple[float, ...], simplify: float) -> tuple[list[bytes], list[int]]:
     """The regions of a window of a map (uint8 HW): polygons as WKB, and their class ids."""
-    how = {"min_area": LEAST_REGION, "simplify": simplify, "affine": affine, "band_rows": len(labels)}
-    batches = list(RegionPolygons([labels], *labels.shape, **how))
+    how: dict[str, Any] = {"min_area": LEAST_REGION, "simplify": simplify, "affine": affine, "band_rows": len(labels)}
+    batches = list(RegionPolygons([labels], labels.shape[0], labels.shape[1], **how))
     polygons = [polygon for batch in batches for polygon in batch.polygons]
     return polygons, [int(label) for batch in batches for label in batch.labels]
 

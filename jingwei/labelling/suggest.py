@@ -178,7 +178,7 @@ def _known_features(workspace: Workspace, seen: Sequence[_Seen], window: int) ->
         for k in sorted({len(crops) * i // MOST_CROPS for i in range(MOST_CROPS)}):
             pixels = read_crop(workspace.train / "data" / crops[k].name).transpose(2, 0, 1)
             labelled = read_label_crop(label_path(workspace.train, crops[k])) != NODATA
-            blocks = Blocks(*labelled.shape, window)
+            blocks = Blocks(labelled.shape[0], labelled.shape[1], window)
             for number in range(len(blocks)):
                 rows, cols = blocks.window(number).slices
                 if 4 * labelled[rows, cols].sum() >= labelled[rows, cols].size:

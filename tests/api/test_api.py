@@ -176,7 +176,7 @@ def test_a_scene_without_tiles_is_copied_and_the_copy_goes(tmp_path, model, scen
     target = jingwei.predict(SCENE, model, tmp_path / "map.tif", **HOW)
     pixels, valid = scene
     assert np.array_equal(ids_of(target), model.predict(pixels, valid=valid, **HOW))
-    assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
+    assert {path.name for path in tmp_path.iterdir()} == {"map.tif", "map.qml", "map.tif.aux.xml"}
 
 
 def test_a_scene_that_does_not_fit_leaves_nothing(tmp_path, model, monkeypatch):

@@ -162,6 +162,24 @@ def test_scores_are_those_of_a_label_without_the_tag(tmp_path, labels, call):
     assert json.loads(out)["miou"] == kept["miou"]
 
 
+def test_maps_with_the_tag_are_read_by_every_function_that_takes_them(tmp_path, labels):
+    tagged = save(tmp_path / "tagged.tif", labels, 0)
+    plain = save(tmp_path / "plain.tif", labels, None)
+    works = {
+        "vote": lambda source, name, **how: jingwei.vote([source], tmp_path / f"{name}_vote.tif", **how),
+        "fill": lambda source, name, **how: jingwei.fill(source, tmp_path / f"{name}_filled.tif", **how),
+        "polygonize": lambda source, name, **how: jingwei.polygonize(source, tmp_path / f"{name}.geojson", **how),
+    }
+    for work in works.values():
+        with pytest.raises(InputError, match="its nodata tag is 0"):
+            work(tagged, "refused")
+        kept, expected = work(tagged, "kept", label_nodata="keep"), work(plain, "plain")
+        if kept.suffix == ".tif":
+            np.testing.assert_array_equal(read(kept, JINGWEI, open_labels), read(expected, JINGWEI, open_labels))
+        else:
+            assert kept.read_text().splitlines()[1:] == expected.read_text().splitlines()[1:]
+
+
 # ---- in legends ----
 
 

@@ -47,7 +47,7 @@ def load(path: StrPath, device: str = "auto") -> Model:
 
 
 def cut(
-    scenes: Sequence[tuple[StrPath, StrPath]] | None = None,
+    scenes: Sequence[tuple[StrPath, ...]] | None = None,
     data_dir: StrPath = "data",
     *,
     crop_size: int = 1024,
@@ -56,11 +56,20 @@ def cut(
     keep_background: float = 0.1,
     legend: Legend | StrPath | None = None,
     label_nodata: str | None = None,
+    label_field: str | None = None,
+    buffer: float | str | None = None,
+    order: str | None = None,
+    labelled: StrPath | None = None,
+    background_outside: bool = False,
     workers: int | None = None,
 ) -> list[Crop]:
     """Cuts labelled scenes into crops to train on, in DIR/train/, split into training and validation.
 
-    `scenes` are pairs (image, label); None takes those of DIR/*train*/. `crop_size` and `stride` (as large, where it is
+    `scenes` are pairs (image, label); None takes those of DIR/*train*/. A label is a raster, or drawn: a vector file
+    (.gpkg, .geojson, .shp, .fgb), of which there may be several, (image, label, label). `label_field` is its field of
+    classes, `buffer` how far lines and points reach (metres, or "3px"), `order` a field: the higher lies above.
+    What is not drawn has no label, but is background inside the polygons of `labelled`, or with `background_outside`
+    everywhere: see docs/labels.md. `crop_size` and `stride` (as large, where it is
     left out) in px; `val_fraction` of each class goes to validation; `keep_background` of the crops of nothing but
     background are kept. Without `label_nodata`, labels whose nodata tag is a class are refused. Without a `legend`,
     DIR/legend.json counts, else the contest's. Scenes that were cut before in the same way are not cut again. Returns
@@ -69,14 +78,16 @@ def cut(
     from jingwei.crops.cut import cut_train
     from jingwei.crops.settings import CutSettings
     from jingwei.inputs.legends import choose_legend
-    from jingwei.inputs.scenes import Scene, check_names
+    from jingwei.inputs.scenes import check_names, scene_of
+    from jingwei.labels.rules import TRAINING, rules_of
     from jingwei.workspace import Workspace
 
-    workspace = Workspace(Path(data_dir))
+    rules = rules_of(label_field, buffer, order, labelled, background_outside).only(TRAINING)
+    workspace = Workspace(Path(data_dir), rules)
     if scenes is None:
         chosen = workspace.train_scenes()
     else:
-        chosen = [Scene(Path(image), Path(label)) for image, label in scenes]
+        chosen = [scene_of(Path(image), [Path(label) for label in labels], rules) for image, *labels in scenes]
         check_names(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)
     classes = choose_legend(legend, folder=workspace.root, label_nodata=label_nodata).legend
@@ -315,10 +326,16 @@ def evaluate(
     *,
     legend: Legend | StrPath | None = None,
     label_nodata: str | None = None,
+    label_field: str | None = None,
+    buffer: float | str | None = None,
+    order: str | None = None,
+    labelled: StrPath | None = None,
+    background_outside: bool = False,
 ) -> dict[str, Any]:
     """Scores a label map, or a folder of masks, against its truth.
 
-    Without a `legend`, the one beside the label counts, else the map's own.
+    Without a `legend`, the one beside the label counts, else the map's own. How drawn labels are read is as of `cut`;
+    but where an area of `labelled` has the `use` test, only these are scored.
 
     Gives miou (without the background), miou_with_background, fwiou, accuracy, kappa, mean_f1, pixels, missed; under
     classes, by name: iou, f1, precision, recall, pixels; and confusion, a list of rows: pixels by label (row) and
@@ -329,8 +346,11 @@ def evaluate(
     from jingwei.evaluation.folders import score_folders, score_pair
     from jingwei.evaluation.metrics import scores
     from jingwei.evaluation.scenes import refuse_unlabelled
+    from jingwei.inputs.label_files import label_files
     from jingwei.inputs.legends import choose_legend
+    from jingwei.labels.rules import ONLY_TEST, rules_of
 
+    rules = rules_of(label_field, buffer, order, labelled, background_outside).only(ONLY_TEST)
     maps = Path(prediction), Path(label)
     for one, other in (maps, maps[::-1]):
         if one.is_file() and other.is_dir():
@@ -338,10 +358,10 @@ def evaluate(
     of_map = None if maps[0].is_dir() else maps[0]
     known = choose_legend(legend, label=maps[1], of_map=of_map, label_nodata=label_nodata).legend
     if maps[0].is_dir():
-        score = score_folders(*maps, known)
+        score = score_folders(*maps, known, rules=rules)
         counted = {"labels": score.labels, "missing": list(score.missing), "without_label": score.extra}
         return scores(score.matrix, known) | counted
-    matrix = score_pair(*maps, known)
+    matrix = score_pair(maps[0], label_files(maps[1], rules), known)
     refuse_unlabelled(matrix, maps[1])
     return scores(matrix, known)
 
@@ -355,18 +375,26 @@ def report(
     gsd: float | None = None,
     legend: Legend | StrPath | None = None,
     label_nodata: str | None = None,
+    label_field: str | None = None,
+    buffer: float | str | None = None,
+    order: str | None = None,
+    labelled: StrPath | None = None,
+    background_outside: bool = False,
     workers: int | None = None,
 ) -> Path:
     """Writes the report of a project folder, which opens from disk in any browser; returns its page.
 
     It goes to DIR/report/, or to the folder `output`. `scenes` are names of cut test scenes, such as image_3 (None:
     all). `language` is en, zh, or auto for the reader's own; `gsd` the side of a pixel on the ground in metres.
+    Drawn labels are read as by `evaluate`.
     """
     from jingwei.inputs.legends import choose_legend
+    from jingwei.labels.rules import ONLY_TEST, rules_of
     from jingwei.reporting.report import write_report
     from jingwei.workspace import Workspace
 
-    workspace = Workspace(Path(data_dir))
+    rules = rules_of(label_field, buffer, order, labelled, background_outside).only(ONLY_TEST)
+    workspace = Workspace(Path(data_dir), rules)
     folder = workspace.root / "report" if output is None else Path(output)
     how: dict[str, Any] = {"language": language, "gsd": gsd, "workers": _workers(workers)}
     chosen = workspace.named_scenes(scenes)

@@ -23,19 +23,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jingwei.errors import InputError, SettingError
-from jingwei.inputs.scenes import LONGEST_NAME, SCENE_TYPES, Scene, check_names, label_of, natural_order
+from jingwei.inputs.scenes import LONGEST_NAME, SCENE_TYPES, Scene, check_names, labels_of, natural_order, scene_of
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.raster.stamps import read_score
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """Every path of a project folder. Makes nothing: writers make the folders they write to."""
+    """Every path of a project folder. Makes nothing: writers make the folders they write to.
+
+    `rules` say how drawn labels of its scenes are read.
+    """
 
     root: Path
+    rules: DrawingRules = AS_DRAWN
 
     def train_scenes(self) -> list[Scene]:
         """The scenes `image_N` of all folders named like `*train*` (at the start of a word), each with its label."""
-        scenes = [Scene(p, label_of(p)) for p in self._images("train")]
+        scenes = [scene_of(p, labels_of(p), self.rules) for p in self._images("train")]
         if not scenes:
             raise self._nothing("train")
         check_names(scenes)
@@ -43,15 +48,15 @@ class Workspace:
 
     def test_scenes(self) -> list[Scene]:
         """The scenes `image_N` of all folders named like `*test*` (at a word's start), labelled where labels are."""
-        scenes = [Scene(p, self.truth(p)) for p in self._images("test")]
+        scenes = [scene_of(p, self.truth(p), self.rules) for p in self._images("test")]
         if not scenes:
             raise self._nothing("test")
         check_names(scenes)
         return scenes
 
-    def truth(self, image: Path) -> Path | None:
-        """The label of a test scene: beside it, or in `truth/`."""
-        return label_of(image) or label_of(self.root / "truth" / image.name)
+    def truth(self, image: Path) -> tuple[Path, ...]:
+        """The label files of a test scene: beside it, or in `truth/`; none where there are none."""
+        return labels_of(image) or labels_of(self.root / "truth" / image.name)
 
     def _images(self, word: str) -> list[Path]:
         found = [
@@ -183,7 +188,7 @@ class Workspace:
         """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""
         tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: natural_order(p.stem))
         originals = {p.stem: p for p in self._images("test")}
-        scenes = [Scene(p, self.truth(originals.get(p.stem, p))) for p in tiled]
+        scenes = [scene_of(p, self.truth(originals.get(p.stem, p)), self.rules) for p in tiled]
         if not scenes:
             raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")
         return scenes

@@ -9,14 +9,18 @@ from jingwei.cli.parser import (
     Parser,
     chosen_cluster,
     cluster_flag,
+    drawing_flags,
+    drawing_rules,
     going_on,
     label_nodata_flag,
     tell_legend,
     workspace_flags,
 )
 from jingwei.cli.wording import say
+from jingwei.errors import SettingError
 from jingwei.inputs.legends import choose_legend
-from jingwei.inputs.scenes import Scene, check_names, label_of
+from jingwei.inputs.scenes import Scene, check_names, labels_of, scene_of
+from jingwei.labels.rules import TRAINING, DrawingRules
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
 from jingwei.workspace import Workspace
@@ -32,8 +36,8 @@ def generate_train_data_command() -> str | None:
     defaults = CutSettings()
     parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
     workspace_flags(parser)
-    parser.flag("scene", "a scene and its label, instead of DIR/*train*/; may be repeated", nargs=2, action="append",
-                metavar=("IMAGE", "LABEL"))  # fmt: skip
+    text = "a scene and its label (a raster; or vector files, one or several), instead of DIR/*train*/; may be repeated"
+    parser.flag("scene", text, nargs="+", action="append", metavar=("IMAGE", "LABEL"))
     parser.flag(
         "crop_size",
         "side of the crops that scenes are cut into, px; training takes windows out of them",
@@ -47,12 +51,13 @@ def generate_train_data_command() -> str | None:
     text = "jingwei, gf2, gf3 or a legend's JSON file; left out: DIR/legend.json, where it is (default: jingwei)"
     parser.flag("legend", text)
     label_nodata_flag(parser)
+    drawing_flags(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
-    workspace = Workspace(Path(args.data_dir))
+    workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(TRAINING))
     if "scene" in args:
-        scenes = [Scene(Path(image), Path(label)) for image, label in args.scene]
+        scenes = [_labelled(paths, workspace.rules) for paths in args.scene]
         check_names(scenes)
     else:
         scenes = workspace.train_scenes()
@@ -77,6 +82,12 @@ def generate_train_data_command() -> str | None:
         print(line)
     say(f"written: {workspace.crops}, split_*.png beside it")
     return going_on(args, "train.py", "--train", "--exp", "first")
+
+
+def _labelled(paths: list[str], rules: DrawingRules) -> Scene:
+    if len(paths) < 2:
+        raise SettingError("--scene", f"{paths[0]} has no label", "name the image and then its label")
+    return scene_of(Path(paths[0]), paths[1:], rules)
 
 
 @command
@@ -110,6 +121,6 @@ def test_scenes(args: argparse.Namespace, workspace: Workspace) -> list[Scene]:
     """The scenes that --scene names, else those of the test folders."""
     if "scene" not in args:
         return workspace.test_scenes()
-    scenes = [Scene(Path(path), label_of(Path(path))) for path in args.scene]
+    scenes = [scene_of(Path(path), labels_of(Path(path)), workspace.rules) for path in args.scene]
     check_names(scenes)
     return scenes

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, label_nodata_flag
+from jingwei.cli.parser import Parser, drawing_flags, drawing_rules, label_nodata_flag
 from jingwei.cli.wording import spell_seconds, spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
@@ -20,6 +20,7 @@ def doctor_command() -> None:
     text = "jingwei, gf2, gf3 or a legend's JSON file (default: the folder's legend.json, else the contest's)"
     parser.flag("legend", text)
     label_nodata_flag(parser)
+    drawing_flags(parser)
     parser.flag("model", "network family that hours are estimated for", default="deeplabv3")
     parser.flag("backbone", "its encoder (default: its usual one)")
     parser.flag("epochs", "epochs that hours are estimated for", type=int, default=20)
@@ -29,7 +30,8 @@ def doctor_command() -> None:
     from jingwei.planning.checkup import examine
     from jingwei.planning.findings import grouped, in_lines
 
-    checkup = examine(Path(args.folder), getattr(args, "legend", None), getattr(args, "label_nodata", None))
+    checkup = examine(Path(args.folder), getattr(args, "legend", None), getattr(args, "label_nodata", None),
+                      drawing_rules(args))  # fmt: skip
     _tell_scenes(checkup, len(checkup.scenes) if args.list else MAX_LINES)
     _tell_classes(checkup)
     if checkup.scenes:

@@ -16,6 +16,8 @@ from jingwei.cli.parser import (
     chosen_legend,
     cluster_flag,
     cog_flag,
+    drawing_flags,
+    drawing_rules,
     going_on,
     label_nodata_flag,
     legend_flag,
@@ -25,7 +27,9 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.errors import InputError, SettingError
+from jingwei.inputs.label_files import label_files
 from jingwei.inputs.scenes import Scene
+from jingwei.labels.rules import ONLY_TEST, DrawingRules
 from jingwei.legend import Legend
 from jingwei.planning.room import require_room_for_maps
 from jingwei.system.scheduling import Task
@@ -208,11 +212,16 @@ def evaluate_command() -> None:
     workspace_flags(parser, workers=False)
     text = "a label map, or a folder of masks as inference.py writes them (default: all maps of scenes with labels)"
     parser.flag("prediction", text, metavar="FILE")
-    parser.flag("label", "its truth: a map, or a folder of masks N_gt.png, N_label.png or N.png", metavar="FILE")
+    parser.flag(
+        "label",
+        "its truth: a map, drawn labels (.gpkg ...), or a folder of masks N_gt.png, N_label.png or N.png",
+        metavar="FILE",
+    )
     parser.flag("json", "print JSON instead of tables", action="store_true")
     area_flags(parser)
     legend_flag(parser)
     label_nodata_flag(parser)
+    drawing_flags(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
@@ -227,7 +236,7 @@ def evaluate_command() -> None:
         stage_table,
     )
 
-    workspace = Workspace(Path(args.data_dir))
+    workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(ONLY_TEST))
     if asks_for_areas(args):
         tell_areas(args, workspace, chosen_legend(args, workspace).legend)
         return
@@ -236,26 +245,26 @@ def evaluate_command() -> None:
     if "prediction" in args:
         _refuse_unlike(Path(args.prediction), Path(args.label))
         chosen = chosen_legend(args, workspace, label=Path(args.label))
-        legend = chosen.legend
+        legend, label = chosen.legend, label_files(Path(args.label), workspace.rules)
         if not args.json:
             tell_legend(chosen)
     else:
         legend = chosen_legend(args, workspace).legend
     if "prediction" in args and (Path(args.prediction).is_dir() or Path(args.label).is_dir()):
-        _evaluate_folders(args, legend)
+        _evaluate_folders(args, legend, workspace.rules)
         return
     if args.dry_run:
         from jingwei.planning.rehearsal import score_step
 
         if "prediction" in args:
-            pairs = [(Path(args.prediction), Path(args.label))]
+            pairs = [(Path(args.prediction), label)]
         else:
             scored = stage_maps(workspace, labelled_scenes(workspace))
-            pairs = [(path, scene.label) for path, scene in scored if scene.label]
+            pairs = [(path, scene.label_files) for path, scene in scored if scene.label]
         dry_run.tell([score_step(*pair, legend) for pair in pairs], None)
         return
     if "prediction" in args:
-        matrix = score_pair(Path(args.prediction), Path(args.label), legend)
+        matrix = score_pair(Path(args.prediction), label, legend)
         refuse_unlabelled(matrix, Path(args.label))
         print(json.dumps(scores(matrix, legend), indent=1) if args.json else table(matrix, legend))
         return
@@ -276,7 +285,7 @@ def _refuse_unlike(prediction: Path, label: Path) -> None:
             raise InputError(one, f"is a file, but {other} is a folder", "give two files or two folders")
 
 
-def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
+def _evaluate_folders(args: argparse.Namespace, legend: Legend, rules: DrawingRules) -> None:
     """Scores a folder of masks. Ends with status 1 where labels have no prediction."""
     from jingwei.evaluation.folders import score_folders
     from jingwei.evaluation.metrics import scores, table
@@ -284,7 +293,7 @@ def _evaluate_folders(args: argparse.Namespace, legend: Legend) -> None:
     if args.dry_run:
         raise SettingError("--dry_run", "tells nothing of folders of masks", "leave it out: they are scored in no time")
     with chosen_cluster(args) as cluster:
-        score = score_folders(Path(args.prediction), Path(args.label), legend, cluster)
+        score = score_folders(Path(args.prediction), Path(args.label), legend, cluster, rules)
     if args.json:
         counted = {"labels": score.labels, "missing": score.missing, "without_label": score.extra}
         print(json.dumps(scores(score.matrix, legend) | counted, indent=1))

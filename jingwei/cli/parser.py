@@ -14,6 +14,7 @@ from typing import Any
 from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.errors import SettingError
 from jingwei.inputs.legends import ChosenLegend, choose_legend
+from jingwei.labels.rules import DrawingRules, rules_of
 from jingwei.legend import LABEL_NODATA
 from jingwei.raster.opening import ALLOW_REMOTE
 from jingwei.system.machine import cores
@@ -106,6 +107,27 @@ def label_nodata_flag(parser: Parser) -> None:
     text = "where the nodata tag of a label or map is a class's value: keep the class, or ignore those pixels "
     text += "(default: as the legend says, else such a file is refused)"
     parser.flag("label_nodata", text, choices=LABEL_NODATA)
+
+
+def drawing_flags(parser: Parser) -> None:
+    """Adds the flags of the commands that read labels: how drawn ones are to be read; see docs/labels.md."""
+    text = "field of drawn labels with the classes, ids or names (default: found)"
+    parser.flag("label_field", text, metavar="FIELD")
+    text = "how far the label of a drawn line or point reaches: metres (2.5), or pixels (3px)"
+    parser.flag("buffer", text, metavar="WIDTH")
+    text = "field of drawn labels: where two overlap, the one with the higher value counts (default: the later one)"
+    parser.flag("order", text, metavar="FIELD")
+    text = "polygons of what is labelled completely: what is not drawn there is background; a field `use` (train, "
+    text += "validation, test) says what for"
+    parser.flag("labelled", text, metavar="FILE")
+    text = "all that is not drawn is background (default: it has no label)"
+    parser.flag("background_outside", text, action="store_true")
+
+
+def drawing_rules(args: argparse.Namespace) -> DrawingRules:
+    """What the flags of `drawing_flags` say."""
+    named = {name: getattr(args, name, None) for name in ("label_field", "buffer", "order", "labelled")}
+    return rules_of(**named, background_outside=args.background_outside)
 
 
 def gsd_flag(parser: Parser) -> None:

@@ -11,12 +11,15 @@ from jingwei.cli.parser import (
     chosen_cluster,
     chosen_legend,
     cluster_flag,
+    drawing_flags,
+    drawing_rules,
     gsd_flag,
     label_nodata_flag,
     legend_flag,
     workspace_flags,
 )
 from jingwei.cli.wording import say
+from jingwei.labels.rules import ONLY_TEST
 from jingwei.workspace import Workspace
 
 LANGUAGES = ("auto", "en", "zh")
@@ -35,12 +38,13 @@ def report_command() -> str | None:
     gsd_flag(parser)
     legend_flag(parser)
     label_nodata_flag(parser)
+    drawing_flags(parser)
     cluster_flag(parser)
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.reporting.report import write_report
 
-    workspace = Workspace(Path(args.data_dir))
+    workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(ONLY_TEST))
     legend = chosen_legend(args, workspace).legend
     scenes = workspace.named_scenes(getattr(args, "scene", None))
     folder = Path(args.output) if "output" in args else workspace.root / "report"

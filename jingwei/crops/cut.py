@@ -86,6 +86,8 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         arrange(image, legend)
         check_same_size(label, image)
         check_same_place(label, image)
+        for note in label.notes:
+            Progress.write(f"warning: {note}", file=sys.stderr)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)
         record_of(workspace, scene).unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """Scores of masks as people have them: a prediction and its label, or folders of both, found by their names."""
 
+import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,14 +13,19 @@ from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.evaluation.scenes import refuse_unlabelled, score_file
 from jingwei.grid import strips
+from jingwei.inputs.label_files import LabelFiles, label_files
 from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.samples import LABEL_ENDS
 from jingwei.inputs.scenes import SCENE_TYPES, natural_order
+from jingwei.labels.drawn import DrawnLabels
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import NODATA, Legend
+from jingwei.polygons.layers import VECTOR_TYPES
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
+from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task
 
 LARGE_PX = 1 << 24  # label maps from this size on are read as maps, not as pictures
@@ -39,17 +45,23 @@ class FolderScore:
 
 
 def score_folders(
-    predictions: Path, labels: Path, legend: Legend, scheduler: Here | Cluster | None = None
+    predictions: Path,
+    labels: Path,
+    legend: Legend,
+    scheduler: Here | Cluster | None = None,
+    rules: DrawingRules = AS_DRAWN,
 ) -> FolderScore:
     """The confusion matrix of a folder of predictions, as inference.py writes them, over a folder of labels.
 
     Both hold masks, in the legend's colours or as class ids, found by their names: see `find_masks`. Predictions that
-    are not ours may have the values that labels have. A label without a prediction counts as missed with all its
+    are not ours may have the values that labels have. Labels may be drawn: then they are read by `rules`.
+
+    A label without a prediction counts as missed with all its
     pixels: leaving a sample out gains nothing. Raises InputError where no label has a prediction, for pairs of other
     sizes or at other places, for colours or ids that the legend does not have, and for labels of 0 and 255 where it has
     no class of 255.
     """
-    guessed, known = find_masks(predictions), find_masks(labels)
+    guessed, known = find_masks(predictions), find_masks(labels, drawn=True)
     by_id: dict[str, list[Path]] = {}
     for (_, name), path in guessed.items():
         by_id.setdefault(name, []).append(path)
@@ -64,7 +76,10 @@ def score_folders(
         raise InputError(predictions, problem, "masks of a sample have one name, as N_gt.png")
     matrix = ConfusionMatrix(len(legend))
     read_by = _legends_of_predictions([path for path in pairs.values() if path], legend)
-    tasks = [Task(score_masks, (path, label, legend, read_by[path] if path else None)) for label, path in pairs.items()]
+    tasks = [
+        Task(score_masks, (path, label_files(label, rules), legend, read_by[path] if path else None))
+        for label, path in pairs.items()
+    ]
     at_255 = 0
     for _, counted in (scheduler or Here()).run(tasks):
         matrix.merge(counted.matrix)
@@ -82,20 +97,22 @@ class MaskScore(NamedTuple):
     at_255: int
 
 
-def score_pair(prediction: Path, label: Path, legend: Legend) -> ConfusionMatrix:
-    """The confusion matrix of a prediction and its label: of masks as people have them, or of label maps.
+def score_pair(prediction: Path, label: Path | LabelFiles, legend: Legend) -> ConfusionMatrix:
+    """The confusion matrix of a prediction and its label: of masks as people have them, of label maps, or drawn.
 
     Large files and our own maps are read as `score_file` does, others as in `score_folders`. Raises what these raise.
     """
-    with Raster(prediction) as guessed, Raster(label) as known:
+    files = label_files(label)
+    with Raster(prediction) as guessed, nullcontext() if files.drawn else Raster(files.path) as known:
+        rasters = [guessed, known] if known else [guessed]
         ours = _is_ours(guessed)
-        large = min(r.height * r.width for r in (guessed, known)) >= LARGE_PX
-        colors = any(r.bands == 3 or (r.palette and not large and not _is_ours(r)) for r in (guessed, known))
+        large = min(r.height * r.width for r in rasters) >= LARGE_PX
+        colors = any(r.bands == 3 or (r.palette and not large and not _is_ours(r)) for r in rasters)
     if not colors and (ours or (large and not legend.has_values)):
-        return score_file(prediction, label, legend)
+        return score_file(prediction, files, legend)
     read_by = _legends_of_predictions([prediction], legend)
-    score = score_masks(prediction, label, legend, read_by[prediction])
-    refuse_0_255(label, legend, score.matrix.counts.sum(axis=1), score.at_255, others=False)
+    score = score_masks(prediction, files, legend, read_by[prediction])
+    refuse_0_255(files.path, legend, score.matrix.counts.sum(axis=1), score.at_255, others=False)
     return score.matrix
 
 
@@ -132,13 +149,21 @@ def _has_known_values(path: Path, legend: Legend) -> bool:
     return True
 
 
-def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: Legend | None) -> MaskScore:
+def score_masks(prediction: Path | None, label: Path | LabelFiles, legend: Legend, read_by: Legend | None) -> MaskScore:
     """The score of two masks, strip by strip; without a prediction all labelled pixels are missed.
 
     The label is read by `legend`, the prediction by `read_by`.
     """
-    matrix = ConfusionMatrix(len(legend))
-    with Mask(label, legend) as known, Mask(prediction, read_by or legend) if prediction else nullcontext() as guessed:
+    matrix, files = ConfusionMatrix(len(legend)), label_files(label)
+    if files.drawn and not prediction:
+        problem = "has no prediction, and without one nobody knows how many pixels it has"
+        raise InputError(files.path, problem, "predict its picture too, or take it away")
+    with (
+        Mask(prediction, read_by or legend) if prediction else nullcontext() as guessed,
+        DrawnLabels(files.files, legend, files.rules, guessed) if files.drawn else Mask(files.path, legend) as known,
+    ):
+        for note in known.notes:
+            Progress.write(f"warning: {note}", file=sys.stderr)
         if guessed:
             check_same_grid(guessed, known)
         for first, end in strips(known.height, TILE):
@@ -150,20 +175,23 @@ def score_masks(prediction: Path | None, label: Path, legend: Legend, read_by: L
         return MaskScore(matrix, known.at_255)
 
 
-def find_masks(folder: Path) -> dict[tuple[str, str], Path]:
+def find_masks(folder: Path, drawn: bool = False) -> dict[tuple[str, str], Path]:
     """The masks of a folder and its subfolders, in natural order: (subfolder, sample) -> file.
 
-    Sample 7 has `7_gt.png`, else `7_label.png`, else `7.png`, or another type of raster. The last name is taken for
+    Sample 7 has `7_gt.png`, else `7_label.png`, else `7.png`, or another type of raster; else, `drawn`, a vector file
+    of such a name. The last name is taken for
     a mask only where none of the others is in use: beside those it is a picture. InputError where there is nothing.
     """
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "check the path")
     found: dict[tuple[str, str], Path] = {}
     for place in [folder, *(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]:
-        rasters = sorted(p for p in place.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
-        in_use = [end for end in LABEL_ENDS if any(path.stem.lower().endswith(end) for path in rasters)]
+        visible = sorted(path for path in place.iterdir() if not path.name.startswith("."))
+        masks = [path for path in visible if path.suffix.lower() in SCENE_TYPES]
+        masks += [path for path in visible if drawn and path.suffix.lower() in VECTOR_TYPES]
+        in_use = [end for end in LABEL_ENDS if any(path.stem.lower().endswith(end) for path in masks)]
         for end in in_use or [""]:
-            for path in rasters:
+            for path in masks:
                 if path.stem.lower().endswith(end):
                     sample = path.stem[: len(path.stem) - len(end)]
                     found.setdefault((str(place.relative_to(folder)), sample), path)

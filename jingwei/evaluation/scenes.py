@@ -1,5 +1,6 @@
 """Scores of label maps on disk against their truth: one map, or every stage of a project."""
 
+import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -8,32 +9,41 @@ import numpy as np
 from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.grid import Window, strips
+from jingwei.inputs.label_files import LabelFiles, label_files
 from jingwei.inputs.scenes import Scene
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.checked import checked_strips, open_map, refuse_unknown
-from jingwei.raster.reading import Raster, open_image, open_labels
+from jingwei.raster.reading import Raster, open_image
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.system.prefetch import ahead
+from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task
 from jingwei.workspace import Workspace
 
 
-def score_file(prediction: Path, label: Path, legend: Legend, scene: Path | None = None) -> ConfusionMatrix:
+def score_file(
+    prediction: Path, label: Path | LabelFiles, legend: Legend, scene: Path | None = None
+) -> ConfusionMatrix:
     """The confusion matrix of a label map, strip by strip. Where `scene` is given, its invalid pixels don't count.
 
-    The map holds ids, the label the legend's values. Raises InputError for rasters of other sizes or, by what they say,
+    The map holds ids, the label the legend's values; or it is drawn.
+
+    Raises InputError for rasters of other sizes or, by what they say,
     at other places, and for ids that the legend doesn't have.
     """
     matrix = ConfusionMatrix(len(legend))
-    with open_map(prediction, legend) as guessed, open_labels(label, legend) as known:
+    with open_map(prediction, legend) as guessed, label_files(label).open(legend, guessed) as known:
+        for note in known.notes:
+            Progress.write(f"warning: {note}", file=sys.stderr)
         check_same_grid(guessed, known)
         for truth, guess in ahead(_both(known, guessed, legend, scene)):
             matrix.update(truth, guess)
     return matrix
 
 
-def _both(known: Raster, guessed: Raster, legend: Legend, scene: Path | None):
+def _both(known: Raster | DrawnLabels, guessed: Raster, legend: Legend, scene: Path | None):
     with open_image(scene) if scene else nullcontext() as image:
         if image:
             check_same_grid(known, image)
@@ -63,7 +73,7 @@ def labelled_scenes(workspace: Workspace) -> list[Scene]:
     scenes = [scene for scene in workspace.cut_scenes() if scene.label is not None]
     if not scenes:
         problem = "no test scene has a label"
-        raise InputError(workspace.root, problem, "put image_N_label.png beside the scene or under truth/")
+        raise InputError(workspace.root, problem, "put image_N_label.png (or .gpkg) beside the scene or under truth/")
     for scene in scenes:
         if not workspace.has_map(scene):
             raise InputError(workspace.masks(scene), "no maps there", "run predict.py first")
@@ -83,7 +93,7 @@ def score_stages(
     """
     maps = stage_maps(workspace, labelled_scenes(workspace) if scenes is None else scenes)
     stages = {path.stem: ConfusionMatrix(len(legend)) for path, _ in maps}
-    tasks = [Task(score_file, (path, scene.label, legend, scene.image)) for path, scene in maps]
+    tasks = [Task(score_file, (path, scene.label_files, legend, scene.image)) for path, scene in maps]
     for task, matrix in (scheduler or Here()).run(tasks):
         stages[task.arguments[0].stem].merge(matrix)
     return stages

@@ -16,7 +16,7 @@ from jingwei.grid import Window
 from jingwei.polygons.files import read_features
 from jingwei.raster.georeference import moved, on_raster
 from jingwei.raster.pixel_area import Ground, add_inside
-from jingwei.raster.rasterize import burnt
+from jingwei.raster.rasterize import FlatPolygons, burnt, flat_polygons
 from jingwei.raster.reading import Raster
 
 POLYGONAL = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
@@ -24,10 +24,10 @@ NAMED = 8  # zones that a message names
 
 
 class Zone(NamedTuple):
-    """A zone's name and what it covers: polygons in columns (x) and rows (y, downwards) of a map."""
+    """A zone's name and what it covers: one feature, in columns (x) and rows (y, downwards) of a map."""
 
     name: str
-    polygons: shapely.Geometry
+    polygons: FlatPolygons
 
 
 def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zone]:
@@ -48,12 +48,12 @@ def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zon
     parts: dict[str, list] = {}
     for name, shape in zip(names, on_map, strict=True):
         parts.setdefault(name, []).append(shape)
-    zones = [Zone(name, _union(shapes)) for name, shapes in parts.items()]
-    without = [zone.name for zone in zones if shapely.area(zone.polygons) == 0]
+    unions = {name: _union(shapes) for name, shapes in parts.items()}
+    without = [name for name, union in unions.items() if shapely.area(union) == 0]
     if without:
         listed = ", ".join(without[:NAMED]) + (f" and {len(without) - NAMED} more" if len(without) > NAMED else "")
         raise InputError(path, f"covers nothing in: {listed}", "mend or remove these zones")
-    return zones
+    return [Zone(name, flat_polygons(np.array([union], object))) for name, union in unions.items()]
 
 
 def refuse_zones_elsewhere(path: Path, touched: Mapping[Path, bool]) -> None:
@@ -113,7 +113,7 @@ def add_zone(zone: Zone, strip: np.ndarray, top: int, ground: Ground, pixels: np
 
     `strip` (uint8 HW) begins at row `top` of the map.
     """
-    left, upper, right, lower = shapely.bounds(zone.polygons)
+    left, upper, right, lower = zone.polygons.bounds[0]
     first, end = max(top, int(np.floor(upper))), min(top + len(strip), int(np.ceil(lower)))
     begin, stop = max(0, int(np.floor(left))), min(strip.shape[1], int(np.ceil(right)))
     if first < end and begin < stop:

@@ -33,6 +33,8 @@ class Mask:
     NODATA. `at_255` counts those that are NODATA because they are 255. Raises InputError for what can't be a mask.
     """
 
+    notes: tuple = ()  # as of Raster
+
     def __init__(self, path: Path, legend: Legend):
         self.path, self.legend = Path(path), legend
         self._raster = Raster(path).refuse_jpeg()

@@ -4,10 +4,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jingwei.errors import InputError
+from jingwei.inputs.label_files import LabelFiles
 from jingwei.inputs.masks import Mask
 from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import SarReader, SarSettings
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import Legend
+from jingwei.polygons.layers import is_vector
 from jingwei.raster.reading import Raster, open_image, open_labels
 
 
@@ -38,8 +41,13 @@ class SampleScene:
     def open_image(self) -> Raster | SarReader:
         return open_sample(self.sample, self.sar)
 
-    def open_labels(self, legend: Legend) -> Raster | Mask:
-        return open_labels(self.label) if self.as_ids else Mask(self.label, legend)
+    def open_labels(self, legend: Legend) -> Raster | Mask | DrawnLabels:
+        if self.as_ids:
+            return open_labels(self.label)
+        if not is_vector(self.label):
+            return Mask(self.label, legend)
+        with self.open_image() as image:
+            return LabelFiles((self.label,)).open(legend, image)
 
 
 def open_sample(sample: Sample, sar: SarSettings | None) -> Raster | SarReader:

@@ -3,6 +3,7 @@
     1.tif  2.png  3.jpg                            optical, a file each
     4_HH.tiff  4_HV.tiff  4_VH.tiff  4_VV.tiff     radar, four files each
     1_gt.png  4_label.png                          masks beside them; or in a folder `lbl`, where `1.png` does as well
+    2_gt.gpkg                                      drawn ones, where there is no raster of that name
 
 Suffixes may be in capitals. A mask of just the same name goes before one whose letters are of another case. Samples may
 lie in subfolders of one level (test_A/, test_B/), and their masks in those of the same names in `lbl`:
@@ -18,6 +19,7 @@ from pathlib import Path
 from jingwei.errors import InputError
 from jingwei.inputs.sar import CHANNELS
 from jingwei.inputs.scenes import SCENE_TYPES, natural_order
+from jingwei.polygons.layers import VECTOR_TYPES
 from jingwei.raster.reading import Raster
 
 TRAIN_FOLDERS, VALID_FOLDERS = ("train",), ("valid", "val", "validation")
@@ -121,7 +123,7 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
         yield InputError(
             others[0], f"is not of a kind that is read here{more}", "save it as TIFF or PNG, or move it away"
         )
-    masks = [(_by_stem(files), LABEL_ENDS), *_masks_in(label_folders)]
+    masks = [(_by_stem([*files, *_vectors(place)]), LABEL_ENDS), *_masks_in(label_folders)]
     by_id: dict[str, list[Path]] = {}
     quadruples: dict[str, dict[str, list[Path]]] = {}
     for path in files:
@@ -148,7 +150,7 @@ def _samples_of(place: Path, label_folders: list[Path]) -> Iterator[Sample | Inp
 
 def _masks_in(label_folders: list[Path]) -> list[tuple[dict[str, list[Path]], tuple[str, ...]]]:
     """The files of each folder of masks by name, and the ends that names of masks have there."""
-    return [(_by_stem(_rasters(folder)), (*LABEL_ENDS, "")) for folder in label_folders]
+    return [(_by_stem([*_rasters(folder), *_vectors(folder)]), (*LABEL_ENDS, "")) for folder in label_folders]
 
 
 def _mask_of(name: str, masks: list[tuple[dict[str, list[Path]], tuple[str, ...]]], alone: bool) -> Path | None:
@@ -163,6 +165,10 @@ def _mask_of(name: str, masks: list[tuple[dict[str, list[Path]], tuple[str, ...]
 
 def _rasters(folder: Path) -> list[Path]:
     return sorted(p for p in folder.iterdir() if p.suffix.lower() in SCENE_TYPES and not p.name.startswith("."))
+
+
+def _vectors(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in VECTOR_TYPES and not p.name.startswith("."))
 
 
 def _by_stem(paths: list[Path]) -> dict[str, list[Path]]:

@@ -9,8 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from jingwei.errors import InputError
+from jingwei.inputs.label_files import LabelFiles
+from jingwei.labels.drawn import DrawnLabels
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import Legend
-from jingwei.raster.reading import Raster, open_image, open_labels
+from jingwei.polygons.layers import VECTOR_TYPES
+from jingwei.raster.reading import Raster, open_image
 
 LONGEST_NAME = 200  # bytes: files' names, 255 at most, carry it with more
 SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", ".jpg", ".jpeg")
@@ -18,10 +22,15 @@ SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", 
 
 @dataclass(frozen=True)
 class Scene:
-    """A scene's picture, its label where there is one, and the name that its outputs carry."""
+    """A scene's picture, its label where there is one, and the name that its outputs carry.
+
+    Drawn labels may be in `more` files than one; `rules` say how they are read.
+    """
 
     image: Path
     label: Path | None = None
+    more: tuple[Path, ...] = ()
+    rules: DrawingRules = AS_DRAWN
 
     @property
     def name(self) -> str:
@@ -37,21 +46,27 @@ class Scene:
     @property
     def sources(self) -> tuple[Path, ...]:
         """The files that it is read from."""
-        return (self.image, self.label) if self.label else (self.image,)
+        return (self.image, *self.label_files.sources) if self.label else (self.image,)
 
     @property
     def reading(self) -> dict:
         """The settings that change what is read from them."""
-        return {}
+        return self.label_files.reading if self.label else {}
+
+    @property
+    def label_files(self) -> LabelFiles:
+        """The files of its labels. Only where there is one."""
+        assert self.label is not None
+        return LabelFiles((self.label, *self.more), self.rules)
 
     def open_image(self) -> Raster:
         """Its pixels, to be read."""
         return open_image(self.image)
 
-    def open_labels(self, legend: Legend) -> Raster:
+    def open_labels(self, legend: Legend) -> Raster | DrawnLabels:
         """Its labels, to be read: class ids, of the values that the legend's classes have."""
-        assert self.label is not None, f"{self.name} has no label"
-        return open_labels(self.label, legend)
+        with self.open_image() as image:
+            return self.label_files.open(legend, image)
 
 
 def check_names(scenes: Sequence[Scene]) -> None:
@@ -75,6 +90,26 @@ def check_table_names(scenes: Iterable[Any]) -> None:
             scene.name.encode()
         except UnicodeEncodeError:
             raise InputError(scene.image, "has a name that is not UTF-8", "rename it") from None
+
+
+def scene_of(image: Path, labels: Sequence[str | Path], rules: DrawingRules = AS_DRAWN) -> Scene:
+    """The scene of an image and its label files, of which there may be none."""
+    files = [Path(label) for label in labels]
+    return Scene(image, files[0] if files else None, tuple(files[1:]), rules)
+
+
+def labels_of(image: Path) -> tuple[Path, ...]:
+    """The label files beside `image_1.png`: `image_1_label.png` or another raster, its ending in any case; else
+    `image_1_label.gpkg` or another vector file, and `image_1_label_*.gpkg`, of which each may have a class.
+    """
+    raster = label_of(image)
+    if raster:
+        return (raster,)
+    alike = image.parent.glob(f"{glob.escape(image.stem)}_label*")
+    drawn = [path for path in alike if re.fullmatch("(_.+)?", path.stem.removeprefix(f"{image.stem}_label"))]
+    drawn = [path for path in drawn if path.suffix.lower() in VECTOR_TYPES and path.is_file()]
+    drawn.sort(key=lambda path: (natural_order(path.stem), VECTOR_TYPES.index(path.suffix.lower()), path.name))
+    return tuple({path.stem: path for path in reversed(drawn)}.values())[::-1]  # of one name the first type
 
 
 def label_of(image: Path) -> Path | None:

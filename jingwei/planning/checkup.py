@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jingwei.errors import InputError
+from jingwei.inputs.label_files import LabelFiles
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.masks import refuse_0_255
 from jingwei.inputs.samples import (
@@ -25,9 +26,11 @@ from jingwei.inputs.samples import (
     folders_named,
 )
 from jingwei.inputs.scenes import SCENE_TYPES
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import Legend
 from jingwei.planning.findings import Finding
 from jingwei.planning.look import TEST, TRAIN, VALID, Entry, SceneState, look
+from jingwei.polygons.layers import VECTOR_TYPES
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
@@ -57,16 +60,22 @@ class Checkup:
         return sum((s.counts for s in self.scenes if s.counts is not None), np.zeros(len(self.legend), np.int64))
 
 
-def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str | None = None) -> Checkup:
+def examine(
+    folder: Path,
+    legend: Legend | str | None = None,
+    label_nodata: str | None = None,
+    rules: DrawingRules = AS_DRAWN,
+) -> Checkup:
     """Looks at a data folder of either system. Raises InputError where there is no such folder, or nothing in it.
 
     Without a legend: the folder's `legend.json` (or, of a `train`, that beside it), else the contest's own.
+    Labels that are drawn are read by `rules`.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "check the path")
     begun = time.perf_counter()
-    layout, entries, findings = _find(folder)
+    layout, entries, findings = _find(folder, rules)
     if not entries and not findings:
         problem = "no scenes there"
         remedy = "put *train*/image_N.png with image_N_label.png, or train/img/N.tif with train/lbl/N_gt.png there"
@@ -90,9 +99,9 @@ def examine(folder: Path, legend: Legend | str | None = None, label_nodata: str 
     return checkup
 
 
-def _find(folder: Path) -> tuple[str, list[Entry], list[Finding]]:
+def _find(folder: Path, rules: DrawingRules) -> tuple[str, list[Entry], list[Finding]]:
     """The layout of a folder, its scenes, and what is wrong with their names."""
-    workspace, findings, entries = Workspace(folder), [], []
+    workspace, findings, entries = Workspace(folder, rules), [], []
     for use, find in ((TRAIN, workspace.train_scenes), (TEST, workspace.test_scenes)):
         try:
             scenes = find()
@@ -100,7 +109,10 @@ def _find(folder: Path) -> tuple[str, list[Entry], list[Finding]]:
             if error.args[0] != folder:  # two of one name; that there are none is said later, if it matters
                 findings.append(Finding(*error.args))
         else:
-            entries += [Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use) for s in scenes]
+            entries += [
+                Entry(Sample(s.name, (s.image,), s.label, s.image.parent), use, s.label_files if s.label else None)
+                for s in scenes
+            ]
     if entries or findings:
         return CONTEST, entries, [*findings, *_lonely_labels(entries)]
     places = [(use, place) for use, names in PLACES.items() for place in folders_named(folder, names)]
@@ -109,7 +121,7 @@ def _find(folder: Path) -> tuple[str, list[Entry], list[Finding]]:
     for use, place in places or [("", folder)]:
         images = next(iter(folders_named(place, IMAGE_FOLDERS)), place)
         samples, broken = find_samples(images)
-        entries += [Entry(sample, use) for sample in samples]
+        entries += [Entry(s, use, LabelFiles((s.label,), rules) if s.label else None) for s in samples]
         findings += [Finding(*error.args) for error in broken]
         if not samples and not broken and (use in (TRAIN, VALID) or any(_unused_masks(place, samples))):
             findings.append(Finding(images, *NO_SAMPLES))
@@ -118,12 +130,19 @@ def _find(folder: Path) -> tuple[str, list[Entry], list[Finding]]:
 
 
 def _lonely_labels(entries: list[Entry]) -> Iterator[Finding]:
-    """Labels beside which no scene lies."""
-    known = {entry.sample.label for entry in entries}
+    """Labels beside which no scene lies, and drawn ones that a raster goes before."""
+    known = {file for entry in entries if entry.labels for file in entry.labels.files}
+    labels = {(entry.sample.folder, entry.sample.id): entry.sample.label for entry in entries}
     for place in sorted({entry.sample.folder for entry in entries}):
-        for path in sorted(place.glob("image_*_label.*")):
-            if path.suffix.lower() in SCENE_TYPES and path not in known:
-                missing = path.stem.removesuffix("_label")
+        for path in sorted(place.glob("image_*_label*.*")):
+            drawn = path.suffix.lower() in VECTOR_TYPES
+            named = path.suffix.lower() in SCENE_TYPES and path.stem.endswith("_label")
+            if (drawn or named) and path not in known:
+                missing = path.stem.partition("_label")[0]
+                if used := labels.get((place, missing)):
+                    problem = f"is not read: the label of {missing} is {used.name}"
+                    yield Finding(path, problem, "take one of the two away", False)
+                    continue
                 yield Finding(path, f"has no scene {missing}", "put the scene beside it, or take the label away", False)
 
 
@@ -133,7 +152,7 @@ def _unused_masks(place: Path, samples: list[Sample]) -> Iterator[Finding]:
     for path in sorted(place.rglob("*")):
         folders = {part.lower() for part in path.relative_to(place).parts[:-1]}
         named = path.stem.lower().endswith(LABEL_ENDS) or folders & set(LABEL_FOLDERS)
-        if named and path.suffix.lower() in SCENE_TYPES and path not in used:
+        if named and path.suffix.lower() in (*SCENE_TYPES, *VECTOR_TYPES) and path not in used:
             yield Finding(path, "is a mask without a picture", "name both alike, as 7.tif and 7_gt.png", False)
 
 

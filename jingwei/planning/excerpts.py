@@ -3,16 +3,27 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from jingwei.grid import Window, even_starts, strips
+from jingwei.inputs.label_files import LabelFiles
+from jingwei.labels.drawn import DrawnLabels
+from jingwei.legend import NODATA, Legend
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
+
+
+class Drawn(NamedTuple):
+    """Labels that are drawn, and the legend that they are read by."""
+
+    files: LabelFiles
+    legend: Legend
+
 
 EXCERPT_PX = 24_000_000
 LOOKS = 200
@@ -20,13 +31,14 @@ SEEK_SECONDS = 10.0  # for the first half-valid rows of a PNG, which are only re
 
 
 def take_excerpt(
-    sources: list[Path], rows: int, folder: Path, *, blocks: int = 3, width: int = 0
+    sources: list[Path], rows: int, folder: Path, *, blocks: int = 3, width: int = 0, drawn: Drawn | None = None
 ) -> tuple[list[Path], float]:
     """Copies the same part of rasters of one size into a folder: (the copies, the share of the whole that they are).
 
     The part is `blocks` blocks of `rows` rows from different places, `width` px wide (0: as wide as EXCERPT_PX allows).
     Where the first source, the scene, is a PNG, it is as many rows in one piece, from where half of the pixels are
-    valid, and the share is one of bytes, not of pixels. Raises InputError where the rasters differ in size or place.
+    valid, and the share is one of bytes, not of pixels. Of labels that are `drawn` over the scene, the last copy is a
+    raster. Raises InputError where the rasters differ in size or place.
     """
     with Raster(sources[0]) as scene:
         for other in sources[1:]:
@@ -36,9 +48,26 @@ def take_excerpt(
         goes_down = _is_png(sources[0])
         parts = _below_the_margin(scene, blocks * rows, width) if goes_down else _spread(scene, rows, width, blocks)
         copies = [copy_parts(source, parts, folder) for source in sources]
+        if drawn:
+            copies.append(_burn_parts(drawn, scene, parts, folder / f"{sources[0].stem}_label.png"))
         if goes_down:
             return copies, min(1.0, copies[0].stat().st_size / sources[0].stat().st_size)
         return copies, sum(part.height * part.width for part in parts) / (scene.height * scene.width)
+
+
+def _burn_parts(drawn: Drawn, scene: Raster, parts: list[Window], copy: Path) -> Path:
+    """Parts of drawn labels, one below the other, as a raster of the legend's values."""
+    values = np.full(256, NODATA, np.uint8)
+    values[: len(drawn.legend)] = [land_class.mask_value for land_class in drawn.legend.classes]
+    height, files = sum(part.height for part in parts), drawn.files
+    with (
+        DrawnLabels(files.files, drawn.legend, files.rules, scene) as labels,
+        PngWriter(copy, height, parts[0].width) as png,
+    ):
+        for part in parts:
+            for first, end in strips(part.height, TILE):
+                png.write(values[labels.read_labels(Window(part.row + first, part.col, end - first, part.width))])
+    return copy
 
 
 def count_windows(source: Path, sample: Path, share: float, window: int, overlap: int) -> int:

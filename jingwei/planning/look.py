@@ -9,16 +9,18 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
+from jingwei.inputs.label_files import LabelFiles
 from jingwei.inputs.masks import Mask
 from jingwei.inputs.sample_scene import open_sample
 from jingwei.inputs.samples import Sample, place_for_mask
 from jingwei.inputs.sar import SarReader, SarSettings
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import NODATA, Legend
 from jingwei.planning.findings import Finding
 from jingwei.raster.far_values import REMEDY, FarValue, far_value
 from jingwei.raster.histogram import histogram
 from jingwei.raster.label_values import refuse_unknown_ids
-from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.tiles import TILE
 
@@ -56,6 +58,7 @@ class Entry:
 
     sample: Sample
     use: str
+    labels: LabelFiles | None = None
 
 
 @dataclass
@@ -73,10 +76,9 @@ class _Counts:
 def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, list[Finding]]:
     """Reads a scene and its label from top to bottom. Raises InputError where one of them can't be used."""
     sample, sar = entry.sample, _as_they_are(entry.sample)
-    open_label = open_labels if of_contest else Mask
     with (
         open_sample(sample, sar) as image,
-        open_label(sample.label, legend) if sample.label else nullcontext() as label,
+        _open_label(entry.labels, legend, of_contest, image) if entry.labels else nullcontext() as label,
     ):
         if label:
             check_same_size(label, image)
@@ -85,6 +87,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
         if isinstance(label, Mask):
             label.refuse_unknown()
         findings = list(_data_as_alpha(image)) if isinstance(image, Raster) else []
+        findings += [Finding(note.where, note.problem, note.remedy, False) for note in label.notes] if label else []
         crs = image.crs
         state = SceneState(
             sample.images[0],
@@ -115,7 +118,11 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
     return state, findings
 
 
-def _count(image: Raster | SarReader, label: Raster | Mask | None, sar: SarSettings | None) -> _Counts:
+def _open_label(files: LabelFiles, legend: Legend, of_contest: bool, image) -> Raster | Mask | DrawnLabels:
+    return files.open(legend, image) if of_contest or files.drawn else Mask(files.path, legend)
+
+
+def _count(image: Raster | SarReader, label: Raster | Mask | DrawnLabels | None, sar: SarSettings | None) -> _Counts:
     counts = _Counts()
     for first, end in strips(image.height, TILE):
         pixels, valid = image.read_rows(first, end)

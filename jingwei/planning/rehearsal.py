@@ -20,10 +20,11 @@ from jingwei.errors import JingweiError
 from jingwei.evaluation.scenes import score_file
 from jingwei.filling.fill_map import fill_map
 from jingwei.grid import Window
-from jingwei.inputs.scenes import Scene
+from jingwei.inputs.label_files import LabelFiles, label_files
+from jingwei.inputs.scenes import Scene, scene_of
 from jingwei.legend import Legend
 from jingwei.planning import estimates
-from jingwei.planning.excerpts import copy_parts, count_windows, take_excerpt
+from jingwei.planning.excerpts import Drawn, copy_parts, count_windows, take_excerpt
 from jingwei.planning.room import size_of
 from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
@@ -57,12 +58,13 @@ def crop_steps(scenes: list[Scene], settings: CutSettings, legend: Legend, worke
         count = estimates.crop_count(size, settings.crop_size, settings.stride)
         what = f"at most {count} crops of {settings.crop_size} px, every {settings.stride} px"
         memory = estimates.cut_memory(size, settings.crop_size, workers)
-        sources = [scene.image] + ([scene.label] if scene.label else [])
+        drawn = _drawn(scene.label_files, legend) if scene.label else None
+        sources = [scene.image] + ([scene.label] if scene.label and not drawn else [])
 
         def work(samples: list[Path], folder: Path) -> None:
-            cut_train(Workspace(folder), [Scene(*samples)], settings, legend, workers)
+            cut_train(Workspace(folder), [scene_of(samples[0], samples[1:])], settings, legend, workers)
 
-        return Step(scene.image, what, lambda: rehearsed(sources, settings.crop_size, work, memory))
+        return Step(scene.image, what, lambda: rehearsed(sources, settings.crop_size, work, memory, drawn))
 
     return [step(scene) for scene in scenes]
 
@@ -165,15 +167,22 @@ def fill_step(source: Path, rules: dict, submits: bool) -> Step:
     return Step(source, "holes to be filled", lambda: rehearsed([source], 2 * estimates.MAP_TILE, work, memory))
 
 
-def score_step(prediction: Path, label: Path, legend: Legend) -> Step:
+def _drawn(files: LabelFiles, legend: Legend) -> Drawn | None:
+    return Drawn(files, legend) if files.drawn else None
+
+
+def score_step(prediction: Path, label: Path | LabelFiles, legend: Legend) -> Step:
     """The step of `evaluation.scenes.score_file`."""
+    files = label_files(label)
+    drawn = _drawn(files, legend)
+    sources = [prediction] if drawn else [prediction, files.path]
 
     def work(samples: list[Path], folder: Path) -> None:
         score_file(samples[0], samples[1], legend)
 
     memory = estimates.evaluate_memory(size_of(prediction))
-    what = f"to be scored by {label}"
-    return Step(prediction, what, lambda: rehearsed([prediction, label], estimates.MAP_TILE, work, memory))
+    what = f"to be scored by {files.path}"
+    return Step(prediction, what, lambda: rehearsed(sources, estimates.MAP_TILE, work, memory, drawn))
 
 
 def report_steps(workspace: Workspace, scenes: list[Scene], legend: Legend, folder: Path, workers: int) -> list[Step]:
@@ -185,22 +194,31 @@ def report_steps(workspace: Workspace, scenes: list[Scene], legend: Legend, fold
             scene = Scene(image, path if source.name == "truth" else None)
             make_layer(source._replace(path=path, scene=scene, folder=place / source.name), legend, workers)
 
-        inputs = list(dict.fromkeys([source.scene.image, source.path]))
-        memory = estimates.report_memory(size_of(source.path), workers)
-        return Step(source.path, "tiles to zoom in", lambda: rehearsed(inputs, 2 * estimates.MAP_TILE, work, memory))
+        drawn = _drawn(source.scene.label_files, legend) if source.name == "truth" else None
+        inputs = [source.scene.image] if drawn else list(dict.fromkeys([source.scene.image, source.path]))
+        memory = estimates.report_memory(size_of(inputs[-1]), workers)
+        rows = 2 * estimates.MAP_TILE
+        return Step(source.path, "tiles to zoom in", lambda: rehearsed(inputs, rows, work, memory, drawn))
 
     return [step(source) for scene in scenes for source in layers_of(workspace, scene, legend, folder / "tiles")]
 
 
-def rehearsed(sources: list[Path], rows: int, work: Callable[[list[Path], Path], object], memory: int) -> Cost:
+def rehearsed(
+    sources: list[Path],
+    rows: int,
+    work: Callable[[list[Path], Path], object],
+    memory: int,
+    drawn: Drawn | None = None,
+) -> Cost:
     """Runs `work` (samples, folder for what it writes) on samples of rasters of one size, and scales up what it took.
 
-    `rows` is the height of the stage's crops or strips, `memory` what its formula says. Where the sample can't be
+    `rows` is the height of the stage's crops or strips, `memory` what its formula says, `drawn` labels that are no
+    raster: see `take_excerpt`. Where the sample can't be
     worked on, disk and time stay unknown.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        samples, share = take_excerpt(sources, rows, place / "sample")
+        samples, share = take_excerpt(sources, rows, place / "sample", drawn=drawn)
         try:
             for turn in ("first", "second"):
                 begun = time.perf_counter()

@@ -23,7 +23,9 @@ from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
 from jingwei.system.while_used import WhileUsed
 
-HEAD = 4096  # bytes of a GeoJSON in which its stamp is
+HEAD = 4096  # bytes of a GeoJSON in which its notes are
+Y = "JINGWEI_Y"  # the note that says how y counts where coordinates are pixels
+DOWN = {"row": True, "-row": False}  # what it may say -> whether y goes down; files up to version 0.3 have no such note
 
 
 @contextmanager
@@ -240,7 +242,8 @@ def read_notes(path: Path) -> dict[str, str]:
             return {name.decode(): text.decode() for name, text in metadata.items()}
         with open(path, "rb") as file:
             head = file.read(HEAD).decode("utf-8", "replace")
-        return {STAMP: found[1]} if (found := re.search(rf'"{STAMP.lower()}": "(\w+)"', head)) else {}
+        found = re.findall(rf'"({STAMP}|{Y})": "([\w-]+)"', head, re.IGNORECASE)
+        return {name.upper(): text for name, text in found}
     except (RuntimeError, ImportError, OSError, ValueError, InputError):
         return {}
 

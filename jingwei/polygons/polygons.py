@@ -9,7 +9,7 @@ import numpy as np
 
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
-from jingwei.polygons.files import FORMATS, up_to_date, vector_writer
+from jingwei.polygons.files import FORMATS, Y, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import vector_transform
@@ -86,7 +86,8 @@ def write_polygons(
         target.parent.mkdir(parents=True, exist_ok=True)
         columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if ground else {})
         place = {"crs": labels.crs, "date": source.stat().st_mtime if source.exists() else None}
-        writer = stack.enter_context(vector_writer(target, "Polygon", columns, notes={STAMP: mark}, **place))
+        notes = {STAMP: mark} | ({Y: "-row"} if labels.transform.is_identity else {})
+        writer = stack.enter_context(vector_writer(target, "Polygon", columns, notes=notes, **place))
         counts, hectares = np.zeros(256, np.int64), np.zeros(256)
         names = np.array([*legend.names, *[""] * (256 - len(legend))], object)
 

@@ -76,12 +76,17 @@ def vector_transform(transform: Affine) -> Affine:
     return _UNPLACED if transform.is_identity else transform
 
 
-def on_raster(transform: Affine, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def on_raster(
+    transform: Affine, x: np.ndarray, y: np.ndarray, y_down: bool | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Columns and rows, on a raster of that transform, of a vector file's coordinates (float64).
 
-    Without a georeference y is -row. Files of versions up to 0.3.0 counted y downwards: their y lie above 0.
+    Without a georeference y is -row, or with `y_down` the row. None: as the coordinates tell, all of a file together.
+    Files of versions up to 0.3.0 counted y downwards: their y lie above 0.
     """
-    if transform.is_identity and y.size and y.mean() >= 0:
+    if y_down is None:
+        y_down = bool(y.size and y.mean() >= 0)
+    if transform.is_identity and y_down:
         return x, y
     return placed(~vector_transform(transform), x, y)
 

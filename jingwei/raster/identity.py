@@ -15,6 +15,7 @@ from jingwei.raster.reading import Raster
 
 OTHERS = (".pt", ".pth", ".onnx", ".json", ".csv", ".txt")  # inputs that are not rasters
 SHAPEFILE = (".dbf", ".shx", ".prj", ".cpg")  # files that belong to a .shp
+VECTORS = (".shp", ".geojson", ".fgb", ".parquet", ".kml", ".gpx")  # nothing in them is a raster
 
 
 def identity(path: Path) -> list:
@@ -25,11 +26,15 @@ def identity(path: Path) -> list:
     if path.suffix.lower() in OTHERS:
         return [_state(path)]
     try:
-        with Raster(path) as raster:
-            return [*map(_state, raster.files), raster.facts]
+        if path.suffix.lower() not in VECTORS:
+            with Raster(path) as raster:
+                return [*map(_state, raster.files), raster.facts]
     except InputError:  # a vector; or a broken raster, which is refused when it is read
-        beside = [path.with_suffix(ending) for ending in SHAPEFILE] if path.suffix.lower() == ".shp" else []
-        return [_state(path), *(_state(file) for file in beside if file.exists())]
+        pass
+    beside = [path.with_suffix(ending) for ending in SHAPEFILE] if path.suffix.lower() == ".shp" else []
+    changes = Path(f"{path}-wal")  # of a GeoPackage that another program holds open
+    beside += [changes] if changes.is_file() and changes.stat().st_size else []
+    return [_state(path), *(_state(file) for file in beside if file.exists())]
 
 
 def _state(path: Path) -> list:

@@ -83,6 +83,30 @@ def _bends(indices: np.ndarray, areas: np.ndarray, measure: Callable) -> bool:
     return bool((np.abs(measure(middle) - expected) > ERROR * expected).any())
 
 
+def pixel_sides(raster) -> tuple[float, float] | None:
+    """Width and height of a pixel on the ground in metres, in the middle of a raster. None where it has no place there.
+
+    Raises InputError for a CRS that PROJ can't use.
+    """
+    if not raster.crs or not (raster.crs.is_projected or raster.crs.is_geographic):
+        return None
+    try:
+        crs = CRS.from_wkt(raster.crs.to_wkt())
+        ellipsoid = crs.get_geod()
+        to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+        span = max(1.0, LEAST_SPAN * (1e-5 if crs.is_geographic else 1.0) / abs(raster.transform.determinant) ** 0.5)
+        col, row = np.array([0, span, 0]) + raster.width / 2, np.array([0, 0, span]) + raster.height / 2
+        x, y = to_degrees.transform(*placed(raster.transform, col, row))
+    except (ProjError, AttributeError) as error:
+        raise InputError(
+            raster.path, f"has a CRS that lengths can't be measured in ({error})", "reproject it"
+        ) from error
+    if ellipsoid is None or not np.isfinite([x, y]).all():
+        return None
+    _, _, (right, down) = ellipsoid.inv([x[0]] * 2, [y[0]] * 2, x[1:], y[1:])
+    return right / span, down / span
+
+
 def _measure(raster: Raster) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
     """A function (rows, columns) -> square metres under these pixels, float64; not finite where that is nowhere."""
     try:

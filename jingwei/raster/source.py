@@ -33,6 +33,8 @@ class Source:
     `dtype` holds all of them exactly. Pictures that are stored turned are read upright (see `Upright`).
     """
 
+    notes: tuple = ()  # what people should know of it: of labels that are drawn, there may be something
+
     def __init__(self, path: str | Path):
         self.path = Path(path)
         with ExitStack() as stack:

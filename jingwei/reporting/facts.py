@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jingwei.evaluation.scenes import score_file
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, Legend
+from jingwei.polygons.opening import file_and_layer
 from jingwei.raster.pixel_area import HECTARE, ground_of, ground_under
 from jingwei.reporting.layers import PERCENTS, SURE
 from jingwei.reporting.names import shown
@@ -89,7 +90,8 @@ def files_of(workspace: Workspace, scene: Scene, report: Path) -> list[dict]:
     found = [
         ("scene", scene.image), ("map", workspace.final_map(scene) if workspace.has_map(scene) else None),
         ("contest", workspace.submission(scene)), ("vote", workspace.vote(scene)),
-        ("agreement", workspace.agreement(scene)), ("entropy", workspace.entropy(scene)), ("truth", scene.label),
+        ("agreement", workspace.agreement(scene)), ("entropy", workspace.entropy(scene)),
+        ("truth", file_and_layer(scene.label)[0] if scene.label else None),
         ("filling", workspace.fill_picture(scene)), *(("polygons", path) for path in polygons),
     ]  # fmt: skip
     files = []

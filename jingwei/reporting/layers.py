@@ -9,6 +9,7 @@ import numpy as np
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.inputs.scenes import Scene
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.checked import open_map, refuse_unknown
 from jingwei.raster.pixel_area import ground_of
@@ -58,11 +59,12 @@ def layers_of(
     sources = []
     for name, kind, path in found:
         if path is not None:
-            inputs = [path, scene.image] if name == "truth" else [path]
+            inputs = [*scene.label_files.sources, scene.image] if name == "truth" else [path]
             values = {"values": [c.mask_value for c in legend.classes]} if name == "truth" and legend.has_values else {}
             ground = {"gsd": gsd} if name == "map" else {}
             classes = len(legend) if kind == LABELS else None
-            mark = stamp(*inputs, kind=kind, tile=TILE, classes=classes, **values, **ground)
+            drawn = scene.reading | {"names": legend.names} if name == "truth" and scene.label_files.drawn else {}
+            mark = stamp(*inputs, kind=kind, tile=TILE, classes=classes, **values, **ground, **drawn)
             sources.append(Source(name, kind, path, scene, folder / folder_name(scene.name) / f"{name}-{mark}", gsd))
     return sources
 
@@ -107,7 +109,7 @@ def make_layer(source: Source, legend: Legend, workers: int = 1) -> tuple[Layer,
     return layer, True
 
 
-def _opened(source: Source, legend: Legend) -> Raster:
+def _opened(source: Source, legend: Legend) -> Raster | DrawnLabels:
     if source.kind == PICTURE:
         return source.scene.open_image()
     if source.kind == LABELS:
@@ -154,7 +156,7 @@ def _brightness(scene: Raster) -> tuple[float, float]:
     return limits(np.concatenate(seen))
 
 
-def _labels(labels: Raster, scene: Raster | None, legend: Legend) -> Iterator[np.ndarray]:
+def _labels(labels: Raster | DrawnLabels, scene: Raster | None, legend: Legend) -> Iterator[np.ndarray]:
     """Class ids. Where a scene is given, NODATA where it is invalid."""
     for first, end in strips(labels.height, STRIP):
         part = labels.read_label_rows(first, end)

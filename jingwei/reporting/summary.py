@@ -26,7 +26,7 @@ class ScoredMap(NamedTuple):
 def score_maps(workspace: Workspace, scenes: list[Scene], legend: Legend, scheduler: Here | Cluster) -> list[ScoredMap]:
     """The maps of every stage (each model, vote, filled) of the scenes with a label, in the order of the work."""
     maps = stage_maps(workspace, scenes)
-    tasks = [Task(score_file, (path, scene.label, legend, scene.image)) for path, scene in maps]
+    tasks = [Task(score_file, (path, scene.label_files, legend, scene.image)) for path, scene in maps]
     matrices = {task.arguments[0]: matrix for task, matrix in scheduler.run(tasks)}
     return [ScoredMap(path, scene, matrices[path]) for path, scene in maps]
 

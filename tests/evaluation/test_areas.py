@@ -26,6 +26,7 @@ from jingwei.legend import GF3, JINGWEI, NODATA
 from jingwei.polygons.files import read_features
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.pixel_area import ground_of
+from jingwei.raster.rasterize import flat_polygons
 from jingwei.raster.reading import Raster
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -166,7 +167,14 @@ def test_random_zones(seed, rows):
         pixels, metres = np.zeros(256, np.int64), np.zeros(256)
         for top in range(0, 40, rows):
             ground = ground_of(Placed, gsd=2)
-            add_zone(Zone("a", shape), labels[top : top + rows], top, ground, pixels, metres)
+            add_zone(
+                Zone("a", flat_polygons(np.array([shape], object))),
+                labels[top : top + rows],
+                top,
+                ground,
+                pixels,
+                metres,
+            )
         inside = rasterio.features.rasterize([shape], labels.shape) == 1
         np.testing.assert_array_equal(pixels, np.bincount(labels[inside], minlength=256))
         np.testing.assert_allclose(metres, 4 * pixels)

@@ -5,7 +5,7 @@ import pyogrio
 import pytest
 import rasterio.features
 import shapely
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from test_polygons import PLACES, tiff
 
@@ -55,6 +55,7 @@ features = st.lists(
 def test_any_multipolygons_of_any_names(tmp_path_factory, drawn, strip_rows):
     """Features of one name may overlap, and parts of one feature too."""
     shapes = [shapely.MultiPolygon(parts) if len(parts) > 1 else parts[0] for _, parts in drawn]
+    assume(shapely.get_coordinates(shapes)[:, 1].mean() >= 0)  # else y is taken for -row
     found = measured(tmp_path_factory.mktemp("zones"), shapes, [n for n, _ in drawn], strip_rows=strip_rows)
     assert list(found) == list(dict.fromkeys(name for name, _ in drawn))
     for name in found:

@@ -15,7 +15,7 @@ FLOORS = [
     {"system"},
     {"legend"},
     {"raster"},
-    {"inputs", "models", "polygons", "filling", "synthetic"},
+    {"inputs", "labels", "models", "polygons", "filling", "synthetic"},
     {"workspace"},
     {"crops", "evaluation"},
     {"training"},

@@ -1,0 +1,144 @@
+"""Drawn labels, read as the label raster that they stand for: any window of it is burnt when it is asked for.
+
+In memory are the polygons' corners, and of the raster only what is asked for.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jingwei.errors import InputError, SettingError, known
+from jingwei.grid import Window, strips
+from jingwei.labels.areas import ANY, TEST, LabelledAreas, refuse_without_background
+from jingwei.labels.classes import NONE, classes_of
+from jingwei.labels.rules import ONLY_TEST, TRAINING, DrawingRules
+from jingwei.labels.shapes import Note, shapes_of
+from jingwei.legend import NODATA, Legend
+from jingwei.polygons.layers import VectorLayer, read_layer
+from jingwei.raster.histogram import histogram
+from jingwei.raster.rasterize import FlatPolygons, flat_polygons, joined, paint, runs_of
+from jingwei.raster.tiles import TILE
+
+
+class DrawnLabels:
+    """Labels of vector files over a scene, read as a label raster. A context manager.
+
+    `over` is the scene, open: its size and place are the labels'. Features of later files lie above those of earlier
+    ones, and so do later features of a file, or those with a higher `order`. `notes` are what people should know of
+    the files, `by` says what their classes were found by. Raises InputError and SettingError for files, fields and
+    classes that can't be used, before a pixel is read.
+    """
+
+    unknown: Counter[int] = Counter()  # as of Mask: here unknown classes are refused at once
+    at_255 = 0
+
+    def __init__(self, files: Sequence[Path], legend: Legend, rules: DrawingRules, over):
+        self.path, self.legend, self.rules = Path(files[0]), legend, rules
+        self.height, self.width = self.shape = over.shape
+        self.georeference, self.crs, self.transform = over.georeference, over.crs, over.transform
+        if rules.background_outside:
+            refuse_without_background("background_outside", legend)
+        self.areas = LabelledAreas(rules.labelled, over)
+        if len(self.areas) and self.areas.has(ANY):
+            refuse_without_background("labelled", legend)
+        complete = rules.background_outside or len(self.areas) > 0  # all that is not drawn here is background
+        parts = [_part(read_layer(file), legend, over, rules, complete) for file in files]
+        self.polygons: FlatPolygons = joined([part.polygons for part in parts])
+        self.values = np.concatenate([part.values for part in parts])
+        self._rank = _ranks(np.concatenate([part.order for part in parts]) if rules.order else self.values.size)
+        self.notes: tuple[Note, ...] = (*self.areas.notes, *(note for part in parts for note in part.notes))
+        self.by = "; ".join(dict.fromkeys(part.by for part in parts))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        pass
+
+    def features_in(self, window: Window) -> np.ndarray:
+        """The numbers of the features that may have pixels in a window, the lowest first."""
+        near = self.polygons.touching(window)
+        return near[np.argsort(self._rank[near], kind="stable")]
+
+    def read_labels(self, window: Window) -> np.ndarray:
+        """The class ids of a window, uint8 HW, NODATA where there is no label."""
+        background = self.legend.background
+        fill = background if self.rules.background_outside else NODATA
+        labels = np.full((window.height, window.width), fill, np.uint8)
+        uses = self.areas.read(window)
+        if background is not None:
+            labels[uses > 0] = background
+        paint(labels, runs_of(self.polygons, window, self.features_in(window)), self.values)
+        if self.areas.has(TEST):
+            if self.rules.part == ONLY_TEST:
+                labels[uses != TEST] = NODATA
+            elif self.rules.part == TRAINING:
+                labels[self.areas.near_test(window)] = NODATA
+        return labels
+
+    def read_label_rows(self, first: int, end: int) -> np.ndarray:
+        """The class ids of full rows, uint8 HW."""
+        return self.read_labels(Window(first, 0, end - first, self.width))
+
+    def count(self) -> np.ndarray:
+        """Pixels per class of all labels, int64."""
+        counts = np.zeros(256, np.int64)
+        for first, end in strips(self.height, TILE):
+            counts += histogram(self.read_label_rows(first, end))
+        return counts[: len(self.legend)]
+
+    def refuse_unknown(self) -> None:
+        """As of Mask: unknown classes were refused when the files were opened."""
+
+
+class _Part(NamedTuple):
+    """What a file adds: polygons in pixels, the value that each burns, what it is ordered by."""
+
+    polygons: FlatPolygons
+    values: np.ndarray
+    order: np.ndarray
+    notes: tuple[Note, ...]
+    by: str
+
+
+def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complete: bool) -> _Part:
+    """The features of a layer; `complete`: labels make sense where nothing is drawn."""
+    if not layer.size and not complete:
+        raise InputError(layer.path, "has no features", "draw what you see, or take the file away")
+    if not layer.size:
+        return _Part(flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8), np.zeros(0), (), "nothing is drawn")
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
+    wanted, notes = ids != NONE, []
+    if not wanted.all():
+        if not wanted.any() and not complete:
+            raise InputError(layer.path, f"no feature has a class yet ({by} is empty)", "write one into each")
+        number = int((~wanted).sum())
+        notes.append(Note(layer.path, f"{number:,d} features without a class ({by}): left out", "write one into each"))
+    found = shapes_of(layer, wanted, over, rules, may_be_outside=complete)
+    order = _order(layer, rules.order)[found.numbers] if rules.order else np.zeros(0)
+    return _Part(found.polygons, ids[found.numbers].astype(np.uint8), order, (*notes, *found.notes), by)
+
+
+def _order(layer: VectorLayer, field: str) -> np.ndarray:
+    """What the features of a layer are ordered by: numbers, or texts (such as dates), of which none comes first."""
+    if field not in layer.columns:
+        raise SettingError("`order`", f"{layer.path} has no field {field!r}", known(layer.columns, field))
+    values = layer.columns[field]
+    if values.dtype.kind in "iufb":
+        numbers = values.astype(np.float64)
+        return np.where(np.isnan(numbers), -np.inf, numbers)
+    return np.array(["" if value is None or value != value else str(value) for value in values.tolist()], object)
+
+
+def _ranks(order: np.ndarray | int) -> np.ndarray:
+    """The place from below of each feature: by what features are ordered by, of equals the earlier first."""
+    if isinstance(order, int):
+        return np.arange(order)
+    if len({isinstance(value, str) for value in order.tolist()}) > 1:
+        raise SettingError("`order`", "has numbers in one file and texts in another", "give all files one kind")
+    ranks = np.empty(len(order), np.int64)
+    ranks[np.argsort(order, kind="stable")] = np.arange(len(order))
+    return ranks

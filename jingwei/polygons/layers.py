@@ -1,0 +1,112 @@
+"""A layer of a vector file, read in batches: its fields at once, its geometries as they are needed."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyogrio
+import shapely
+
+from jingwei.errors import InputError
+from jingwei.polygons.files import DOWN, Y, read_notes
+from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
+
+BATCH = 50_000  # features in memory at a time
+VECTOR_TYPES = (".gpkg", ".geojson", ".shp", ".fgb", ".parquet")  # that are looked for beside scenes
+OTHER_TYPES = (".json", ".kml", ".gpx")  # that are read where they are named
+
+
+class VectorLayer(NamedTuple):
+    """A layer that is to be read: its fields by name, its CRS as text or None, how many features it has.
+
+    `others` are the names of the file's other layers with geometries. `y_down` says what the file does of coordinates
+    that are pixels: whether y is the row (True) or -row (False); None where it doesn't.
+    """
+
+    path: Path
+    layer: str | None
+    columns: dict[str, np.ndarray]
+    crs: str | None
+    size: int
+    others: tuple[str, ...]
+    y_down: bool | None
+
+
+def is_vector(path) -> bool:
+    """Whether a path names a vector file, by its ending (or a layer behind it); a GeoPackage may hold a raster."""
+    file, layer = file_and_layer(path)
+    ending = file.suffix.lower()
+    if layer is None and ending == ".gpkg" and os.path.isfile(file):
+        return _has_features(file)
+    return layer is not None or ending in (*VECTOR_TYPES, *OTHER_TYPES)
+
+
+def _has_features(path: Path) -> bool:
+    check_vector(path)
+    try:
+        return len(pyogrio.list_layers(gdal_name(path))) > 0
+    except RuntimeError as error:
+        return "raster" not in str(error).lower()
+
+
+def read_layer(path, kind: str = "Polygon") -> VectorLayer:
+    """The layer of a vector file (`FILE` or `FILE:LAYER`), its fields read: see `read_features` for which one."""
+    path, layer = file_and_layer(path)
+    check_vector(path)
+    _refuse_stale(path)
+    try:
+        listed = [(str(name), shape) for name, shape in np.atleast_2d(pyogrio.list_layers(gdal_name(path)))]
+        layer = choose_layer(path, layer, kind)
+        taken = layer or (listed[0][0] if listed else None)
+        meta, _, _, fields = pyogrio.raw.read(gdal_name(path), layer=layer, read_geometry=False)
+        info = pyogrio.read_info(gdal_name(path), layer=layer)
+    except RuntimeError as error:
+        raise _unreadable(path, error) from error
+    others = tuple(name for name, shape in listed if name != taken and shape is not None)
+    if info["geometry_type"] is None:
+        raise InputError(path, "has no geometries", "export it again")
+    columns = dict(zip(meta["fields"].tolist(), fields, strict=True))
+    size = len(fields[0]) if fields else _count(path, layer)
+    said = read_notes(Path(f"{path}:{layer}") if layer else path).get(Y, "")
+    return VectorLayer(path, taken, columns, info["crs"], size, others, DOWN.get(said))
+
+
+def _count(path: Path, layer: str | None) -> int:
+    """The features of a layer without fields."""
+    return pyogrio.read_info(gdal_name(path), layer=layer, force_feature_count=True)["features"]
+
+
+def geometries(layer: VectorLayer, batch: int = BATCH) -> Iterator[np.ndarray]:
+    """The geometries of a layer in the order of its fields, some at a time: shapely objects; None where one is missing
+    or makes no sense.
+    """
+    for first in range(0, layer.size, batch):
+        how = {"skip_features": first, "max_features": batch, "columns": [], "force_2d": True}
+        try:
+            _, _, wkb, _ = pyogrio.raw.read(gdal_name(layer.path), layer=layer.layer, **how)
+        except RuntimeError as error:
+            raise _unreadable(layer.path, error) from error
+        shapes = shapely.from_wkb(wkb, on_invalid="ignore")
+        sound = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+        shapes[~sound] = None
+        yield shapes
+
+
+def _refuse_stale(path: Path) -> None:
+    """Raises InputError for a GeoPackage whose last changes lie in a file that nobody may open here."""
+    wal = Path(f"{path}-wal")
+    if (
+        wal.is_file()
+        and wal.stat().st_size
+        and not os.path.exists(f"{path}-shm")
+        and not os.access(path.parent, os.W_OK)
+    ):
+        remedy = "close it there, or copy it with that file to a folder that can be written"
+        raise InputError(path, f"is open in another program, and its last changes are in {wal.name}", remedy)
+
+
+def _unreadable(path: Path, error: RuntimeError) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg")

@@ -70,8 +70,14 @@ def _attention_unet(spec: ModelSpec) -> nn.Module:
 
 
 def _unet_resnet(spec: ModelSpec) -> nn.Module:
-    """U-Net (Ronneberger et al. 2015) whose contracting path is a ResNet."""
-    return smp.Unet(spec.backbone, encoder_weights=None, in_channels=spec.bands, classes=spec.classes)
+    """U-Net (Ronneberger et al. 2015) whose contracting path is a ResNet, or any other encoder."""
+    return smp.Unet(
+        spec.backbone,
+        encoder_weights=None,
+        in_channels=spec.bands,
+        classes=spec.classes,
+        **encoder_settings(spec.backbone),
+    )
 
 
 def _upernet(spec: ModelSpec) -> nn.Module:
@@ -93,7 +99,8 @@ def _upernet(spec: ModelSpec) -> nn.Module:
 def _segformer(spec: ModelSpec) -> nn.Module:
     """SegFormer (Xie et al. 2021): a hierarchical transformer under a decoder of linear layers.
 
-    As in the paper, the decoder has 256 channels over the two small encoders and 768 over the others.
+    As in the paper, the decoder has 256 channels over the two small encoders and 768 over the others. Any other encoder
+    will do too.
     """
     return smp.Segformer(
         spec.backbone,
@@ -101,6 +108,7 @@ def _segformer(spec: ModelSpec) -> nn.Module:
         decoder_segmentation_channels=256 if spec.backbone in ("mit_b0", "mit_b1") else 768,
         in_channels=spec.bands,
         classes=spec.classes,
+        **encoder_settings(spec.backbone),
     )
 
 
@@ -117,7 +125,7 @@ MODELS = {
     "attention_unet": Family(_attention_unet, "resnet34", output_strides=(32, 16, 8)),
     "fcn8": Family(build_fcn8, "vgg16", VGGS),
     "unet": Family(build_unet, "plain64", tuple(WIDTHS)),
-    "unet_resnet": Family(_unet_resnet, "resnet50", RESNETS),
+    "unet_resnet": Family(_unet_resnet, "resnet50"),
     "segnet": Family(build_segnet, "vgg16_bn", VGGS),
     "segresnet": Family(build_segresnet, "resnet50", RESNETS),
     "enet": Family(build_enet, "enet", ("enet",)),
@@ -127,7 +135,7 @@ MODELS = {
     "upernet": Family(_upernet, "resnet50"),
     "pspnet": Family(build_pspnet, "resnet50", output_strides=(8, 16)),
     "pspdensenet": Family(build_pspdensenet, "densenet201", named("densenet"), output_strides=(8, 16)),
-    "segformer": Family(_segformer, "mit_b0", named("mit_")),
+    "segformer": Family(_segformer, "mit_b0"),
 }
 
 # The contest trainer's spelling, and others that people know.

@@ -38,7 +38,7 @@ SMALL = {
 }
 CLASSES = len(JINGWEI)
 SIZES = ((1, 1), (33, 47), (64, 64), (100, 7))
-OF_ANY_ENCODER = {"deeplabv3", "attention_unet", "gcn", "deeplab", "upernet", "pspnet"}
+OF_ANY_ENCODER = {"deeplabv3", "attention_unet", "gcn", "deeplab", "upernet", "pspnet", "unet_resnet", "segformer"}
 FAMILIES = list(MODELS)
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of tracing, and of names that timm is about to change

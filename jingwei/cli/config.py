@@ -35,6 +35,7 @@ def train_from_config() -> str | None:
     from jingwei.training.launch import choose_device
 
     changes = {key: getattr(args, name) for name, (key, _) in CHANGES.items() if name in args}
+    changes |= {"arch.args.pretrained": False, "arch.args.weights": None} if args.scratch else {}
     resume = Path(args.resume).absolute() if "resume" in args else None
     check_resume(resume)
     file = kept_config(resume) if resume and "config" not in args else Path(args.config)
@@ -64,6 +65,7 @@ def _parser() -> Parser:
     for name, (key, kind) in CHANGES.items():
         parser.flag(name, f"in place of {key}", type=kind)
     weights_flags(parser)
+    parser.flag("scratch", "start from random weights, not from ImageNet's", action="store_true")
     text = "steps whose loss is not a number that are left out before the run gives up"
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")

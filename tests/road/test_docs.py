@@ -48,7 +48,7 @@ FOREIGN = {
 SMALLER = SMALL | {
     "doctor.py": "--quick",
     "polygons.py": "",
-    "train.py --config": "--epochs 1 --steps_per_epoch 2 --batch_size 2 --workers 0 --device cpu",
+    "train.py --config": "--scratch --epochs 1 --steps_per_epoch 2 --batch_size 2 --workers 0 --device cpu",
     "docs/draw_floors.py": "--output floors.svg",
     "docs/draw_schedules.py": "--output schedules.svg",
 }

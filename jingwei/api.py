@@ -298,6 +298,7 @@ def polygonize(
     classes: Collection[Class] | None = None,
     background: bool = False,
     gsd: float | None = None,
+    pixels: bool = False,
     legend: Legend | StrPath | None = None,
     label_nodata: str | None = None,
 ) -> Path:
@@ -306,7 +307,8 @@ def polygonize(
     A region of one class is one polygon, its holes are holes. Borders may move by `simplify` px: neighbours keep their
     common border and nothing overlaps. Regions smaller than `min_area` px are left out. `classes` (None: all but the
     background) get polygons, and the background too where `background` says so. `gsd` is the side of a pixel on the
-    ground in metres, where the georeference doesn't say. A file that is up to date is kept.
+    ground in metres, where the georeference doesn't say. GeoJSON holds longitude and latitude; that of a map without a
+    CRS is refused unless `pixels` asks for x = column, y = -row. A file that is up to date is kept.
     """
     from jingwei.polygons.polygons import write_polygons
 
@@ -316,6 +318,7 @@ def polygonize(
     ids = set(known.foreground) if classes is None else {_id(c, known) for c in classes}
     ids |= {known.background} if background and known.background is not None else set()
     how: dict[str, Any] = {"legend": known, "classes": ids, "min_area": min_area, "simplify": simplify, "gsd": gsd}
+    how["pixels"] = pixels
     write_polygons(Path(source), Path(output), **how)
     return Path(output)
 

@@ -36,6 +36,8 @@ def polygons_command() -> str | None:
     parser.flag("min_area", text, type=not_negative, default=0, metavar="PX")
     parser.flag("classes", "only these, by name or id (default: all but the background)", nargs="+", metavar="CLASS")
     parser.flag("background", "polygons of the background class too", action="store_true")
+    text = "write GeoJSON of a map without a CRS too: x is then the column, y the row, upwards, which GIS can't know"
+    parser.flag("pixels", text, action="store_true")
     gsd_flag(parser)
     legend_flag(parser)
     label_nodata_flag(parser)
@@ -50,7 +52,7 @@ def polygons_command() -> str | None:
     classes = {legend.id_of(name) for name in args.classes} if "classes" in args else set(legend.foreground)
     rules = {
         "legend": legend, "classes": classes | ({legend.background} if args.background else set()),
-        "min_area": args.min_area, "simplify": args.simplify, "gsd": getattr(args, "gsd", None),
+        "min_area": args.min_area, "simplify": args.simplify, "gsd": getattr(args, "gsd", None), "pixels": args.pixels,
     }  # fmt: skip
     if "input" in args:
         pairs = [(Path(args.input), Path(args.output))]

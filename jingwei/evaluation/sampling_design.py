@@ -17,6 +17,7 @@ from jingwei.evaluation.accuracy import Accuracy, allocate, assess
 from jingwei.evaluation.areas import Areas, measure_areas
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import read_features, read_notes, vector_writer
+from jingwei.polygons.styles import class_style
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import moved, on_raster, placed, vector_transform
 from jingwei.system.compiled import compiled
@@ -59,8 +60,9 @@ def draw_sample(
         places = places[np.argsort(generator.random_raw(len(places)), kind="stable")]
         x, y = placed(vector_transform(labels.transform), places[:, 1] + 0.5, places[:, 0] + 0.5)
         columns = {"id": int, "row": int, "col": int, FIELD: str}
-        strata = {STRATA: json.dumps(areas.pixels.tolist())}
-        with vector_writer(target, "Point", columns, crs=labels.crs, notes=strata, date=_date(source)) as writer:
+        what: dict[str, Any] = {"crs": labels.crs, "notes": {STRATA: json.dumps(areas.pixels.tolist())}}
+        what |= {"date": _date(source), "style": class_style("Point", legend, range(len(legend)), FIELD, form=True)}
+        with vector_writer(target, "Point", columns, **what) as writer:
             values: dict[str, Any] = {"id": np.arange(len(places)) + 1, "row": places[:, 0], "col": places[:, 1]}
             values[FIELD] = [None] * len(places)
             writer.write(shapely.to_wkb(shapely.points(x, y)), values)

@@ -18,7 +18,10 @@ import shapely
 
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name, is_utf8
+from jingwei.polygons.styles import LAYER_STYLES
+from jingwei.raster.georeference import on_earth
 from jingwei.raster.stamps import STAMP
+from jingwei.raster.styles import write_qml
 from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
 from jingwei.system.while_used import WhileUsed
@@ -26,6 +29,8 @@ from jingwei.system.while_used import WhileUsed
 HEAD = 4096  # bytes of a GeoJSON in which its notes are
 Y = "JINGWEI_Y"  # the note that says how y counts where coordinates are pixels
 DOWN = {"row": True, "-row": False}  # what it may say -> whether y goes down; files up to version 0.3 have no such note
+STRAIGHT = 200  # metres: so long an edge bends by some millimetre between a projection and longitude and latitude
+DECIMALS = 9  # of degrees: a tenth of a millimetre
 
 
 @contextmanager
@@ -42,7 +47,14 @@ without_usual_warnings = WhileUsed(_usual)
 
 @contextmanager
 def vector_writer(
-    path: Path, kind: str, columns: Mapping[str, type], *, crs=None, notes: Mapping[str, str] | None = None, date=None
+    path: Path,
+    kind: str,
+    columns: Mapping[str, type],
+    *,
+    crs=None,
+    notes: Mapping[str, str] | None = None,
+    date=None,
+    style: str | None = None,
 ) -> Iterator["_GeoPackage | _GeoJson | _GeoParquet"]:
     """A file that takes features batch by batch: `write(geometries, columns)`, WKB and an array per column.
 
@@ -60,6 +72,8 @@ def vector_writer(
         Texts that go with the file, such as its stamp.
     date
         Seconds since 1970 for formats that keep a date, so that the same content is the same bytes; None: now.
+    style
+        How QGIS shows the layer (see `styles`): in the GeoPackage itself, else as a `.qml` beside the file.
 
     Raises SettingError for an ending or a CRS that can't be written, OutputError for a full disk.
     """
@@ -70,6 +84,10 @@ def vector_writer(
     with whole_or_nothing(path) as part:
         with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
             yield writer
+        if style and form is _GeoPackage:
+            writer.add_style(style)
+    if style and form is not _GeoPackage:
+        write_qml(path.with_suffix(".qml"), style)
 
 
 class _GeoPackage:
@@ -108,22 +126,37 @@ class _GeoPackage:
         types = {int: np.int64, float: np.float64, str: object}
         data = [np.asarray(columns[name], types[kind]) for name, kind in self._columns.items()]
         kept = {} if self._begun else {"layer_metadata": self._notes, "layer_options": {} if self._crs else UNPLACED}
+        where = {"layer": self._layer, "geometry_type": self._kind, "crs": self._crs, "append": self._begun}
+        self._write(wkb, data, list(self._columns), **where, **kept)
+        self._begun = True
+
+    def _write(self, wkb: np.ndarray | None, data: list[np.ndarray], names: list[str], **how: Any) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
         try:
             with without_usual_warnings:
-                pyogrio.raw.write(
-                    self._part, wkb, data, list(self._columns), driver="GPKG", layer=self._layer,
-                    geometry_type=self._kind, crs=self._crs, append=self._begun, **kept,
-                )  # fmt: skip
+                pyogrio.raw.write(self._part, wkb, data, names, driver="GPKG", **how)
         except RuntimeError as error:  # GDAL says neither the cause's number nor its kind
             raise OutputError(self._path, f"can't be written ({error})", room_at(self._path)) from error
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
-        self._begun = True
+
+    def add_style(self, text: str) -> None:
+        """Adds a style of QGIS's as the layer's default, once all features are written."""
+        texts = dict.fromkeys(("f_table_catalog", "f_table_schema"), "")
+        texts |= {"f_table_name": self._layer, "f_geometry_column": "geom"}
+        texts |= {"styleName": "classes", "styleQML": text, "styleSLD": ""}
+        columns = {name: np.array([value], object) for name, value in texts.items()}
+        columns |= {"useAsDefault": np.array([True]), "description": np.array([""], object)}
+        columns |= {"owner": np.array([""], object), "ui": np.array([None], object)}
+        columns["update_time"] = np.array([(self._date or "1970-01-01T00:00:00.000Z")[:-1]], "datetime64[ms]")
+        self._write(None, list(columns.values()), list(columns), layer=LAYER_STYLES, layer_options={"FID": "id"})
 
 
 class _GeoJson:
-    """RFC 7946, a feature per line; coordinates stay in the map's CRS, named as its forerunner (2008) names it."""
+    """RFC 7946, a feature per line: longitude and latitude on WGS84, outlines counter-clockwise.
+
+    Without a CRS the coordinates stay as they are, which the format has no way to say.
+    """
 
     def __init__(
         self,
@@ -135,18 +168,10 @@ class _GeoJson:
         notes: dict[str, str],
         date: float | None,
     ):
-        self._columns = columns
+        self._path, self._columns, self._crs = path, columns, crs
         name = path.stem.encode(errors="replace").decode()
         head: dict[str, Any] = {"type": "FeatureCollection", "name": name}
         head |= {name.lower(): text for name, text in notes.items()}
-        if crs:
-            authority = crs.to_authority()
-            if authority is None:
-                problem = "GeoJSON has no way to name this CRS, which has no EPSG number"
-                raise SettingError(path, problem, "take .gpkg or .parquet")
-            known = authority == ("EPSG", "4326")
-            urn = "OGC:1.3:CRS84" if known else f"{authority[0]}::{authority[1]}"
-            head["crs"] = {"type": "name", "properties": {"name": f"urn:ogc:def:crs:{urn}"}}
         self._file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
         self._comma = "\n"
@@ -163,12 +188,26 @@ class _GeoJson:
 
     def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
         """Adds features."""
-        texts = shapely.to_geojson(shapely.from_wkb(np.array(geometries, object)))
+        shapes = shapely.from_wkb(np.array(geometries, object))
+        if self._crs:
+            shapes = self._on_earth(shapes)
+        texts = shapely.to_geojson(shapely.orient_polygons(shapes))
         values = [[kind(value) for value in columns[name]] for name, kind in self._columns.items()]
         for text, *row in zip(texts, *values, strict=True):
             properties = json.dumps(dict(zip(self._columns, row, strict=True)), ensure_ascii=False)
             self._file.write(f'{self._comma}{{"type": "Feature", "properties": {properties}, "geometry": {text}}}')
             self._comma = ",\n"
+
+    def _on_earth(self, shapes: np.ndarray) -> np.ndarray:
+        """Geometries in longitude and latitude. SettingError for those that can't be, in this CRS or at this place."""
+        if self._crs.is_projected:
+            shapes = shapely.segmentize(shapes, STRAIGHT / self._crs.linear_units_factor[1])
+        shapes = shapely.transform(shapes, lambda points: on_earth(points, self._crs, self._path).round(DECIMALS))
+        west, _, east, _ = shapely.bounds(shapes).T if len(shapes) else np.zeros((4, 1))
+        if (east - west > 180).any():
+            problem = "GeoJSON has no way to write a polygon across the 180th meridian in one piece"
+            raise SettingError(self._path, problem, "take .gpkg or .parquet")
+        return shapes
 
 
 class _GeoParquet:

@@ -13,9 +13,9 @@ import pyogrio
 from jingwei.errors import OutputError
 from jingwei.legend import Legend
 from jingwei.polygons.files import UNPLACED, without_usual_warnings
+from jingwei.polygons.styles import NULL
 from jingwei.system.atomic import room_at, whole_or_nothing
 
-NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"  # what stands for no value in QGIS's lists of values
 YELLOW = "255,220,0,255"
 PLAIN = {"symbollevels": "0", "enableorderby": "0", "forceraster": "0"}
 STYLES = """

@@ -12,6 +12,7 @@ import numpy as np
 import pyogrio
 
 from jingwei.errors import InputError
+from jingwei.polygons.styles import LAYER_STYLES
 from jingwei.raster.opening import is_vsi, remote_allowed
 
 # How files of one format begin, by ending. The zero bytes keep GDAL from finding XML further on.
@@ -82,12 +83,13 @@ def choose_layer(path: Path, layer: str | None, kind: str) -> str | None:
     Raises InputError, which lists the layers, where none is named and several could be meant. None: the first.
     """
     layers = np.atleast_2d(pyogrio.list_layers(gdal_name(path)))
+    layers = [each for each in layers if each[0] != LAYER_STYLES]  # QGIS's own
     names = [str(name) for name, _ in layers]
     like = (kind, "Surface") if kind == "Polygon" else (kind,)
     fitting = [str(name) for name, type_ in layers if any(word in str(type_) for word in like)]
     open_to_all = [str(name) for name, type_ in layers if type_ in ("Unknown", "GeometryCollection")]
     if layer is None and len(names) < 2:
-        return None
+        return names[0] if names else None
     if layer is None and len(fitting) == 1 and not open_to_all:
         return fitting[0]
     if layer is None or layer not in names:

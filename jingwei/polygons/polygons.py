@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.polygons.files import FORMATS, Y, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
+from jingwei.polygons.styles import class_style
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import vector_transform
 from jingwei.raster.pixel_area import HECTARE, ground_of
@@ -40,6 +41,7 @@ def write_polygons(
     min_area: int = 0,
     simplify: float = 0.0,
     gsd: float | None = None,
+    pixels: bool = False,
     strip_rows: int = 256,
     progress=Progress,
 ) -> Polygons | None:
@@ -52,7 +54,8 @@ def write_polygons(
     target
         `.gpkg`, `.geojson` or `.parquet`. A polygon has `class_id`, `name`, `area_px` and, where the ground is known,
         `area_ha`: both are areas of the region's pixels, also where its border is simplified. Coordinates are those of
-        the map's CRS; without one, those of its transform; without that, pixels: x = column, y = -row.
+        the map's CRS; without one, those of its transform; without that, pixels: x = column, y = -row. GeoJSON has
+        longitude and latitude, and is refused for a map without a CRS unless `pixels` says that these do.
     classes
         Which classes get polygons; None: all but the background.
     min_area, simplify
@@ -76,6 +79,9 @@ def write_polygons(
     with ExitStack() as stack:
         labels = stack.enter_context(open_map(source, legend))
         height, width = labels.shape
+        if target.suffix.lower() == ".geojson" and not labels.crs and not pixels:
+            problem = f"GeoJSON holds longitude and latitude, and {source.name} has no CRS"
+            raise SettingError(target, problem, "take .gpkg, or write its pixels with `pixels` (x = column, y = -row)")
         ground = ground_of(labels, gsd)
         bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))
         regions = RegionPolygons(
@@ -85,9 +91,10 @@ def write_polygons(
         )  # fmt: skip
         target.parent.mkdir(parents=True, exist_ok=True)
         columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if ground else {})
-        place = {"crs": labels.crs, "date": source.stat().st_mtime if source.exists() else None}
+        place: dict[str, Any] = {"crs": labels.crs, "date": source.stat().st_mtime if source.exists() else None}
         notes = {STAMP: mark} | ({Y: "-row"} if labels.transform.is_identity else {})
-        writer = stack.enter_context(vector_writer(target, "Polygon", columns, notes=notes, **place))
+        place |= {"notes": notes, "style": class_style("Polygon", legend, classes, "name")}
+        writer = stack.enter_context(vector_writer(target, "Polygon", columns, **place))
         counts, hectares = np.zeros(256, np.int64), np.zeros(256)
         names = np.array([*legend.names, *[""] * (256 - len(legend))], object)
 

@@ -10,7 +10,7 @@ from rasterio.errors import CRSError
 from rasterio.rpc import RPC
 from rasterio.warp import transform
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, SettingError
 from jingwei.raster.gdal import GDAL_FAILURES, reason_of
 
 
@@ -112,3 +112,19 @@ def moved(points_N2: np.ndarray, source: str | None, target: CRS | None, where: 
     except GDAL_FAILURES as error:
         what = "a CRS that can't be used" if isinstance(error, CRSError) else "points without a place in another CRS"
         raise InputError(where, f"has {what} ({reason_of(error)})", "export it in the map's CRS") from error
+
+
+def on_earth(points_N2: np.ndarray, crs: CRS, where) -> np.ndarray:
+    """Points of a CRS (float64 x, y) in longitude and latitude on WGS84, in degrees.
+
+    Raises SettingError, about the file `where`, for a CRS or points that have no such place.
+    """
+    try:
+        places = np.stack(transform(crs, CRS.from_epsg(4326), *points_N2.T), axis=1)
+        if np.isfinite(places).all():
+            return places
+        reason = "points without a place"
+    except GDAL_FAILURES as error:
+        reason = reason_of(error)
+    problem = f"the map's CRS can't be brought to longitude and latitude, as GeoJSON has them ({reason})"
+    raise SettingError(where, problem, "take .gpkg or .parquet")

@@ -205,7 +205,7 @@ def test_maps_say_what_their_ids_mean(tmp_path):
     assert legend_of_map(vote) == own
     filled = jingwei.fill(vote, tmp_path / "filled.tif", min_area=4)
     assert legend_of_map(filled) == own
-    jingwei.polygonize(filled, tmp_path / "fields.geojson")
+    jingwei.polygonize(filled, tmp_path / "fields.geojson", pixels=True)
     assert '"land"' in (tmp_path / "fields.geojson").read_text()
     assert jingwei.evaluate(filled, filled)["classes"]["land"]["iou"] == 1
     assert legend_of_map(tmp_path / "a.tif") is None

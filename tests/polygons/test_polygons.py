@@ -296,9 +296,8 @@ def field_map():
 
 
 @pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("suffix", ["gpkg", "geojson"])
-def test_a_map_keeps_its_place(tmp_path, field_map, place, suffix):
-    source, target = tiff(tmp_path / "map.tif", field_map, place), tmp_path / "out" / f"map.{suffix}"
+def test_a_map_keeps_its_place(tmp_path, field_map, place):
+    source, target = tiff(tmp_path / "map.tif", field_map, place), tmp_path / "out" / "map.gpkg"
     written = write_polygons(source, target, legend=JINGWEI, classes=range(5), strip_rows=100)
     crs, transform = PLACES[place]
     shapes, columns, found_crs = files.read_features(target)
@@ -462,15 +461,6 @@ def test_files_that_make_no_sense(tmp_path, field_map):
     with pytest.raises(InputError, match="no such file"):
         write_polygons(tmp_path / "none.tif", tmp_path / "map.gpkg", legend=JINGWEI)
     assert [path.name for path in tmp_path.iterdir()] == ["map.tif"]
-
-
-def test_geojson_refuses_a_crs_that_it_cannot_name(tmp_path, field_map, monkeypatch):
-    own = "+proj=tmerc +lat_0=12.3 +lon_0=101.7 +k=0.9987 +x_0=123 +y_0=456 +ellps=bessel +units=m"
-    monkeypatch.setitem(PLACES, "own", (own, Affine(1, 0, 0, 0, -1, 0)))
-    source = tiff(tmp_path / "map.tif", field_map, "own")
-    with pytest.raises(SettingError, match="EPSG"):
-        write_polygons(source, tmp_path / "map.geojson", legend=JINGWEI)
-    write_polygons(source, tmp_path / "map.gpkg", legend=JINGWEI)
 
 
 def test_a_legend_without_background_takes_all_classes(tmp_path):

@@ -63,7 +63,7 @@ SUBJECTS = {
         "evaluate.py --data_dir {} --prediction {}/test/mask3/swa_x.tif --label {}/a_test/image_3_label.png --json"),
         ("new/*",), SAME),
     "map to polygons": Subject("test/mask3/swa_x.tif", (
-        "polygons.py --data_dir {} --input {}/test/mask3/swa_x.tif --output {}/new/p.geojson",),
+        "polygons.py --data_dir {} --input {}/test/mask3/swa_x.tif --output {}/new/p.geojson --pixels",),
         ("new/*",), SAME, slow=True),
     "probabilities": Subject("test/mask3/probabilities/swa_x.tif", (
         "vote.py --data_dir {} --soft --inputs {}/test/mask3/probabilities/swa_x.tif"

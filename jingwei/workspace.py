@@ -18,14 +18,17 @@ DIR/label/image_3/next.gpkg                    places where labels would teach m
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import LONGEST_NAME, SCENE_TYPES, Scene, check_names, labels_of, natural_order, scene_of
+from jingwei.labels.rounds import NEXT, labelled_files
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.raster.stamps import read_score
+
+LABELS = "label"  # the folder of the rounds of label.py, a folder for each scene
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,13 @@ class Workspace:
     rules: DrawingRules = AS_DRAWN
 
     def train_scenes(self) -> list[Scene]:
-        """The scenes `image_N` of all folders named like `*train*` (at the start of a word), each with its label."""
-        scenes = [scene_of(p, labels_of(p), self.rules) for p in self._images("train")]
+        """The scenes `image_N` of all folders named like `*train*` (at the start of a word), each with its label.
+
+        Labels that were drawn in the rounds of `label.py` belong to them; test scenes with such labels are among them.
+        """
+        images = self._images("train")
+        scenes = [scene_of(p, (*labels_of(p), *self._drawn_in_rounds(p.stem)), self.rules) for p in images]
+        scenes += self._scenes_of_rounds({scene.name for scene in scenes})
         if not scenes:
             raise self._nothing("train")
         check_names(scenes)
@@ -48,7 +56,7 @@ class Workspace:
 
     def test_scenes(self) -> list[Scene]:
         """The scenes `image_N` of all folders named like `*test*` (at a word's start), labelled where labels are."""
-        scenes = [scene_of(p, self.truth(p), self.rules) for p in self._images("test")]
+        scenes = [self._scored(p, p) for p in self._images("test")]
         if not scenes:
             raise self._nothing("test")
         check_names(scenes)
@@ -57,6 +65,30 @@ class Workspace:
     def truth(self, image: Path) -> tuple[Path, ...]:
         """The label files of a test scene: beside it, or in `truth/`; none where there are none."""
         return labels_of(image) or labels_of(self.root / "truth" / image.name)
+
+    def _scored(self, image: Path, original: Path) -> Scene:
+        """A test scene, with its truth less what was drawn for training."""
+        truth = self.truth(original)
+        return replace(scene_of(image, truth, self.rules), learned=self._drawn_in_rounds(image.stem) if truth else ())
+
+    def _drawn_in_rounds(self, name: str) -> tuple[Path, ...]:
+        return labelled_files(self.root / LABELS / name)
+
+    def _scenes_of_rounds(self, known: Collection[str]) -> list[Scene]:
+        """The test scenes, besides those known, that people have labelled in rounds, by these labels alone."""
+        folders = sorted((path for path in self.root.glob(f"{LABELS}/*/")), key=lambda path: natural_order(path.name))
+        drawn = {path: labelled_files(path) for path in folders if path.name not in known}
+        if not any(drawn.values()):
+            return []
+        images = {p.stem: p for p in (*self._images("test"), *sorted(self.root.glob("test/image*/*.tif")))}
+        scenes = []
+        for folder, files in drawn.items():
+            if files and folder.name not in images:
+                problem = f"has labels, but no scene named {folder.name} is in a train or test folder"
+                raise InputError(folder, problem, "cut it with generate_test_data.py, or move the labels away")
+            if files:
+                scenes.append(scene_of(images[folder.name], files, self.rules))
+        return scenes
 
     def _images(self, word: str) -> list[Path]:
         found = [
@@ -162,11 +194,11 @@ class Workspace:
 
     def rounds(self, scene: Scene) -> Path:
         """The folder of the labels that people have drawn where `label.py` asked for them."""
-        return self.root / "label" / scene.name
+        return self.root / LABELS / scene.name
 
     def next_labels(self, scene: Scene) -> Path:
         """The places of a scene that people are to label next."""
-        return self.rounds(scene) / "next.gpkg"
+        return self.rounds(scene) / NEXT
 
     def submission(self, scene: Scene) -> Path:
         return self.root / "submit" / f"{scene.name}_predict.png"
@@ -188,7 +220,7 @@ class Workspace:
         """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""
         tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: natural_order(p.stem))
         originals = {p.stem: p for p in self._images("test")}
-        scenes = [scene_of(p, self.truth(originals.get(p.stem, p)), self.rules) for p in tiled]
+        scenes = [self._scored(p, originals.get(p.stem, p)) for p in tiled]
         if not scenes:
             raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")
         return scenes

@@ -24,13 +24,15 @@ SCENE_TYPES = (".png", ".tif", ".tiff", ".vrt", ".jp2", ".img", ".bmp", ".gif", 
 class Scene:
     """A scene's picture, its label where there is one, and the name that its outputs carry.
 
-    Drawn labels may be in `more` files than one; `rules` say how they are read.
+    Drawn labels may be in `more` files than one; `rules` say how they are read. What is labelled in the files of
+    `learned` is for training: it is left out of the labels.
     """
 
     image: Path
     label: Path | None = None
     more: tuple[Path, ...] = ()
     rules: DrawingRules = AS_DRAWN
+    learned: tuple[Path, ...] = ()
 
     @property
     def name(self) -> str:
@@ -57,7 +59,7 @@ class Scene:
     def label_files(self) -> LabelFiles:
         """The files of its labels. Only where there is one."""
         assert self.label is not None
-        return LabelFiles((self.label, *self.more), self.rules)
+        return LabelFiles((self.label, *self.more), self.rules, self.learned)
 
     def open_image(self) -> Raster:
         """Its pixels, to be read."""

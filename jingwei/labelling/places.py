@@ -10,14 +10,15 @@ import shapely
 
 from jingwei.grid import Window
 from jingwei.legend import NODATA, Legend
+from jingwei.polygons.files import Y
 from jingwei.polygons.layered import Layer, class_style, frame_style, write_layers
+from jingwei.polygons.layers import LABELS
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.raster.checked import open_map
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 
-Y = "JINGWEI_Y"
-LABELS, FRAMES = "labels", "places"  # the file's layers: what is to be labelled, and where
+FRAMES = "places"  # the layer of the places' frames; that of what is to be labelled is LABELS
 FIELD = "label"  # where people write a class
 LEAST_REGION = 16  # px: of smaller ones nobody can say what they are
 

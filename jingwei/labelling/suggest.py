@@ -15,6 +15,9 @@ from jingwei.labelling.cells import Cells, features_of, read_cells
 from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
 from jingwei.labelling.doubt import DoubtSource, doubt_of, open_doubt
 from jingwei.labelling.places import Place, write_places
+from jingwei.labels.drawn import DrawnLabels
+from jingwei.labels.rounds import labelled_files
+from jingwei.labels.rules import AS_DRAWN
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.checked import open_map, refuse_unknown
 from jingwei.raster.crop_files import read_crop, read_label_crop
@@ -111,6 +114,8 @@ def _look(workspace: Workspace, scene: Scene, legend: Legend, window: int, mappe
                 refuse_unknown(rows, legend, map_path, first)
                 return rows
 
+        if files := labelled_files(workspace.rounds(scene)):
+            given = DrawnLabels(files, legend, AS_DRAWN, image).read_label_rows
         doubt = stack.enter_context(open_doubt(source, image))
         total = image.height * image.width
         bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))

@@ -81,6 +81,8 @@ def _y_down(layer: VectorLayer, over) -> bool | None:
 
 def _in_pixels(shapes: np.ndarray, layer: VectorLayer, over, down: bool | None) -> np.ndarray:
     def to_pixels(points: np.ndarray) -> np.ndarray:
+        if layer.y_down is not None:  # the file says that its coordinates are pixels
+            return points * [1, 1 if layer.y_down else -1]
         x, y = moved(points, layer.crs, over.crs, layer.path).T
         return np.stack(on_raster(over.transform, x, y, down), axis=1)
 
@@ -136,6 +138,24 @@ def _widened(shapes: np.ndarray, layer: VectorLayer, over, rules: DrawingRules, 
     scale = np.array([width, height])
     wide = shapely.buffer(shapely.transform(shapes, lambda xy: xy * scale), radius)
     return shapely.transform(wide, lambda xy: xy / scale)
+
+
+def areas_of(layer: VectorLayer, wanted: np.ndarray, over, rules: DrawingRules) -> tuple[np.ndarray, np.ndarray]:
+    """What `shapes_of` gives, as polygons and multi-polygons of shapely: (shapes, numbers). Raises what it raises."""
+    counts: Counter[str] = Counter()
+    down, kept, numbers, bounds, first = _y_down(layer, over), [], [], [], 0
+    for shapes in geometries(layer):
+        here = wanted[first : first + len(shapes)] & ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
+        there = np.flatnonzero(here)
+        found = _as_areas(_in_pixels(shapes[there], layer, over, down), layer, over, rules, counts)
+        inside = _touches(found, over)
+        bounds += [shapely.total_bounds(found[~inside])] if not inside.all() else []
+        kept.append(found[inside])
+        numbers.append(first + there[inside])
+        first += len(shapes)
+    if not sum(map(len, kept)):
+        raise _nowhere(layer, over, counts, bounds)
+    return np.concatenate(kept), np.concatenate(numbers)
 
 
 def _touches(shapes: np.ndarray, over) -> np.ndarray:

@@ -27,12 +27,16 @@ STYLES = """
 
 
 class Layer(NamedTuple):
-    """A layer: polygons (WKB) and a column of each name (numpy; None in object columns is no value), and its style."""
+    """A layer: polygons (WKB; multi-polygons where its `kind` says so), a column of each name, and its style.
+
+    Columns are numpy's; None in one of objects is no value.
+    """
 
     name: str
     polygons: Sequence[bytes]
     columns: Mapping[str, np.ndarray]
     style: str = ""
+    kind: str = "Polygon"
 
 
 def write_layers(path: Path, layers: Sequence[Layer], *, crs=None, notes: Mapping[str, str], date: str) -> None:
@@ -48,7 +52,7 @@ def write_layers(path: Path, layers: Sequence[Layer], *, crs=None, notes: Mappin
                 with without_usual_warnings:
                     pyogrio.raw.write(
                         part, wkb, list(layer.columns.values()), list(layer.columns), driver="GPKG", layer=layer.name,
-                        geometry_type="Polygon", crs=crs.to_wkt() if crs else None, layer_metadata=dict(notes),
+                        geometry_type=layer.kind, crs=crs.to_wkt() if crs else None, layer_metadata=dict(notes),
                         layer_options={} if crs else UNPLACED, append=layer is not layers[0],
                     )  # fmt: skip
             _add_styles(part, layers, date)

@@ -13,6 +13,7 @@ from jingwei.errors import InputError
 from jingwei.polygons.files import DOWN, Y, read_notes
 from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
 
+LABELS = "labels"  # the layer to read of a file of label.py
 BATCH = 50_000  # features in memory at a time
 VECTOR_TYPES = (".gpkg", ".geojson", ".shp", ".fgb", ".parquet")  # that are looked for beside scenes
 OTHER_TYPES = (".json", ".kml", ".gpx")  # that are read where they are named
@@ -58,12 +59,15 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
     _refuse_stale(path)
     try:
         listed = [(str(name), shape) for name, shape in np.atleast_2d(pyogrio.list_layers(gdal_name(path)))]
-        layer = choose_layer(path, layer, kind)
+        ours = layer is None and any(name == LABELS and "Polygon" in str(shape) for name, shape in listed)
+        layer = LABELS if ours else choose_layer(path, layer, kind)
         taken = layer or (listed[0][0] if listed else None)
         meta, _, _, fields = pyogrio.raw.read(gdal_name(path), layer=layer, read_geometry=False)
         info = pyogrio.read_info(gdal_name(path), layer=layer)
     except RuntimeError as error:
         raise _unreadable(path, error) from error
+    if ours:  # what else is there is not for labels
+        listed = []
     others = tuple(name for name, shape in listed if name != taken and shape is not None)
     if info["geometry_type"] is None:
         raise InputError(path, "has no geometries", "export it again")

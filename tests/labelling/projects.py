@@ -44,7 +44,7 @@ def write_votes(workspace: Workspace, scene, *maps: np.ndarray) -> None:
     paths = []
     for number, labels in enumerate(maps):
         paths.append(workspace.masks(scene) / f"a_{number}.tif")
-        with TiledWriter(paths[-1], *labels.shape, nodata=NODATA) as writer:
+        with scene.open_image() as image, TiledWriter(paths[-1], *labels.shape, nodata=NODATA, like=image) as writer:
             writer.write(Window(0, 0, *labels.shape), labels)
     vote(paths, VoteFiles(workspace.vote(scene), workspace.agreement(scene), workspace.entropy(scene)), JINGWEI)
 

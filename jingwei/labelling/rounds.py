@@ -1,0 +1,109 @@
+"""Rounds of labels: what people have labelled becomes the next file of `label/SCENE/`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import shapely
+
+from jingwei.errors import InputError
+from jingwei.inputs.scenes import Scene
+from jingwei.labels.classes import NONE, classes_of
+from jingwei.labels.rounds import FIELD, is_labelled, round_files
+from jingwei.labels.rules import AS_DRAWN
+from jingwei.labels.shapes import areas_of
+from jingwei.legend import NODATA, Legend
+from jingwei.polygons.files import Y, read_notes
+from jingwei.polygons.layered import Layer, class_style, write_layers
+from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
+from jingwei.raster.georeference import placed, vector_transform
+from jingwei.raster.reading import Raster
+from jingwei.system.digests import digest_of
+from jingwei.workspace import Workspace
+
+TAKEN = "JINGWEI_TAKEN"  # the note of a round that says of which file it was made
+
+
+def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> dict[Path, int]:
+    """Makes rounds of what is labelled in the scenes' `next.gpkg`; returns how many regions each new round has.
+
+    Raises InputError, and makes none, where such files are there and nothing is labelled in any, where one is open in
+    another program, and for labels that can't be used.
+    """
+    there = [scene for scene in scenes if workspace.next_labels(scene).is_file()]
+    layers = {scene: _closed(workspace.next_labels(scene)) for scene in there}
+    labelled = [scene for scene in there if is_labelled(layers[scene]).any()]
+    if there and not labelled:
+        remedy = "choose a label for the regions that you are sure of; or delete the file to choose places anew"
+        raise InputError(workspace.next_labels(there[0]), "nothing is labelled in it yet", remedy)
+    for scene in labelled:  # all of them can be used, or none is taken
+        _readable(scene, layers[scene], legend)
+    done: dict[Path, int] = {}
+    for scene in labelled:
+        done |= add_round(workspace, scene, workspace.next_labels(scene), legend)
+    return done
+
+
+def _closed(path: Path) -> VectorLayer:
+    """A file's labels. InputError where another program has it open: its changes may not all be in it yet."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.is_file() and wal.stat().st_size:
+        raise InputError(path, f"is open in another program ({wal.name} is beside it)", "save and close it there first")
+    return read_layer(path)
+
+
+def _readable(scene: Scene, layer: VectorLayer, legend: Legend) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids."""
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.count, legend, None)
+    wanted = (ids != NONE) & (ids != NODATA)
+    if not wanted.any():
+        raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
+    with scene.open_image() as image:
+        shapes, numbers = areas_of(layer, wanted, image, AS_DRAWN)
+    return shapes, numbers, ids[numbers]
+
+
+def add_round(workspace: Workspace, scene: Scene, source: Path, legend: Legend) -> dict[Path, int]:
+    """Makes a round of the labels of a vector file: polygons with classes, ids or names, in any CRS or in pixels.
+
+    Returns the round's file and how many regions it has; nothing where the last round was made of the same file.
+    """
+    layer, mark = read_layer(source), " ".join(map(str, digest_of(source)))
+    shapes, numbers, ids = _readable(scene, layer, legend)
+    before = round_files(workspace.rounds(scene))
+    if before and read_notes(list(before.values())[-1]).get(TAKEN) == mark:  # a run was stopped right after it
+        return {}
+    target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
+    with scene.open_image() as image:
+        _write(target, image, layer, shapes, numbers, ids, legend, mark, source)
+    return {target: len(shapes)}
+
+
+def _write(
+    target: Path, image: Raster, layer: VectorLayer, shapes: np.ndarray, numbers: np.ndarray, ids: np.ndarray,
+    legend: Legend, mark: str, source: Path,
+) -> None:  # fmt: skip
+    """Writes a round in the scene's coordinates, with the layer's own `place` and `guess` where it has them."""
+    affine = vector_transform(image.transform)
+    on_ground = shapely.transform(shapes, lambda points: np.stack(placed(affine, *points.T), axis=1))
+    single = (shapely.get_type_id(on_ground) == shapely.GeometryType.POLYGON).all()
+    if not single:
+        on_ground = np.array([shapely.multipolygons(shapely.get_parts(shape)) for shape in on_ground], object)
+    columns = {name: layer.columns[name][numbers] for name in ("place", "guess") if name in layer.columns}
+    columns[FIELD] = np.array(legend.names, object)[ids]
+    style = class_style(legend, f'"{FIELD}"', FIELD)
+    kind = "Polygon" if single else "MultiPolygon"
+    notes = {TAKEN: mark} | ({Y: "-row"} if image.transform.is_identity else {})
+    date = datetime.fromtimestamp(source.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    layers = [Layer(LABELS, shapely.to_wkb(on_ground).tolist(), columns, style, kind)]
+    write_layers(target, layers, crs=image.crs, notes=notes, date=date)
+
+
+def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:
+    """The scene that a file of labels is for: the only one, or the one whose name its name begins with."""
+    alike = [scene for scene in scenes if source.stem == scene.name or source.stem.startswith(f"{scene.name}_")]
+    if len(scenes) == 1 or alike:
+        return max(alike or scenes, key=lambda scene: len(scene.name))
+    names = ", ".join(scene.name for scene in scenes)
+    raise InputError(source, f"is for one of several scenes ({names})", "name it SCENE_corrections, or give `scene`")

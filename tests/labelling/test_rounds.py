@@ -1,0 +1,229 @@
+"""Labels that come back: rounds on disk, what is cut for training and what is scored."""
+
+import json
+import shutil
+
+import numpy as np
+import pyogrio
+import pytest
+import shapely
+from projects import HEIGHT, PLACE, WIDTH, blocky, fill_labels, layer, write_scene, write_votes
+
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.errors import InputError
+from jingwei.evaluation.scenes import score_file
+from jingwei.labelling.rounds import add_round, scene_meant, take_in
+from jingwei.labelling.suggest import suggest
+from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.crop_files import read_label_crop
+from jingwei.raster.png import write_png
+from jingwei.workspace import Workspace
+
+SIDE = 50
+
+
+def labels_of(workspace: Workspace, scene) -> np.ndarray:
+    """The labels that a scene is cut with, whole."""
+    (found,) = [each for each in workspace.train_scenes() if each.name == scene.name]
+    with found.open_labels(JINGWEI) as labels:
+        return labels.read_label_rows(0, labels.height)
+
+
+def inside_places(workspace: Workspace, scene) -> np.ndarray:
+    _, places = layer(workspace.next_labels(scene), "places")
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    for row, col in zip(places["row"], places["col"], strict=True):
+        mask[row : row + SIDE, col : col + SIDE] = True
+    return mask
+
+
+@pytest.fixture(params=[PLACE, None], ids=["placed", "unplaced"])
+def asked(tmp_path, request):
+    """A project with a voted map whose best places are written: (workspace, scene, the map)."""
+    labels = blocky()
+    workspace = write_scene(tmp_path, labels, place=request.param)
+    scene = workspace.cut_scenes()[0]
+    write_votes(workspace, scene, labels, labels, np.roll(labels, 20, axis=1))
+    suggest(workspace, [scene], JINGWEI, count=4, window=SIDE, simplify=0)
+    return workspace, scene, labels
+
+
+def guesses(workspace: Workspace, scene) -> list[str]:
+    return layer(workspace.next_labels(scene), "labels")[1]["guess"].tolist()
+
+
+def test_what_is_confirmed_is_burnt_back_to_the_pixel(asked):
+    workspace, scene, labels = asked
+    places = inside_places(workspace, scene)
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    assert (labels_of(workspace, scene) == np.where(places, labels, NODATA)).all()  # from next.gpkg itself
+    done = take_in(workspace, [scene], JINGWEI)
+    assert [path.name for path in done] == ["round_1.gpkg"]
+    workspace.next_labels(scene).unlink()
+    assert (labels_of(workspace, scene) == np.where(places, labels, NODATA)).all()
+
+
+def test_only_what_is_labelled_counts_and_rounds_add_up(asked):
+    workspace, scene, labels = asked
+    first = inside_places(workspace, scene)
+    said = guesses(workspace, scene)
+    fill_labels(workspace.next_labels(scene), [name if k % 2 else None for k, name in enumerate(said)])
+    some = labels_of(workspace, scene)
+    assert 0 < (some != NODATA).sum() < first.sum()
+    assert (some[some != NODATA] == labels[some != NODATA]).all()
+    take_in(workspace, [scene], JINGWEI)
+    suggest(workspace, [scene], JINGWEI, count=4, window=SIDE, simplify=0)
+    second = inside_places(workspace, scene)
+    shares = [(some[r : r + SIDE, c : c + SIDE] != NODATA).mean() for r, c in corners(workspace, scene)]
+    assert max(shares) < 0.25  # what is labelled already is not asked for again
+    fill_labels(workspace.next_labels(scene), ["building"] * len(guesses(workspace, scene)))
+    assert len(take_in(workspace, [scene], JINGWEI)) == 1
+    workspace.next_labels(scene).unlink()
+    expected = np.where(second, JINGWEI.id_of("building"), some)
+    assert (labels_of(workspace, scene) == expected).all()
+
+
+def corners(workspace: Workspace, scene) -> list[tuple[int, int]]:
+    _, places = layer(workspace.next_labels(scene), "places")
+    return list(zip(places["row"].tolist(), places["col"].tolist(), strict=True))
+
+
+def test_a_run_that_was_stopped_makes_no_round_twice(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    assert len(take_in(workspace, [scene], JINGWEI)) == 1
+    assert take_in(workspace, [scene], JINGWEI) == {}
+
+
+def test_rows_may_be_deleted_and_added_by_hand(asked):
+    workspace, scene, labels = asked
+    path = workspace.next_labels(scene)
+    meta, _, wkb, fields = pyogrio.raw.read(path, layer="labels")
+    columns = dict(zip(meta["fields"].tolist(), fields, strict=True))
+    with scene.open_image() as image:
+        transform = image.transform
+    corner = (transform.c + transform.a * 10, transform.f + (transform.e if PLACE[1] == transform else -1) * 10)
+    end = (transform.c + transform.a * 30, transform.f + (transform.e if PLACE[1] == transform else -1) * 30)
+    wkb = [*wkb[:3], shapely.to_wkb(shapely.box(corner[0], end[1], end[0], corner[1]))]
+    kept = {name: [*values[:3], None if name != "place" else -1] for name, values in columns.items()}
+    kept["label"] = [None, columns["guess"][1], None, "corn"]
+    data = [np.array(kept[name], object if name != "place" else np.int64) for name in kept]
+    how = {"driver": "GPKG", "layer": "labels", "geometry_type": "Polygon", "layer_options": {"OVERWRITE": "YES"}}
+    notes = dict(pyogrio.read_info(path, layer="labels")["layer_metadata"] or {})
+    pyogrio.raw.write(path, np.array(wkb, object), data, list(kept), crs=meta["crs"], layer_metadata=notes, **how)
+    take_in(workspace, [scene], JINGWEI)
+    path.unlink()
+    seen = labels_of(workspace, scene)
+    assert (seen[10:30, 10:30] == JINGWEI.id_of("corn")).all()
+    assert (seen != NODATA).sum() > 400
+
+
+@pytest.mark.parametrize(("labels", "said"), [
+    (None, "nothing is labelled in it yet: choose a label"),
+    ("crn", "field label has classes that legend jingwei does not know: 'crn'.*did you mean corn"),
+])  # fmt: skip
+def test_what_cannot_be_used_is_refused_and_stays(asked, labels, said):
+    workspace, scene, _ = asked
+    if labels:
+        fill_labels(workspace.next_labels(scene), [labels] * len(guesses(workspace, scene)))
+    before = workspace.next_labels(scene).read_bytes()
+    with pytest.raises(InputError, match=said):
+        take_in(workspace, [scene], JINGWEI)
+    assert workspace.next_labels(scene).read_bytes() == before
+    assert [path.name for path in workspace.rounds(scene).iterdir()] == ["next.gpkg"]
+
+
+def test_a_file_that_is_open_elsewhere_is_left_alone(asked):
+    workspace, scene, _ = asked
+    path = workspace.next_labels(scene)
+    path.with_name("next.gpkg-wal").write_bytes(b"x")
+    with pytest.raises(InputError, match="open in another program"):
+        take_in(workspace, [scene], JINGWEI)
+
+
+def test_a_labelled_test_scene_is_cut_where_its_labels_lie(asked):
+    workspace, scene, labels = asked
+    places = inside_places(workspace, scene)
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    crops = cut_train(workspace, workspace.train_scenes(), CutSettings(SIDE, SIDE, 0.0, 1.0), JINGWEI, 1)
+    seen = np.full(labels.shape, NODATA, np.uint8)
+    for crop in crops:
+        kept = read_label_crop(workspace.train / "label" / crop.name)
+        seen[crop.window.slices] = np.where(kept != NODATA, kept, seen[crop.window.slices])
+    inside = places.copy()
+    inside[:, -30:] = False
+    assert (seen == np.where(inside, labels, NODATA)).all()
+
+
+def test_what_was_labelled_for_training_is_not_scored(asked):
+    workspace, scene, labels = asked
+    write_png(workspace.root / "truth" / "image_3_label.png", labels)
+    (before,) = workspace.cut_scenes()
+    whole = score_file(workspace.vote(scene), before.label_files, JINGWEI, scene.image)
+    places = inside_places(workspace, scene)
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    (after,) = workspace.cut_scenes()
+    rest = score_file(workspace.vote(scene), after.label_files, JINGWEI, scene.image)
+    places[:, -30:] = False
+    assert rest.counts.sum() == whole.counts.sum() - places.sum()
+    assert after.sources[-1] == workspace.next_labels(scene)
+
+
+def geojson(path, rings, name="corn", **head):
+    features = [
+        {"type": "Feature", "properties": {"label": name}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        for ring in rings
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", **head, "features": features}))
+    return path
+
+
+def test_corrections_in_pixels_come_in_wherever_the_scene_lies(asked):
+    workspace, scene, _ = asked
+    square = [[60, -40], [60, -160], [200, -160], [200, -40], [60, -40]]
+    source = geojson(workspace.root / "image_3_corrections.geojson", [square], jingwei_y="-row")
+    (done,) = add_round(workspace, scene, source, JINGWEI).items()
+    assert done == (workspace.rounds(scene) / "round_1.gpkg", 1)
+    expected = np.full((HEIGHT, WIDTH), NODATA, np.uint8)
+    expected[40:160, 60:200] = JINGWEI.id_of("corn")
+    assert (labels_of(workspace, scene) == expected).all()
+
+
+def test_corrections_on_the_ground_come_in_too(asked):
+    workspace, scene, _ = asked
+    with scene.open_image() as image:
+        if image.crs is None:
+            pytest.skip("this scene has no place")
+    square = [
+        [500_030, 3_999_980],
+        [500_030, 3_999_920],
+        [500_100, 3_999_920],
+        [500_100, 3_999_980],
+        [500_030, 3_999_980],
+    ]
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32649"}}
+    source = geojson(workspace.root / "anything.geojson", [square], crs=crs)
+    add_round(workspace, scene, source, JINGWEI)
+    expected = np.full((HEIGHT, WIDTH), NODATA, np.uint8)
+    expected[40:160, 60:200] = JINGWEI.id_of("corn")
+    assert (labels_of(workspace, scene) == expected).all()
+
+
+def test_a_files_name_says_which_scene_it_is_for(tmp_path):
+    write_scene(tmp_path, blocky())
+    write_scene(tmp_path, blocky(), name="image_33")
+    scenes = Workspace(tmp_path).cut_scenes()
+    assert scene_meant(tmp_path / "image_33_corrections.geojson", scenes).name == "image_33"
+    assert scene_meant(tmp_path / "image_3.geojson", scenes).name == "image_3"
+    assert scene_meant(tmp_path / "x.geojson", scenes[:1]).name == "image_3"
+    with pytest.raises(InputError, match="one of several scenes"):
+        scene_meant(tmp_path / "x.geojson", scenes)
+
+
+def test_labels_of_a_scene_that_is_gone_are_not_passed_over(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    shutil.move(workspace.rounds(scene), workspace.root / "label" / "image_9")
+    with pytest.raises(InputError, match="no scene named image_9"):
+        workspace.train_scenes()

@@ -55,7 +55,7 @@ def _closed(path: Path) -> VectorLayer:
 
 def _readable(scene: Scene, layer: VectorLayer, legend: Legend) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids."""
-    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.count, legend, None)
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, None)
     wanted = (ids != NONE) & (ids != NODATA)
     if not wanted.any():
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")

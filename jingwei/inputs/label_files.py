@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class LabelFiles:
         named = [*self.files, *([self.rules.labelled] if self.rules.labelled else [])]
         return {"drawn": self.rules.facts, "layers": [file_and_layer(file)[1] for file in named]} | left_out
 
-    def open(self, legend: Legend, over: Any) -> "Raster | DrawnLabels | LabelsLeft":
+    def open(self, legend: Legend, over: Any) -> Raster | DrawnLabels:
         """The labels, to be read: class ids. `over` is the raster that they belong to, open: its grid is theirs."""
         labels = DrawnLabels(self.files, legend, self.rules, over) if self.drawn else open_labels(self.path, legend)
         if not self.without:
@@ -66,7 +66,7 @@ class LabelFiles:
             stack.enter_context(labels)
             left = LabelsLeft(labels, DrawnLabels(self.without, legend, AS_DRAWN, over))
             stack.pop_all()
-        return left
+        return cast(DrawnLabels, left)  # for whoever reads rows
 
 
 class LabelsLeft:

@@ -90,7 +90,9 @@ def _write(
     single = (shapely.get_type_id(on_ground) == shapely.GeometryType.POLYGON).all()
     if not single:
         on_ground = np.array([shapely.multipolygons(shapely.get_parts(shape)) for shape in on_ground], object)
-    columns = {name: layer.columns[name][numbers] for name in ("place", "guess") if name in layer.columns}
+    columns: dict[str, np.ndarray] = {
+        name: layer.columns[name][numbers] for name in ("place", "guess") if name in layer.columns
+    }
     columns[FIELD] = np.array(legend.names, object)[ids]
     style = class_style(legend, f'"{FIELD}"', FIELD)
     kind = "Polygon" if single else "MultiPolygon"

@@ -6,9 +6,9 @@ A legend file looks like this (`background: null` says that no class is backgrou
      "classes": [{"id": 0, "name": "land", "color": "#8429F6"}, ...]}
 
 A class whose pixels have another value than its id in masks says so: `"value": 255` (for masks of 0 and 255, say).
-`"ignore": [0]` names the values of masks that are no label. Where a class's value is also the nodata tag of labels,
-`"label_nodata": "keep"` says that it is the class, `"ignore"` that it is no label. `"bands": ["blue", "green", "red",
-"nir"]` names the bands of the pictures, in the order of their files: see `spectrum.py`.
+`"ignore": [0]` names the values of masks that are not labels. Where a class's value is also the nodata tag of labels,
+`"label_nodata": "keep"` says that it is the class, `"ignore"` that it is not a label. `"bands": ["blue", "green",
+"red", "nir"]` names the bands of the pictures, in the order of their files: see `spectrum.py`.
 """
 
 import json
@@ -50,7 +50,7 @@ class LandClass:
 class Legend:
     """The classes of a data set, ids 0 to n - 1 in order. `background` is an id, or None where no class is one.
 
-    `ignore` are the values of labels that are no label. `label_nodata` says what a label's nodata tag means where it is
+    `ignore` are the values that are not labels. `label_nodata` says what a label's nodata tag means where it is
     a class's value: "keep", that class; "ignore", no label; "", nobody has said, and such labels are refused. `bands`
     are the names of the pictures' bands, "" for one that has none; () where nobody has named them.
     """
@@ -119,7 +119,7 @@ def legend_from_dict(content: Any, where: object = "legend", kept: bool = False)
     """Checks and builds a legend from its JSON content. All problems are reported at once, as one SettingError.
 
     One that we have `kept` ourselves, in a checkpoint, was right by the rules of its day, and nobody can mend it there:
-    colours that don't tell classes apart are no problem in it.
+    colours that don't tell classes apart are accepted in it.
     """
     problems = []
     classes = content.get("classes") if isinstance(content, dict) else None

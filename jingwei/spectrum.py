@@ -48,7 +48,7 @@ def spelled(names: Sequence[str]) -> tuple[str, ...]:
 def known_names(descriptions: Sequence[str | None]) -> tuple[str, ...]:
     """What the descriptions in a file say: known names, "" for bands without; () where they name none, or one twice.
 
-    All else that people write there (dates, products, `Band 1`) is no name.
+    All else that people write there (dates, products, `Band 1`) is not a name.
     """
     names = tuple(name if name in KNOWN else "" for name in spelled([text or "" for text in descriptions]))
     given = [name for name in names if name]

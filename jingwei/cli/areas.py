@@ -79,8 +79,8 @@ def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str
     for name, source in _maps(args, workspace).items():
         target = Path(args.sample_file) if "sample_file" in args else workspace.sample(name)
         shares = draw_sample(source, target, legend, args.sample, seed=args.seed)
-        told = ", ".join(f"{shares[c.id]} {c.name}" for c in legend.classes if shares[c.id])
-        say(f"written: {target} ({shares.sum()} points: {told})")
+        listed = ", ".join(f"{shares[c.id]} {c.name}" for c in legend.classes if shares[c.id])
+        say(f"written: {target} ({shares.sum()} points: {listed})")
     then = command_line("evaluate.py", "--sample_file", "FILE")
     return f"write a class into the field `label` of each point, then {then}"
 

@@ -42,7 +42,7 @@ def command(work: Callable[..., str | None]) -> Callable[..., None]:
 
 
 class _Output:
-    """A stream whose failed writes are told in a line: a full disk behind `> FILE`. All else is the stream's own."""
+    """A stream whose failed writes become one line: a full disk behind `> FILE`. All else is the stream's own."""
 
     def __init__(self, stream):
         self._stream = stream

@@ -61,7 +61,7 @@ def _areas(entries: list[str], legend: Legend) -> dict[int, int]:
         try:
             area = int(number)
         except ValueError:
-            raise SettingError("--min_area", f"{entry!r} is no number", "give px, CLASS=PX, or both") from None
+            raise SettingError("--min_area", f"{entry!r} is not a number", "give px, CLASS=PX, or both") from None
         if not name and areas:
             raise SettingError("--min_area", "has two numbers for all classes", "give one, and CLASS=PX for others")
         areas |= {legend.id_of(name): area} if name else {land_class.id: area for land_class in legend.classes}

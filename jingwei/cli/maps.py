@@ -120,7 +120,7 @@ def _weight(text: str) -> float | str:
 
 
 class _Weighing:
-    """The weights of some maps: as --weights has them, or learned (once for the same maps) and told."""
+    """The weights of some maps: as --weights has them, or learned (once for the same maps) and printed."""
 
     def __init__(self, args: argparse.Namespace, workspace: Workspace, legend: Legend):
         self.args, self.workspace, self.legend = args, workspace, legend

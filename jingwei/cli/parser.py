@@ -1,4 +1,4 @@
-"""What all commands share: how flags are spelled, how mistakes are told, the flags that many have."""
+"""What all commands share: how flags are spelled, how mistakes are reported, the flags that many have."""
 
 import argparse
 import difflib
@@ -22,7 +22,7 @@ from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
 
-DATA = "data"  # the folder that stages work on unless told another
+DATA = "data"  # the folder that stages work on unless another is given
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,7 +140,7 @@ def length(text: str) -> float:
     """A number of metres above 0."""
     value = float(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no length")
+        raise argparse.ArgumentTypeError(f"{text} is not a length")
     return value
 
 

@@ -36,7 +36,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     text = "processes that read and augment; 0: the training process itself"
     parser.flag("workers", text, type=not_negative, default=min(8, max(1, cores() - 1)))
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
-    text = "steps whose loss is no number that are left out before the run gives up"
+    text = "steps whose loss is not a number that are left out before the run gives up"
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     args = parser.parse_args()

@@ -32,7 +32,7 @@ class Accuracy(NamedTuple):
 def assess(counts: np.ndarray, mapped: np.ndarray) -> Accuracy:
     """Estimates from sample counts (int, [class on the map, class in truth]) and the classes' mapped areas.
 
-    Classes that the map doesn't have are no strata; they may still be in the truth. ValueError where a class of the map
+    Classes that the map lacks are not strata; they may still be in the truth. ValueError where a class of the map
     has fewer than two points: its variance can't be known.
     """
     counts, mapped = np.asarray(counts, np.float64), np.asarray(mapped, np.float64)

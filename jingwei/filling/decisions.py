@@ -1,7 +1,7 @@
 """Which region becomes what: decides the regions of a survey as soon as they are certain, and forgets them.
 
 `survey.py` grows the regions; these loops run when its records are full, and at the end of the map. A region can be
-decided long before the end: what becomes of it hangs on the regions round it alone.
+decided long before the end: what becomes of it depends on the regions round it alone.
 """
 
 import numpy as np

@@ -21,7 +21,7 @@ from jingwei.raster.label_values import UNKNOWN, ids_of_values
 from jingwei.raster.reading import Raster
 from jingwei.raster.tiles import TILE
 
-BLACK = 0  # no data, where it is no class's colour
+BLACK = 0  # no data, where no class has this colour
 SHOWN = 8  # unknown colours that a message lists
 READ_ROWS = 64  # rows translated at a time: colours as numbers take several times their room
 

@@ -55,7 +55,7 @@ def find_samples(folder: Path, labels: Path | None = None) -> tuple[list[Sample]
     """
     folder = Path(folder)
     if folder.is_file():
-        raise InputError(folder, "is a file, and no folder of samples", f"give its folder, {folder.parent}")
+        raise InputError(folder, "is a file, not a folder of samples", f"give its folder, {folder.parent}")
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "check the path")
     subfolders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]

@@ -44,7 +44,7 @@ class SceneState:
     valid: int  # pixels
     counts: np.ndarray | None
     label: Path | None = None
-    at_255: int = 0  # pixels of a mask that are no class because they are 255
+    at_255: int = 0  # pixels of a mask without a class because they are 255
     in_db: bool = False  # radar with values below 0
 
     @property

@@ -29,7 +29,7 @@ STYLES = """
 class Layer(NamedTuple):
     """A layer: polygons (WKB; multi-polygons where its `kind` says so), a column of each name, and its style.
 
-    Columns are numpy's; None in one of objects is no value.
+    Columns are numpy's; None in one of objects means no value.
     """
 
     name: str

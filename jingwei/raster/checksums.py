@@ -99,14 +99,14 @@ class Checksums:
         size = file.seek(0, 2)
         file.seek(0)
         head = file.read(HEAD_SIZE)
-        begins, told = _MARK.unpack(head[HEADER_SIZE:]) if len(head) == HEAD_SIZE else (b"", 0)
-        if begins == MAGIC and size < told:
-            raise InputError(path, f"is cut off: {size:,} of its {told:,} bytes are there", REMEDY)
+        begins, noted = _MARK.unpack(head[HEADER_SIZE:]) if len(head) == HEAD_SIZE else (b"", 0)
+        if begins == MAGIC and size < noted:
+            raise InputError(path, f"is cut off: {size:,} of its {noted:,} bytes are there", REMEDY)
         if size < HEAD_SIZE + _FOOT.size:
             return None
         file.seek(size - _FOOT.size)
         magic, place, digest = _FOOT.unpack(file.read(_FOOT.size))
-        if magic != MAGIC and (begins != MAGIC or size > told):
+        if magic != MAGIC and (begins != MAGIC or size > noted):
             return None
         tail = b""
         if HEAD_SIZE <= place < size - _FOOT.size:

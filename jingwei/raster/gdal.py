@@ -37,7 +37,7 @@ def _small_cache():
 
 @contextmanager
 def _without_warnings_of_place():
-    """The contests' PNGs have no georeference, and that is no news."""
+    """The contests' PNGs have no georeference, which needs no warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield

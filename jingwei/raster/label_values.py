@@ -32,7 +32,7 @@ def refuse_unknown_ids(path: Path, legend: Legend, counts: np.ndarray) -> None:
         listed = ", ".join(f"{i} ({unknown[i]:,d} px)" for i in strange)
         known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
         problem = f"has ids that legend {legend.name} does not know: {listed}"
-        other = f'name another `legend`, or one with "ignore": [{strange[0]}] where that is no label'
+        other = f'name another `legend`, or one with "ignore": [{strange[0]}] where that is not a label'
         raise InputError(path, problem, f"known are {known}; {other}")
 
 

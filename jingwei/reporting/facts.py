@@ -36,7 +36,7 @@ def scene_facts(
     """What the page knows of a scene: size, place on earth, layers, areas, what filling changed, places to look at.
 
     `hectares` is what a pixel covers in the scene's middle, `metres` its width there, where the CRS is projected.
-    `gsd` (metres) stands in for a georeference. Areas of classes are those of all pixels, each as large as it is.
+    `gsd` (metres) takes the place of a georeference. Areas of classes are those of all pixels, each as large as it is.
     `made` is when the final map was written.
     """
     with scene.open_image() as picture:

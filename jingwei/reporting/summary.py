@@ -83,7 +83,7 @@ def models_of(workspace: Workspace, scenes: list[Scene]) -> list[dict]:
 
 
 def _scores(maps: list[ScoredMap], legend: Legend) -> dict:
-    """Scores over some maps. The classes come as a list: names that people gave are no keys for a browser's objects."""
+    """Scores over some maps. The classes come as a list: names that people gave are not safe as keys in a browser."""
     matrix = ConfusionMatrix(len(legend))
     for scored in maps:
         matrix.merge(scored.matrix)

@@ -10,8 +10,8 @@ from jingwei.reporting.pyramid import Layer, finest_level
 
 SIDE = 4096  # px of the level that places are looked for on: the finest that is no larger
 PLACES = 20
-FEW_PIXELS = 4  # of that level: what is smaller is no region to jump to
-RIGHT = 0xFFFF  # no kind of error: NODATA is no true class
+FEW_PIXELS = 4  # of that level: smaller regions are not worth a jump
+RIGHT = 0xFFFF  # not a kind of error: NODATA is not a class of the truth
 SPLIT = 16  # parts that are counted one after the other, for numpy's copies of them
 CELLS = 32  # squares along the longer side, of which the least sure are shown
 

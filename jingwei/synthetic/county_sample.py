@@ -59,7 +59,7 @@ def make_samples(root: Path, scenes: list[SampleScene], labels_only: bool = Fals
 
 
 def write_scene(root: Path, scene: SampleScene, picture: bool = True, workers: int = 2) -> None:
-    """Writes a scene's label, and its picture unless told not to, strip by strip."""
+    """Writes a scene's label, and its picture where `picture` says so, strip by strip."""
     land = county.Landscape(scene.seed, scene.number, scene.height, scene.width)
     shape = scene.height, scene.width
     with ExitStack() as stack:

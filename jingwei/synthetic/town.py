@@ -301,7 +301,7 @@ class _Town:
         self._park_cars(block.shrunk(3), 0.65)
 
     def _plots(self, block: Block) -> None:
-        """What is no other class: allotments, courts, greenhouses."""
+        """What belongs to none of the other classes: allotments, courts, greenhouses."""
         self._ground(block, GRASS)
         for lot in block.lots(self._between(26, 40)):
             plot, kind = lot.shrunk(1.2), self.rng.random()

@@ -257,7 +257,7 @@ BAD_FLAGS = [
     ("fill_hole.py", "--max_size 0", "0 is below 1"),
     ("fill_hole.py", "--min_area -1", "--min_area.*is -1"),
     ("fill_hole.py", "--connectivity 6", "--connectivity.*6.*4, 8"),
-    ("fill_hole.py", "--min_area few", "--min_area: 'few' is no number"),
+    ("fill_hole.py", "--min_area few", "--min_area: 'few' is not a number"),
     ("fill_hole.py", "--min_area 9 wheat=4", "wheat.*corn"),
     ("fill_hole.py", "--min_area 9 corn=-4", "--min_area: is -4: "),
     ("fill_hole.py", "--min_area 9 4", "--min_area: has two numbers for all classes"),
@@ -279,7 +279,7 @@ BAD_FLAGS = [
     ("evaluate.py", "--prediction a.tif", "--prediction and --label go together"),
     ("report.py", "--scene image_9", "--scene: no cut scene is named image_9: take some of: image_3"),
     ("report.py", "--language fr", "--language.*fr.*en"),
-    ("report.py", "--gsd 0", "--gsd.*0 is no length"),
+    ("report.py", "--gsd 0", "--gsd.*0 is not a length"),
     ("evaluate.py", "--prediction a.tif --label b.png", "a.tif: no such file"),
 ]  # fmt: skip
 
@@ -773,7 +773,7 @@ def test_named_files_go_where_they_are_told(call, data, tmp_path):
     assert json.loads(out)["pixels"] == 170 * 140
     names = {path.name for path in (tmp_path / "out").iterdir()}
     styles = {"v.qml", "v.tif.aux.xml", "v_agreement.qml", "v_entropy.qml", "f.qml", "f.tif.aux.xml"}
-    assert names == {"v.tif", "v_agreement.tif", "v_entropy.tif", "f.tif", "f_vis.png"} | styles
+    assert names == {"v.tif", "v_agreement.tif", "v_entropy.tif", "f.tif", "f_vis.png", "confidence"} | styles
 
 
 def test_voting_again_keeps_the_vote_and_submits_it(call, data):

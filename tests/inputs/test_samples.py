@@ -242,5 +242,5 @@ def test_nothing_there_is_no_sample_and_no_folder_an_error(tmp_path):
     with pytest.raises(InputError, match="no such folder"):
         find_samples(tmp_path / "nowhere")
     write_png(tmp_path / "file.png", np.zeros((2, 2), np.uint8))
-    with pytest.raises(InputError, match="is a file, and no folder of samples: give its folder"):
+    with pytest.raises(InputError, match="is a file, not a folder of samples: give its folder"):
         find_samples(tmp_path / "file.png")

@@ -444,7 +444,7 @@ def test_mistakes_get_one_line_and_status_2(tmp_path, optical, radar, call, monk
     before = files_of(tmp_path)
     mistakes = [
         (["nowhere", "out", "--checkpoint", weights], "nowhere: no such folder"),
-        ([weights, "out", "--checkpoint", weights], "is a file, and no folder of samples: give its folder, "),
+        ([weights, "out", "--checkpoint", weights], "is a file, not a folder of samples: give its folder, "),
         ([weights.parent, "out", "--checkpoint", weights.parent], "is a folder: name a checkpoint in it"),
         (["empty", "out", "--checkpoint", weights], "empty: no samples there: put N.tif, or N_HH.tiff"),
         (["in", "out"], "saved: no trained checkpoint .best.pth. there: train one first"),

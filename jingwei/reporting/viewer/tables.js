@@ -5,7 +5,7 @@ function row(...cells) {
   return element("tr", {}, ...cells.map((cell) => headCell(cell)));
 }
 
-/** A cell of a head; nothing to read is no head. */
+/** A cell of a head; an empty one is not a header. */
 function headCell(cell, attributes = {}) {
   return cell === "" ? element("td", attributes) : element("th", { scope: "col", ...attributes }, ...[cell].flat());
 }

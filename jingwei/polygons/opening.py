@@ -1,7 +1,7 @@
 """Which vector files GDAL may open, and which of their layers is meant: see docs/security.md.
 
 GDAL decides by what a file holds, whatever its name: a ".geojson" of XML makes it read any file of the machine, or
-fetch from the network. pyogrio can't name the drivers that may open a file, so its content must be that of its ending first.
+fetch from the network. pyogrio can't name the drivers that may open a file: the content must be that of the ending.
 """
 
 import os

@@ -33,12 +33,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def jobs_of(args: argparse.Namespace, folds: list[Fold]) -> list[dict]:
     """Every run as JSON has it, in an order that completes pairs early: seed by seed, fold by fold, arm by arm."""
-    shared = {"backbone": args.backbone, "weights": args.weights}
-    shared |= {
-        "cpu_seconds": args.cpu_seconds,
-        "score_windows": args.score_windows,
-        "folder": str(args.folder.resolve()),
-    }
+    names = ("backbone", "weights", "crop_size", "batch_size", "cpu_seconds", "score_windows")
+    shared = {name: getattr(args, name) for name in names} | {"folder": str(args.folder.resolve())}
     jobs = []
     for seed in range(args.first_seed, args.first_seed + args.seeds):
         for fold in folds:
@@ -161,6 +157,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first_seed", type=int, default=0)
     parser.add_argument("--cpu_seconds", type=float, default=180, help="of training for each run")
+    parser.add_argument("--crop_size", type=int, default=256, help="of every arm, px")
+    parser.add_argument("--batch_size", type=int, default=8, help="of every arm")
     parser.add_argument("--backbone", default="resnet18")
     parser.add_argument("--weights", help="weights for the encoder, of every arm")
     parser.add_argument("--score_windows", type=int, default=48, help="windows of 512 px that are scored in each fold")

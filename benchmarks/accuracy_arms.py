@@ -7,7 +7,6 @@ from jingwei.training.recipes import RECIPES, Recipe
 
 # One network and one optimizer for all of ours, the plain loop's; minutes on a CPU.
 SHARED = {"model": "attention_unet", "aux_weight": 0.0, "optimizer": "adamw", "base_lr": 1e-3, "weight_decay": 0.01}
-SHARED |= {"batch_size": 8, "crop_sizes": (256,)}
 OURS = {"ema": 0.99, "class_weights": "balanced", "min_scale": 0.7, "max_scale": 1.4}
 CONSTANT = {"schedule": "constant", "base_lr": 7e-4, "ema": 0.995}  # what this benchmark recommended before
 ARMS: dict[str, tuple[str, dict]] = {
@@ -48,8 +47,9 @@ def parse_arm(text: str) -> tuple[str, str, dict]:
     return name, recipe, found
 
 
-def recipe_of(recipe: str, changes: dict, backbone: str, seed: int, steps: int) -> Recipe:
-    """The recipe of an arm, as one epoch of `steps` steps."""
-    usual = {"backbone": backbone, "seed": seed, "epochs": 1, "steps_per_epoch": steps, "val_period": 0}
-    listed = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
-    return replace(RECIPES[recipe], **(SHARED | usual | {"pretrained": False} | listed))
+def recipe_of(job: dict, steps: int) -> Recipe:
+    """The recipe of a run, as one epoch of `steps` steps; of the plain loop, one that has its network."""
+    shared = SHARED | {"backbone": job["backbone"], "batch_size": job["batch_size"], "crop_sizes": (job["crop_size"],)}
+    usual = {"seed": job["seed"], "epochs": 1, "steps_per_epoch": steps, "val_period": 0, "pretrained": False}
+    own = {name: tuple(value) if isinstance(value, list) else value for name, value in job["changes"].items()}
+    return replace(RECIPES[job["recipe"] or "cross_entropy"], **(shared | usual | own))

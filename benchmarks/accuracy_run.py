@@ -105,9 +105,7 @@ def run(job: dict) -> dict:
     legend = legend_of(Path(job["folder"]))
     train, test = ([tuple(map(Path, pair)) for pair in job[side]] for side in ("train", "test"))
     data = cut(Path(job["work"]), train, legend)
-    recipe = accuracy_arms.recipe_of(
-        job["recipe"] or "cross_entropy", job["changes"], job["backbone"], job["seed"], PLANNED
-    ).check()
+    recipe = accuracy_arms.recipe_of(job, PLANNED).check()
     learner = Learner(recipe, data.kind, torch.device("cpu"), Team(), Start(weights=job["weights"]))
     learner.load_start()
     mean, std = (np.float32(values) for values in (learner.kind.mean, learner.kind.std))
@@ -125,8 +123,9 @@ def run(job: dict) -> dict:
         model = plain_loop.build(learner.model.spec.backbone, len(mean), len(legend))
         if job["weights"]:
             model.encoder.load_state_dict(learner.model.network.encoder.state_dict())
+        how = {"size": job["crop_size"], "count": job["batch_size"], "seed": job["seed"]}
         begun = time.process_time()
-        steps = plain_loop.train(model, scenes, mean, std, seed=job["seed"], share=share)
+        steps = plain_loop.train(model, scenes, mean, std, **how, share=share)
 
         def predict(pixels: torch.Tensor) -> torch.Tensor:
             return model((pixels - learner.model.mean) / learner.model.std)

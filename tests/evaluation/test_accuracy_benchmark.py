@@ -57,7 +57,14 @@ def jobs(tmp_path: Path, seeds: int = 2, **changes) -> list[dict]:
     from accuracy_folds import Fold
 
     usual = {"backbone": "resnet18", "weights": None, "cpu_seconds": 1.0, "score_windows": 4, "first_seed": 0}
-    usual |= {"folder": tmp_path, "work": tmp_path, "arms": ["plain", "ours"], "seeds": seeds}
+    usual |= {
+        "crop_size": 64,
+        "batch_size": 2,
+        "folder": tmp_path,
+        "work": tmp_path,
+        "arms": ["plain", "ours"],
+        "seeds": seeds,
+    }
     folds = [Fold(name, [(Path("x.png"), Path("y.png"))], []) for name in ("a", "b")]
     return jobs_of(argparse.Namespace(**(usual | changes)), folds)
 
@@ -94,6 +101,22 @@ def test_other_settings_are_other_runs(tmp_path):
 
     paths = {result_path(job, tmp_path) for job in jobs(tmp_path) + jobs(tmp_path, cpu_seconds=2.0)}
     assert len(paths) == 16
+
+
+def test_every_arm_is_a_recipe_that_can_be():
+    from accuracy_arms import ARMS, parse_arm, recipe_of
+
+    usual = {"backbone": "resnet18", "batch_size": 2, "crop_size": 64, "seed": 3}
+    for text in ("plain", *ARMS, "own=ours,ema=0.5,base_lr=0.01"):
+        name, recipe, changes = parse_arm(text)
+        job = json.loads(json.dumps(usual | {"recipe": recipe, "changes": changes}))
+        made = recipe_of(job, 5).check()
+        assert (made.seed, made.steps_per_epoch, made.batch_size, made.backbone) == (3, 5, 2, "resnet18"), name
+        assert made.crop_sizes == ((256, 224) if name == "multiscale" else (64,))
+    assert (made.class_weights, made.ema, made.base_lr) == ("balanced", 0.5, 0.01)
+    for wrong in ("theirs", "own=theirs", "own=ours,speed=3"):
+        with pytest.raises(SystemExit, match="error: --arms"):
+            parse_arm(wrong)
 
 
 def labelled(folder: Path, name: str, labels: np.ndarray) -> None:

@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 
-from jingwei.cli.wording import say, spell_seconds, spelled
+from jingwei.cli.wording import say, spelled
 from jingwei.errors import JingweiError, OutputError
+from jingwei.system.progress import spell_seconds
 
 
 def command(work: Callable[..., str | None]) -> Callable[..., None]:

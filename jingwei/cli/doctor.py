@@ -5,9 +5,10 @@ from pathlib import Path
 
 from jingwei.cli.command import command
 from jingwei.cli.parser import Parser, drawing_flags, drawing_rules, label_nodata_flag
-from jingwei.cli.wording import spell_seconds, spelled
+from jingwei.cli.wording import spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
+from jingwei.system.progress import spell_seconds
 
 MAX_LINES = 30  # scenes that are listed one by one
 

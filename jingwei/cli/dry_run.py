@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jingwei.cli.parser import Parser
-from jingwei.cli.wording import spell_seconds, spelled
+from jingwei.cli.wording import spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.raster.reading import Raster
 from jingwei.system.machine import free_bytes
+from jingwei.system.progress import spell_seconds
 
 if TYPE_CHECKING:  # rehearsals load all stages: -h needs none
     from jingwei.planning.rehearsal import Cost, Step

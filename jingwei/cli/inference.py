@@ -46,8 +46,15 @@ def inference_command() -> str | None:
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
     parser.flag("ids", "write <id>_label.png too: class ids, 255 where there is no data", action="store_true")
     parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
-    parser.flag("origin", "what <id>.xml says of the data (default: GF2, for radar GF3)", metavar="TEXT")
-    for name in ("provider", "author", "time"):
+    parser.flag(
+        "origin",
+        "the data's origin in <id>.xml (default: GF2 or GF3 with the contest's classes, else nothing)",
+        metavar="TEXT",
+    )
+    parser.flag(
+        "time", "the data's time in <id>.xml (default: the contest's with its classes, else nothing)", metavar="TEXT"
+    )
+    for name in ("provider", "author"):
         parser.flag(name, f"{name} in <id>.xml", default=getattr(maker, name), metavar="TEXT")
     args = parser.parse_args()
     if args.mode == "single" and ("window" in args or "overlap" in args):

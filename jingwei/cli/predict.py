@@ -89,7 +89,10 @@ def predict_command() -> str | None:
         write_class_style(png, networks[0].checkpoint.legend)
         say(f"written: {png} ({networks[0].name})")
     write_cogs(args, submissions.items())
-    return None if "output" in args else going_on(args, "vote.py")
+    if "output" in args:
+        return None
+    one = all(len(workspace.predictions(scene)) == 1 and not workspace.vote(scene).exists() for scene, _ in scenes)
+    return going_on(args, "fill_hole.py" if one else "vote.py")
 
 
 def _rehearse(jobs: list, networks: list) -> None:

@@ -66,10 +66,3 @@ def say(text: str) -> None:
     """Prints what is good to know and no result: --quiet leaves it out."""
     if not Progress.hidden:
         print(text)
-
-
-def spell_seconds(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -105,8 +105,10 @@ def config_from_dict(content: Any, where: object = "config") -> Config:
             build_loss(recipe, (1,) * len(data.legend))
     if reading.problems:
         count = len(reading.problems)
-        problem = f"{count} problems: {'; '.join(reading.problems)}" if count > 1 else reading.problems[0]
+        problem = f"{count} problems" if count > 1 else reading.problems[0]
         remedy = f"`{shlex.join(['train.py', '-c', str(where), '-h'])}` explains every key"
+        if count > 1:
+            remedy += "".join(f"\n  * {each}" for each in reading.problems)
         if problem.endswith(EXAMPLE) and count == 1:  # a legend file's mistake: no key is to blame
             problem, remedy = problem.removesuffix(f", {EXAMPLE}"), EXAMPLE
         raise SettingError(where, problem, remedy)

@@ -12,7 +12,7 @@ finished is known, and not done again. What is not finished lies in OUTPUT/.infe
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +73,7 @@ def infer(order: Inference, report: Callable[[JingweiError], None] = lambda erro
     """
     order.settings.check()
     checkpoint = load_checkpoint(order.weights)
+    order = replace(order, annotation=order.annotation.of(checkpoint.legend))
     outcome = Outcome(checkpoint.legend)
 
     def skip(error: JingweiError) -> None:

@@ -1,7 +1,9 @@
 """Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) as a wish to stop, looked at where stopping loses nothing."""
 
+import os
 import signal
 import threading
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Self
 
@@ -17,14 +19,15 @@ class Interrupted(KeyboardInterrupt):
 class Interrupts:
     """A context in which the first SIGINT, SIGTERM or SIGHUP is only noted, in `asked`; a second one acts as usual.
 
-    In a team, later ones do nothing: torchrun repeats them while the leader saves, and in the end it kills. Outside the
+    `answer` is said at once on standard error, since the work goes on to its next good place. In a team, later signals
+    do nothing: torchrun repeats them while the leader saves, and in the end it kills. Outside the
     main thread, which alone may catch signals, nothing is noted. Under `nohup` SIGHUP stays ignored.
     """
 
     SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
-    def __init__(self, in_team: bool = False):
-        self.in_team = in_team
+    def __init__(self, in_team: bool = False, answer: str = ""):
+        self.in_team, self.answer = in_team, answer
         self.asked = 0  # the number of the signal; 0: none came
         self._usual: dict[int, Any] = {}
 
@@ -37,6 +40,9 @@ class Interrupts:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.answer and not self.asked:
+            with suppress(OSError):  # a terminal that was closed
+                os.write(2, f"\n{self.answer}\n".encode())  # not print: the signal may have come in the middle of one
         self.asked = self.asked or number
         if not self.in_team:
             self._restore()

@@ -20,3 +20,10 @@ class Progress(tqdm):
         """tqdm's; what goes to no file of its own is good to know and no result, so hidden bars hide it too."""
         if file is not None or not cls.hidden:
             super().write(cls.spell(text), file=file, **kwargs)
+
+
+def spell_seconds(seconds: float) -> str:
+    """`45 s`, `12 min`, `3.5 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"

@@ -9,7 +9,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from jingwei.legend import Legend
 from jingwei.raster.preview import natural, painted
-from jingwei.system.progress import Progress
+from jingwei.system.progress import Progress, spell_seconds
 from jingwei.training.curves import draw_curves
 from jingwei.training.log_file import read_log, write_log
 
@@ -20,13 +20,15 @@ MEANS = ("val_loss", "miou", "miou_with_background", "fwiou", "mean_f1", "kappa"
 class TrainingLog:
     """The log of one experiment, a row per epoch. A context manager; `finished` epochs of an earlier run are kept.
 
-    TensorBoard's events go to `events`; to nowhere where that is None.
+    TensorBoard's events go to `events`; to nowhere where that is None. `epochs` is how many the run has in all, for the
+    time that is left.
     """
 
-    def __init__(self, folder: Path, finished: int, legend: Legend, events: Path | None):
-        self.folder, self.legend = folder, legend
+    def __init__(self, folder: Path, finished: int, legend: Legend, events: Path | None, epochs: int = 0):
+        self.folder, self.legend, self.epochs = folder, legend, epochs
         earlier = read_log(folder / "log.csv") if finished else []
         self.rows = [row for row in earlier if row["epoch"] <= finished]
+        self._earlier = len(self.rows)
         self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
         self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()
@@ -78,10 +80,18 @@ class TrainingLog:
             self.events.add_image(f"validation/{number + 1}", row, epoch + 1, dataformats="HWC")
 
     def _line(self, row: dict) -> str:
-        parts = [f"epoch {row['epoch']:3d}", f"loss {row.get('loss', np.nan):.4f}", f"lr {row['lr']:.2e}"]
+        number = f"{row['epoch']}/{self.epochs}" if self.epochs else f"{row['epoch']}"
+        parts = [f"epoch {number:>5}", f"loss {row.get('loss', np.nan):.4f}", f"lr {row['lr']:.2e}"]
         if row.get("val_loss") is not None:
             parts.append(f"val_loss {row['val_loss']:.4f}")
         if row.get("miou") is not None:
-            ious = " ".join("-" if row[f"iou {n}"] is None else f"{row[f'iou {n}']:.3f}" for n in self.legend.names)
-            parts += [f"mIoU {row['miou']:.4f}", f"IoU {ious}"]
-        return "  ".join([*parts, f"{row['windows_per_s']:.1f} windows/s", f"{row['seconds']:.0f} s"])
+            ious = {name: row[f"iou {name}"] for name in self.legend.names}
+            named = ", ".join(f"{name} {'-' if iou is None else f'{iou:.3f}'}" for name, iou in ious.items())
+            parts += [f"mIoU {row['miou']:.4f}", f"IoU: {named}"]
+        parts += [f"{row['windows_per_s']:.1f} windows/s", f"{row['seconds']:.0f} s"]
+        return "  ".join([*parts, f"{spell_seconds(self._left(row))} left"] if row["epoch"] < self.epochs else parts)
+
+    def _left(self, row: dict) -> float:
+        """The seconds that the epochs after this one take, if they are like those of this run so far."""
+        seconds = [each["seconds"] for each in self.rows[self._earlier :]]
+        return (self.epochs - row["epoch"]) * sum(seconds) / len(seconds)

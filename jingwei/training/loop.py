@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from jingwei.system.progress import Progress
 from jingwei.training.best_epoch import BestEpoch
 from jingwei.training.calibration import LogitSample
 from jingwei.training.datasets import Loader, killed_loaders_named, training_loader, validation_loader
-from jingwei.training.distributed import Team, check_sync_bn, in_team, process_device, team
+from jingwei.training.distributed import Team, check_sync_bn, in_team, leads, process_device, team
 from jingwei.training.experiments import OTHER_CROPS, TrainingData, read_training_data
 from jingwei.training.learner import Learner
 from jingwei.training.log import TrainingLog
@@ -31,6 +32,7 @@ from jingwei.training.start import Start
 from jingwei.training.validate import Validation
 from jingwei.workspace import Workspace
 
+STOPPING = "stopping after this step"
 PICTURES = 4  # validation crops shown in TensorBoard
 REFIT_BATCHES = 100  # training batches that an average's batch norm is fitted to, at most
 
@@ -66,8 +68,8 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
     device = process_device(options.device)
     if recipe.sync_bn and in_team():
         check_sync_bn(device)
-    watched = killed_loaders_named(options.workers)
-    with watched, team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team()) as interrupts:
+    watched, answer = killed_loaders_named(options.workers), STOPPING if leads() else ""
+    with watched, team(device) as crew, contextlib.ExitStack() as stack, Interrupts(in_team(), answer) as interrupts:
         training = _TrainingRun(recipe, data, options, device, crew, keeping, interrupts)
         stack.callback(training.learner.leave_team)
         if crew.leads:
@@ -159,7 +161,9 @@ class _TrainingRun:
         if self.best.warning:
             self._say(self.best.warning)
         self.files.write_settings(self.recipe, self.learner.kind)
-        with self.files.open_log(self.position.epoch, self.data.legend) as self.log:
+        for line in self._opening():
+            self._say(line)
+        with self.files.open_log(self.position.epoch, self.data.legend, self.recipe.epochs) as self.log:
             while self.position.epoch < self.recipe.epochs:
                 if self.best.is_long_past(self.position.epoch):
                     patience, done = self.recipe.early_stop, self.position.epoch
@@ -167,6 +171,21 @@ class _TrainingRun:
                     break
                 self._train_epoch()
                 self._finish_epoch()
+
+    def _opening(self) -> Iterator[str]:
+        """What is trained, on what, and where to watch it."""
+        recipe, learner, data = self.recipe, self.learner, self.data
+        count = sum(weights.numel() for weights in learner.model.parameters())
+        threads = f", {torch.get_num_threads()} threads" if learner.device.type == "cpu" else ""
+        processes = f"{self.team.size} processes, " if self.team.size > 1 else ""
+        precision = str(learner.precision).removeprefix("torch.")
+        machine = f"{processes}{learner.device}{threads}, {precision}"
+        yield f"{learner.model.spec.in_words()}: {count / 1e6:.1f} M weights; {machine}"
+        sizes = " and ".join(map(str, recipe.crop_sizes))
+        steps = f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps of {recipe.batch_size * recipe.accumulate}"
+        yield f"{len(data.training)} crops to train, {len(data.validation)} to validate; {steps} windows of {sizes} px"
+        if self.files.events:
+            yield f"TensorBoard: tensorboard --logdir {shlex.quote(str(self.files.events))}"
 
     def _train_epoch(self) -> None:
         """The steps of an epoch that are still to do."""

@@ -71,12 +71,18 @@ class RunFiles:
             with whole_or_nothing(self.folder / "config.json") as part:
                 part.write_text(self.keeping.config, encoding="utf-8")
 
-    def open_log(self, epochs_done: int, legend: Legend) -> contextlib.AbstractContextManager[TrainingLog | None]:
+    @property
+    def events(self) -> Path | None:
+        """The folder of TensorBoard's events; None where there are none."""
+        return (self.keeping.events or self.folder) if self.keeping.tensorboard else None
+
+    def open_log(
+        self, epochs_done: int, legend: Legend, epochs: int
+    ) -> contextlib.AbstractContextManager[TrainingLog | None]:
         """The log of the run, to be opened; None, once it is, for all but the leader."""
         if not self.leads:
             return contextlib.nullcontext()
-        events = (self.keeping.events or self.folder) if self.keeping.tensorboard else None
-        return TrainingLog(self.folder, epochs_done, legend, events)
+        return TrainingLog(self.folder, epochs_done, legend, self.events, epochs)
 
     def save_last(self, checkpoint: Checkpoint, epoch_ends: bool = False) -> None:
         """Writes the checkpoint that the run goes on from; at an epoch's end a numbered copy before, where due."""

@@ -35,7 +35,7 @@ def mistakes(content) -> str:
         config_from_dict(content, "my.json")
     message = str(raised.value)
     assert message.startswith("my.json: ")
-    assert "\n" not in message
+    assert all(line.startswith("  * ") for line in message.splitlines()[1:])
     return message
 
 
@@ -227,7 +227,8 @@ def test_five_mistakes_are_named_at_once():
             optimizer__args__lr=-0.1,
         )
     )
-    assert "5 problems" in message
+    assert "5 problems: " in message
+    assert message.count("\n  * ") == 5
     for part in (
         'arch.type is "PSPnet": did you mean PSPNet? known are FCN8, UNet, ',
         "loss Tversky: 'Tversky' is not a loss, known are cross_entropy, ",

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jingwei.cli import dry_run
-from jingwei.cli.wording import spell_seconds
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.tile import tile_scene
@@ -26,6 +25,7 @@ from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
 from jingwei.system import machine
+from jingwei.system.progress import spell_seconds
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 

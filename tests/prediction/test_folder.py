@@ -18,8 +18,9 @@ from PIL import Image
 from jingwei.errors import InputError, OutputError
 from jingwei.evaluation.folders import find_masks, score_folders, score_pair
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
+from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import CHANNELS, SarSettings
-from jingwei.legend import GF2, GF3, NODATA, LandClass, Legend
+from jingwei.legend import GF2, GF3, JINGWEI, NODATA, LandClass, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
@@ -292,6 +293,17 @@ def test_optical_annotations_name_the_picture(tmp_path, optical):
     write_optical(tmp_path / "in" / "a b.v2.tif", fields(20, 30, len(GF2)))
     run(tmp_path / "in", tmp_path / "out", optical[0])
     assert tree(tmp_path / "out" / "a b.v2.xml") == annotation("a b.v2.tif", "GF2", "a b.v2_gt.png")
+
+
+def test_own_data_are_not_said_to_be_the_contests():
+    sample = Sample("1", (Path("1.tif"),))
+    own = Annotation().of(JINGWEI).xml(sample, "1_gt.png").decode()
+    assert "GF2" not in own
+    assert "2020" not in own
+    told = Annotation(origin="drone", time="2026-06").of(JINGWEI).xml(sample, "1_gt.png").decode()
+    assert "<origin>drone</origin>" in told
+    assert "<time>2026-06</time>" in told
+    assert "<origin>GF2</origin>" in Annotation(time="2021").of(GF2).xml(sample, "1_gt.png").decode()
 
 
 # ---- a real network ----

@@ -31,6 +31,7 @@ from jingwei.inputs.samples import (
 )
 from jingwei.inputs.sar import SarReader, SarSettings, Tails
 from jingwei.inputs.scenes import check_table_names
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import Legend
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
@@ -170,7 +171,7 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
         with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
             check_same_size(mask, image)
             check_same_place(mask, image)
-            assert isinstance(mask, Mask), "people's own masks"
+            assert isinstance(mask, Mask | DrawnLabels), "people's own masks"
             return image.bands, image.dtype.name, mask.count(), mask.at_255
 
     looks = list(_on_threads(look, scenes, workers, "look"))

@@ -57,9 +57,10 @@ def shapes_of(
         there = np.flatnonzero(here)
         found = _as_areas(_in_pixels(shapes[there], layer, over, down), layer, over, rules, counts)
         inside = _touches(found, over)
-        counts["outside"] += int((~inside & ~shapely.is_empty(found)).sum())
-        if not inside.all():
-            bounds.append(shapely.total_bounds(found[~inside]))
+        outside = ~inside & ~shapely.is_empty(found)
+        counts["outside"] += int(outside.sum())
+        if outside.any():
+            bounds.append(shapely.total_bounds(found[outside]))
         kept.append(flat_polygons(found[inside]))
         numbers.append(first + there[inside])
         first += len(shapes)
@@ -168,10 +169,8 @@ def _touches(shapes: np.ndarray, over) -> np.ndarray:
 def _nowhere(layer: VectorLayer, over, counts: Counter, bounds: list[np.ndarray]) -> InputError:
     height, width = over.shape
     if not bounds:
-        what = "repaired, nothing is left of" if counts["repaired"] else "nothing is drawn in"
-        return InputError(
-            layer.path, f"{what} its {counts['missing'] + counts['without area']} features", "draw them again"
-        )
+        what = "an area" if counts["without area"] else "a geometry"
+        return InputError(layer.path, f"no feature has {what}", "draw them again")
     left, top = np.min([b[:2] for b in bounds], axis=0)
     right, bottom = np.max([b[2:] for b in bounds], axis=0)
     place = f"columns {left:.0f} to {right:.0f}, rows {top:.0f} to {bottom:.0f}"

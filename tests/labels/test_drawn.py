@@ -42,14 +42,16 @@ class Over:
 def draw(path, shapes, *, over=None, crs="", append=False, **columns):
     """Writes shapes (x the column, y the row of `over`) with their columns."""
     over = over or Over(1, 1)
-    affine = vector_transform(over.transform)
-    there = shapely.transform(np.array(shapes, object), lambda xy: np.stack(placed(affine, *xy.T), axis=1))
+    affine, layer = vector_transform(over.transform), columns.pop("layer", None)
+    there = shapely.transform(
+        np.array([*shapes, None], object)[:-1], lambda xy: np.stack(placed(affine, *xy.T), axis=1)
+    )
     data = [
         np.array(values) if len({*map(type, values)}) == 1 else np.array(values, object) for values in columns.values()
     ]
     data = [values.astype(object) if values.dtype.kind == "U" else values for values in data]
     pyogrio.raw.write(
-        path, shapely.to_wkb(there), data, list(columns), append=append,
+        path, shapely.to_wkb(there), data, list(columns), append=append, layer=layer,
         geometry_type="Polygon" if path.suffix == ".shp" else "Unknown",
         crs=(over.crs.to_wkt() if over.crs else None) if crs == "" else crs,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 from jingwei.crops.cutter import Cutter
+from jingwei.crops.drawn_split import SideScene, split_drawn
 from jingwei.crops.scene_cut import SceneCut, keep, kept, record_of
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.table import Crop
@@ -45,15 +46,24 @@ def cut_train(
     """Cuts training scenes into `train/data`, `train/label` and `train/crops.csv`; returns the crops, split.
 
     A scene that was cut before from the same files with the same settings is not cut again. Each scene is a task for
-    the scheduler. `sides` gives each scene by name, as a whole, to TRAIN or VALIDATION: for many small scenes, which
-    then share one progress bar and get no pictures of the split. Raises OutputError where another run is cutting into
+    the scheduler. `sides` gives scenes by name, as a whole, to TRAIN or VALIDATION: for many small scenes, which
+    then share one progress bar and get no pictures of the split. Scenes with a few drawn labels are cut once for each
+    side: see `drawn_split.py`. Raises OutputError where another run is cutting into
     the same folder.
     """
     settings.check()
     check_table_names(scenes)
     with only_run(workspace.train):
         make_own_folder(workspace.train / ".parts")
-        tasks = [Task(_cut_or_reuse, (workspace, scene, settings, legend, workers, not sides)) for scene in scenes]
+        if sides is None:
+            scenes, sides = split_drawn(workspace, scenes, settings, legend)
+        tasks = [
+            Task(
+                _cut_or_reuse,
+                (workspace, scene, _settings_of(scene, settings), legend, workers, scene.name not in sides),
+            )
+            for scene in scenes
+        ]
         done = {}
         for task, cut in Progress((scheduler or Here()).run(tasks), "cut", len(tasks), disable=not sides):
             done[task.arguments[1].name] = cut
@@ -62,6 +72,10 @@ def cut_train(
             if far := cuts[scene.name].far:
                 Progress.write(f"warning: {scene.image}: {far.in_words()}: {REMEDY}", file=sys.stderr)
         return share_out(workspace, scenes, cuts, settings, legend, sides)
+
+
+def _settings_of(scene: Scene | SampleScene, settings: CutSettings) -> CutSettings:
+    return replace(settings, keep_background=1) if isinstance(scene, SideScene) else settings
 
 
 def _cut_or_reuse(
@@ -86,8 +100,6 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         arrange(image, legend)
         check_same_size(label, image)
         check_same_place(label, image)
-        for note in label.notes:
-            Progress.write(f"warning: {note}", file=sys.stderr)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)
         record_of(workspace, scene).unlink(missing_ok=True)

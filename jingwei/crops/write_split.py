@@ -34,9 +34,12 @@ def share_out(
     cuts: dict[str, SceneCut],
     settings: CutSettings,
     legend: Legend,
-    sides: dict[str, str] | None,
+    sides: dict[str, str],
 ) -> list[Crop]:
-    """Splits the crops of all scenes into training and validation, and leaves what training reads."""
+    """Splits the crops of all scenes into training and validation, and leaves what training reads.
+
+    `sides` are those of scenes by name that have one as a whole; others are split in blocks.
+    """
     if len({(cut.bands, cut.dtype) for cut in cuts.values()}) > 1:
         kinds = "; ".join(f"{name}: {cut.bands} bands of {cut.dtype}" for name, cut in cuts.items())
         raise InputError(workspace.train, f"the scenes differ in kind ({kinds})", "cut them into folders of their own")
@@ -46,18 +49,19 @@ def share_out(
     if not crops:
         names = ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if scenes[8:] else "")
         raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
-    if sides:  # of folders, whose masks were looked at before
-        validation = {(name, n) for name in cuts if sides[name] == VALIDATION for n in range(len(blocks[name]))}
-    else:
-        _refuse_0_255(scenes, crops, legend)
-        validation = choose_validation(crops, blocks, settings.val_fraction)
+    validation = {(name, n) for name, side in sides.items() if side == VALIDATION for n in range(len(blocks[name]))}
+    torn = [scene for scene in scenes if scene.name not in sides]
+    if torn:  # the masks of folders were looked at before
+        of_blocks = [crop for crop in crops if crop.scene not in sides]
+        _refuse_0_255(torn, of_blocks, legend)
+        validation |= choose_validation(of_blocks, blocks, settings.val_fraction)
     for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
         _delete_strays(folder, crops)
     crops = _split(workspace, crops, blocks, validation)
     _delete_strays(workspace.train / "label", crops)
     with whole_or_nothing(workspace.train / "legend.json", durable=False) as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
-    for scene in [] if sides else scenes:
+    for scene in torn:
         _draw_split(workspace, scene, blocks[scene.name], validation)
     write_crops(workspace.crops, crops)
     return crops
@@ -78,7 +82,7 @@ def _band_names(scenes: Sequence[Scene | SampleScene], cuts: dict[str, SceneCut]
 def _refuse_0_255(scenes: Sequence[Scene | SampleScene], crops: list[Crop], legend: Legend) -> None:
     """Raises InputError where all that is labelled is of one class, since the other one is at 255: no data."""
     pixels = np.sum([crop.pixels for crop in crops], axis=0)
-    if np.count_nonzero(pixels) > 1:
+    if np.count_nonzero(pixels) > 1 or any(isinstance(scene, Scene) and scene.label_files.drawn for scene in scenes):
         return
     at_255, labels = 0, [scene.label for scene in scenes if scene.label]
     for scene in scenes:

@@ -72,7 +72,7 @@ def test_the_report_shows_the_same_truth(project):
         tiles.append({path.relative_to(layer): path.read_bytes() for path in layer.rglob("*.js")})
         if label.exists():
             as_polygons(label)
-    assert len(tiles[0]) > 1
+    assert tiles[0]
     assert tiles[0] == tiles[1]
 
 

@@ -325,8 +325,12 @@ def polygonize(
 
 def evaluate(
     prediction: StrPath,
-    label: StrPath,
+    label: StrPath | None = None,
     *,
+    sample: StrPath | None = None,
+    alpha: float = 0.05,
+    confidence: StrPath | None = None,
+    other: StrPath | None = None,
     legend: Legend | StrPath | None = None,
     label_nodata: str | None = None,
     label_field: str | None = None,
@@ -335,7 +339,7 @@ def evaluate(
     labelled: StrPath | None = None,
     background_outside: bool = False,
 ) -> dict[str, Any]:
-    """Scores a label map, or a folder of masks, against its truth.
+    """Scores a label map, or a folder of masks, against its truth; or a map by a `sample` that people have labelled.
 
     Without a `legend`, the one beside the label counts, else the map's own. How drawn labels are read is as of `cut`;
     but where an area of `labelled` has the `use` test, only these are scored.
@@ -344,6 +348,11 @@ def evaluate(
     classes, by name: iou, f1, precision, recall, pixels; and confusion, a list of rows: pixels by label (row) and
     prediction (column), the last column those that have no prediction. A score that doesn't exist is None. Of folders,
     also labels, missing (names of labels without a prediction) and without_label (how many predictions have none).
+
+    By a `sample` (points with a field `label`, as `evaluate.py --sample` draws them): accuracy and areas with 95 %
+    intervals; accuracy_bounds, users_bounds and error_at_most, exact at any number of points; and certified, the surest
+    part of the map of which at most `alpha` is wrong: its share and the `confidence` from which it begins (a raster of
+    0 to 100; None: confidence/MAP.tif beside the map, if it is there). `other` is a map to compare on the same points.
     """
     from jingwei.errors import InputError
     from jingwei.evaluation.folders import score_folders, score_pair
@@ -353,6 +362,12 @@ def evaluate(
     from jingwei.inputs.legends import choose_legend
     from jingwei.labels.rules import ONLY_TEST, rules_of
 
+    if (label is None) == (sample is None):
+        raise SettingError("`evaluate`", "needs a `label` or a `sample`", "give one of them")
+    if sample is not None:
+        how = {"confidence": confidence, "other": other}
+        return _evaluate_sample(Path(prediction), Path(sample), legend, alpha, how)
+    assert label is not None
     rules = rules_of(label_field, buffer, order, labelled, background_outside).only(ONLY_TEST)
     maps = Path(prediction), Path(label)
     for one, other in (maps, maps[::-1]):
@@ -367,6 +382,22 @@ def evaluate(
     matrix = score_pair(maps[0], label_files(maps[1], rules), known)
     refuse_unlabelled(matrix, maps[1])
     return scores(matrix, known)
+
+
+def _evaluate_sample(
+    source: Path, sample: Path, legend: Legend | StrPath | None, alpha: float, files: Mapping[str, StrPath | None]
+) -> dict[str, Any]:
+    """A map by its labelled sample, in plain numbers."""
+    from jingwei.evaluation.sampling_design import accuracy_numbers, score_sample
+    from jingwei.evaluation.statement import state, statement_numbers
+    from jingwei.workspace import confidence_of
+
+    known = _legend(legend, source, None)
+    named = {name: None if file is None else Path(file) for name, file in files.items()}
+    if named["confidence"] is None and confidence_of(source).exists():
+        named["confidence"] = confidence_of(source)
+    scored = score_sample(sample, source, known)
+    return accuracy_numbers(scored, known) | statement_numbers(state(scored, source, known, alpha, **named), known)
 
 
 def report(

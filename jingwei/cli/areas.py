@@ -8,7 +8,7 @@ from jingwei.cli.parser import Parser, gsd_flag, positive
 from jingwei.cli.wording import command_line, say
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
-from jingwei.workspace import Workspace
+from jingwei.workspace import Workspace, confidence_of
 
 
 def area_flags(parser: Parser) -> None:
@@ -24,6 +24,13 @@ def area_flags(parser: Parser) -> None:
     parser.flag("seed", "of --sample", type=int, default=0)
     text = "a labelled sample to score: accuracy and areas with 95 % intervals; with --sample, where it goes"
     parser.flag("sample_file", text, metavar="FILE")
+    text = "with a labelled sample: certify the surest part of the map of which at most this share is wrong"
+    parser.flag("alpha", text, type=float, default=0.05)
+    text = (
+        "how sure the map is, 0 to 100, for --alpha (default: the one beside it, confidence/MAP.tif, if there is one)"
+    )
+    parser.flag("confidence", text, metavar="FILE")
+    parser.flag("other", "compare another map with this one on the labelled sample", metavar="MAP")
 
 
 def asks_for_areas(args: argparse.Namespace) -> bool:
@@ -87,13 +94,28 @@ def _draw(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> str
 
 def _score(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
     from jingwei.evaluation.sampling_design import accuracy_numbers, accuracy_table, score_sample
+    from jingwei.evaluation.statement import state, statement_numbers, statement_table
 
     sample, maps = Path(args.sample_file), _maps(args, workspace)
     source = maps[next(iter(maps))] if "prediction" in args else maps.get(sample.stem)
     if source is None:
         raise InputError(sample, f"is not named like a scene ({', '.join(maps)})", "name its map with --prediction")
     scored = score_sample(sample, source, legend, gsd=getattr(args, "gsd", None))
+    other = Path(args.other) if "other" in args else None
+    statement = state(scored, source, legend, args.alpha, confidence=_confidence(args, workspace, source), other=other)
     if args.json:
-        print(json.dumps(accuracy_numbers(scored, legend), indent=1, ensure_ascii=False))
+        numbers = accuracy_numbers(scored, legend) | statement_numbers(statement, legend)
+        print(json.dumps(numbers, indent=1, ensure_ascii=False))
     else:
-        print(f"{source} by {sample}\n{accuracy_table(scored, legend)}")
+        told = [accuracy_table(scored, legend), statement_table(statement, legend, other)]
+        print("\n".join([f"{source} by {sample}", *told]))
+
+
+def _confidence(args: argparse.Namespace, workspace: Workspace, source: Path) -> Path | None:
+    """How sure a map is: the file named, the one beside it, or, of a scene's final map, that of what was filled."""
+    if "confidence" in args:
+        return Path(args.confidence)
+    if confidence_of(source).exists():
+        return confidence_of(source)
+    scenes = [] if "prediction" in args else workspace.cut_scenes()
+    return next((workspace.confidence(scene) for scene in scenes if workspace.final_map(scene) == source), None)

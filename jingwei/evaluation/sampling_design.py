@@ -15,11 +15,13 @@ from jingwei import grid
 from jingwei.errors import InputError, SettingError
 from jingwei.evaluation.accuracy import Accuracy, allocate, assess
 from jingwei.evaluation.areas import Areas, measure_areas
+from jingwei.evaluation.certificate import Points
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import read_features, read_notes, vector_writer
 from jingwei.polygons.styles import class_style
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import moved, on_raster, placed, vector_transform
+from jingwei.raster.reading import Raster
 from jingwei.system.compiled import compiled
 from jingwei.system.own_files import parse_json
 from jingwei.system.prefetch import ahead
@@ -105,12 +107,17 @@ def _find(strip, top, ordinals, begins, met, found, places):
 
 
 class Scored(NamedTuple):
-    """What a labelled sample says of a map: `counts` int64 [class on the map, true class]; points without a label."""
+    """What a labelled sample says of a map: `counts` int64 [class on the map, true class]; points without a label.
+
+    `points` are those with one, at `places` (int64, row and column) of the map.
+    """
 
     counts: np.ndarray
     areas: Areas
     accuracy: Accuracy
     unlabelled: int
+    points: Points
+    places: np.ndarray
 
 
 def score_sample(
@@ -142,11 +149,8 @@ def score_sample(
         if outside.any():
             problem = f"{outside.sum()} points lie outside {source}"
             raise InputError(sample, problem, "name the map that it was drawn from")
-        mapped = np.empty(len(rows), np.uint8)
-        for first, end in grid.strips(labels.height, strip_rows):
-            here = (rows >= first) & (rows < end)
-            if here.any():
-                mapped[here] = labels.read_label_rows(first, end)[rows[here] - first, cols[here]]
+        places = np.stack([rows, cols], axis=1)
+        mapped = read_at(labels, places, strip_rows).astype(np.int64)
     if (mapped == NODATA).any():
         problem = f"{(mapped == NODATA).sum()} points lie where {source} has no class"
         raise InputError(sample, problem, "name the map that it was drawn from")
@@ -156,7 +160,19 @@ def score_sample(
         if areas.pixels[land_class.id] and have < 2:
             problem = f"has {have} labelled points where the map says {land_class.name}"
             raise InputError(sample, problem, "label two at least in each class of the map")
-    return Scored(counts, areas, assess(counts, areas.pixels), int((~labelled).sum()))
+    points = Points(mapped, truth[labelled])
+    return Scored(counts, areas, assess(counts, areas.pixels), int((~labelled).sum()), points, places)
+
+
+def read_at(labels: Raster, places: np.ndarray, strip_rows: int = 256) -> np.ndarray:
+    """The values (uint8) of a raster of one band at places (int64, row and column)."""
+    rows, cols = places.T
+    values = np.empty(len(rows), np.uint8)
+    for first, end in grid.strips(labels.height, strip_rows):
+        here = (rows >= first) & (rows < end)
+        if here.any():
+            values[here] = labels.read_label_rows(first, end)[rows[here] - first, cols[here]]
+    return values
 
 
 def _class_of(value, legend: Legend, sample: Path) -> int:

@@ -1,7 +1,6 @@
 """The file that people open next: places to label, and what the map guesses there, as polygons to correct."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,17 +8,18 @@ import numpy as np
 import shapely
 
 from jingwei.grid import Window
+from jingwei.labels.rounds import FIELD
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import Y
-from jingwei.polygons.layered import Layer, class_style, frame_style, write_layers
+from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS
 from jingwei.polygons.polygonize import RegionPolygons
+from jingwei.polygons.styles import class_style, frame_style
 from jingwei.raster.checked import open_map
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 
 FRAMES = "places"  # the layer of the places' frames; that of what is to be labelled is LABELS
-FIELD = "label"  # where people write a class
 LEAST_REGION = 16  # px: of smaller ones nobody can say what they are
 
 
@@ -69,13 +69,14 @@ def write_places(
         "guess": np.array(guesses, object),
         FIELD: np.full(len(regions), None, object),
     }
+    shown_as = f'coalesce("{FIELD}", "guess", \'\')'
+    style = class_style("Polygon", legend, range(len(legend)), FIELD, form=True, by=shown_as)
     layers = [
-        Layer(LABELS, regions, columns, class_style(legend, f'coalesce("{FIELD}", "guess", \'\')', FIELD)),
+        Layer(LABELS, regions, columns, style),
         Layer(FRAMES, [_frame(place.window, affine) for place in places], frames, frame_style("place")),
     ]
     notes = {Y: "-row"} if image.transform.is_identity else {}
-    date = datetime.fromtimestamp(image.path.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    write_layers(target, layers, crs=image.crs, notes=notes, date=date)
+    write_layers(target, layers, crs=image.crs, notes=notes, date=image.path.stat().st_mtime)
 
 
 def _maps(map_path: Path | None, legend: Legend, places: Sequence[Place]):

@@ -1,7 +1,6 @@
 """Rounds of labels: what people have labelled becomes the next file of `label/SCENE/`."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from jingwei.labels.rules import AS_DRAWN
 from jingwei.labels.shapes import areas_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import Y, read_notes
-from jingwei.polygons.layered import Layer, class_style, write_layers
+from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
+from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 from jingwei.system.digests import digest_of
@@ -94,12 +94,11 @@ def _write(
         name: layer.columns[name][numbers] for name in ("place", "guess") if name in layer.columns
     }
     columns[FIELD] = np.array(legend.names, object)[ids]
-    style = class_style(legend, f'"{FIELD}"', FIELD)
+    style = class_style("Polygon", legend, range(len(legend)), FIELD, form=True)
     kind = "Polygon" if single else "MultiPolygon"
     notes = {TAKEN: mark} | ({Y: "-row"} if image.transform.is_identity else {})
-    date = datetime.fromtimestamp(source.stat().st_mtime, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     layers = [Layer(LABELS, shapely.to_wkb(on_ground).tolist(), columns, style, kind)]
-    write_layers(target, layers, crs=image.crs, notes=notes, date=date)
+    write_layers(target, layers, crs=image.crs, notes=notes, date=source.stat().st_mtime)
 
 
 def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:

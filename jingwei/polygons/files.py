@@ -55,7 +55,7 @@ def vector_writer(
     notes: Mapping[str, str] | None = None,
     date=None,
     style: str | None = None,
-) -> Iterator["_GeoPackage | _GeoJson | _GeoParquet"]:
+) -> Iterator["GeoPackage | _GeoJson | _GeoParquet"]:
     """A file that takes features batch by batch: `write(geometries, columns)`, WKB and an array per column.
 
     Parameters
@@ -84,13 +84,13 @@ def vector_writer(
     with whole_or_nothing(path) as part:
         with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
             yield writer
-        if style and form is _GeoPackage:
+        if style and form is GeoPackage:
             writer.add_style(style)
-    if style and form is not _GeoPackage:
+    if style and form is not GeoPackage:
         write_qml(path.with_suffix(".qml"), style)
 
 
-class _GeoPackage:
+class GeoPackage:
     """Written by GDAL. The file keeps its date of change, which is set."""
 
     def __init__(
@@ -102,12 +102,13 @@ class _GeoPackage:
         crs: Any,
         notes: dict[str, str],
         date: float | None,
+        layer: str | None = None,
     ):
         self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
         self._crs = crs.to_wkt() if crs else None
         if not is_utf8(path):
             raise SettingError(path, "is not UTF-8, as GDAL wants names of vector files", "take .geojson or .parquet")
-        layer = path.stem
+        layer = layer or path.stem
         self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
         self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
@@ -140,8 +141,10 @@ class _GeoPackage:
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
-    def add_style(self, text: str) -> None:
-        """Adds a style of QGIS's as the layer's default, once all features are written."""
+    def add_style(self, text: str, to_others: bool = False) -> None:
+        """Adds a style of QGIS's as the layer's default, once all features are written. Other layers may have theirs
+        there already (`to_others`).
+        """
         texts = dict.fromkeys(("f_table_catalog", "f_table_schema"), "")
         texts |= {"f_table_name": self._layer, "f_geometry_column": "geom"}
         texts |= {"styleName": "classes", "styleQML": text, "styleSLD": ""}
@@ -149,7 +152,8 @@ class _GeoPackage:
         columns |= {"useAsDefault": np.array([True]), "description": np.array([""], object)}
         columns |= {"owner": np.array([""], object), "ui": np.array([None], object)}
         columns["update_time"] = np.array([(self._date or "1970-01-01T00:00:00.000Z")[:-1]], "datetime64[ms]")
-        self._write(None, list(columns.values()), list(columns), layer=LAYER_STYLES, layer_options={"FID": "id"})
+        new = {} if to_others else {"layer_options": {"FID": "id"}}
+        self._write(None, list(columns.values()), list(columns), layer=LAYER_STYLES, append=to_others, **new)
 
 
 class _GeoJson:
@@ -257,7 +261,7 @@ class _GeoParquet:
         self._writer.write_table(self._table([*(columns[name] for name in self._columns), geometries]))
 
 
-FORMATS: dict[str, Any] = {".gpkg": _GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
+FORMATS: dict[str, Any] = {".gpkg": GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
 NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
 

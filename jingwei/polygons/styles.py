@@ -12,16 +12,20 @@ from jingwei.raster.styles import style_text, xml_text
 LAYER_STYLES = "layer_styles"  # the table's name, by which QGIS knows it
 NULL = "{2839923C-8B7D-419E-B84B-CA2FE9B80EC7}"  # what stands for no value in QGIS's lists of values
 OPACITY = 160  # of polygons, 0 to 255, so that the scene shows through
+FRAME = (255, 220, 0)
 UNLABELLED = (255, 255, 255)
 _KINDS = {"Polygon": ("fill", "SimpleFill", "2"), "Point": ("marker", "SimpleMarker", "0")}
 
 
-def class_style(kind: str, legend: Legend, classes: Iterable[int], field: str, form: bool = False) -> str:
+def class_style(
+    kind: str, legend: Legend, classes: Iterable[int], field: str, form: bool = False, by: str | None = None
+) -> str:
     """A style for a layer of `kind` Polygon or Point: features by the class whose name stands in a text field.
 
     With `form`, the field is edited by a list of all the legend's classes, and features without a class are shown too.
+    `by` is QGIS's expression for the class that a feature is shown as, where that is more than the field.
     """
-    renderer = ElementTree.Element("renderer-v2", {"type": "categorizedSymbol", "attr": field})
+    renderer = ElementTree.Element("renderer-v2", {"type": "categorizedSymbol", "attr": by or field})
     categories, symbols = (ElementTree.SubElement(renderer, tag) for tag in ("categories", "symbols"))
     shown = [legend.classes[c] for c in classes]
     for number, c in enumerate(shown):
@@ -34,6 +38,22 @@ def class_style(kind: str, legend: Legend, classes: Iterable[int], field: str, f
     kind_of_geometry = ElementTree.Element("layerGeometryType")
     kind_of_geometry.text = _KINDS[kind][2]
     return style_text([*parts, kind_of_geometry])
+
+
+def frame_style(field: str) -> str:
+    """A style of polygons that are frames without a filling, with the values of a field written in them."""
+    renderer = ElementTree.Element("renderer-v2", {"type": "singleSymbol"})
+    symbol = _symbol("Polygon", 0, FRAME)
+    look = {"style": "no", "outline_color": ",".join(map(str, (*FRAME, 255))), "outline_width": "0.6"}
+    for option in symbol.iter("Option"):
+        option.attrib |= {"value": look[option.attrib["name"]]} if option.attrib.get("name") in look else {}
+    ElementTree.SubElement(renderer, "symbols").append(symbol)
+    labels = ElementTree.Element("labeling", type="simple")
+    text = {"fieldName": field, "isExpression": "0", "fontSize": "12", "textColor": look["outline_color"]}
+    ElementTree.SubElement(ElementTree.SubElement(labels, "settings"), "text-style", text)
+    kind_of_geometry = ElementTree.Element("layerGeometryType")
+    kind_of_geometry.text = _KINDS["Polygon"][2]
+    return style_text([renderer, labels, kind_of_geometry], labelsEnabled="1")
 
 
 def _add_category(categories: ElementTree.Element, number: int, value: str, label: str) -> None:

@@ -196,6 +196,11 @@ class Workspace:
         """The folder of the labels that people have drawn where `label.py` asked for them."""
         return self.root / LABELS / scene.name
 
+    @property
+    def round_scores(self) -> Path:
+        """The maps' scores over the rounds of labels."""
+        return self.root / LABELS / "scores.csv"
+
     def next_labels(self, scene: Scene) -> Path:
         """The places of a scene that people are to label next."""
         return self.rounds(scene) / NEXT

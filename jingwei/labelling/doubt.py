@@ -11,8 +11,9 @@ from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA
-from jingwei.raster.reading import Raster
+from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.same_place import check_same_grid
+from jingwei.raster.stamps import CONFIDENCE
 from jingwei.workspace import Workspace
 
 
@@ -25,8 +26,13 @@ class DoubtSource(NamedTuple):
 
 
 def doubt_of(workspace: Workspace, scene: Scene) -> DoubtSource | None:
-    """The best that there is: the entropy of the votes, the probabilities of the best model, the votes' agreement."""
+    """The best that there is: the map's confidence, where it is more than the votes' agreement; the votes' entropy; the
+    probabilities of the best model; the agreement.
+    """
     entropy, agreement = workspace.entropy(scene), workspace.agreement(scene)
+    confidence = workspace.confidence(scene)
+    if confidence and read_tags(confidence).get(CONFIDENCE) != "agreement":
+        return DoubtSource("confidence", confidence, _of_sureness)
     if entropy.exists():
         return DoubtSource("entropy of the votes", entropy, lambda planes: planes[0])
     for path in workspace.soft_predictions(scene)[:1]:

@@ -64,7 +64,7 @@ def suggest(
     replaced. Raises SettingError for a count, window or tolerance that makes no sense, InputError for scenes with
     nothing to choose from or, among each other, of unlike bands.
     """
-    _check(count, window, simplify)
+    check_wishes(count, window, simplify)
     mapped = [scene for scene in scenes if workspace.has_map(scene)]
     looked_at = mapped or list(scenes)
     left_out = tuple(scene.name for scene in scenes if scene not in looked_at)
@@ -89,7 +89,8 @@ def suggest(
     return Suggestion(files, _told(seen, bool(mapped)), left_out)
 
 
-def _check(count: int, window: int, simplify: float) -> None:
+def check_wishes(count: int, window: int, simplify: float) -> None:
+    """Raises SettingError for a count, window or tolerance that makes no sense."""
     if count < 1:
         raise SettingError("`count`", f"is {count}", "give a number of places from 1 up")
     if window < SMALLEST:

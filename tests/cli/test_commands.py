@@ -73,7 +73,7 @@ FLAGS = {
     ),
     "polygons.py": "input output format simplify min_area classes background gsd data_dir legend",
     "report.py": "scene output language gsd data_dir workers legend dry_run cluster",
-    "label.py": "count window simplify scene seed data_dir legend",
+    "label.py": "count window simplify scene add status seed data_dir legend",
     "export.py": "checkpoint exp output tile overlap resolution int8 scene licence data_dir",
     "inference.py": (
         "checkpoint mode window overlap tta engine batch_size precision device ids workers origin provider author time"

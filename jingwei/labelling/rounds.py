@@ -41,7 +41,7 @@ def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> di
         _readable(scene, layers[scene], legend)
     done: dict[Path, int] = {}
     for scene in labelled:
-        done |= add_round(workspace, scene, workspace.next_labels(scene), legend)
+        done |= add_round(workspace, scene, workspace.next_labels(scene), legend, FIELD)
     return done
 
 
@@ -53,9 +53,13 @@ def _closed(path: Path) -> VectorLayer:
     return read_layer(path)
 
 
-def _readable(scene: Scene, layer: VectorLayer, legend: Legend) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _readable(
+    scene: Scene, layer: VectorLayer, legend: Legend, field: str | None = FIELD
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids."""
-    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, None)
+    if not layer.size:
+        raise InputError(layer.path, "has no features", "draw what you see")
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, field)
     wanted = (ids != NONE) & (ids != NODATA)
     if not wanted.any():
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
@@ -64,13 +68,17 @@ def _readable(scene: Scene, layer: VectorLayer, legend: Legend) -> tuple[np.ndar
     return shapes, numbers, ids[numbers]
 
 
-def add_round(workspace: Workspace, scene: Scene, source: Path, legend: Legend) -> dict[Path, int]:
+def add_round(
+    workspace: Workspace, scene: Scene, source: Path, legend: Legend, field: str | None = None
+) -> dict[Path, int]:
     """Makes a round of the labels of a vector file: polygons with classes, ids or names, in any CRS or in pixels.
+
+    `field` has the classes; None: the one that fits.
 
     Returns the round's file and how many regions it has; nothing where the last round was made of the same file.
     """
     layer, mark = read_layer(source), " ".join(map(str, digest_of(source)))
-    shapes, numbers, ids = _readable(scene, layer, legend)
+    shapes, numbers, ids = _readable(scene, layer, legend, field)
     before = round_files(workspace.rounds(scene))
     if before and read_notes(list(before.values())[-1]).get(TAKEN) == mark:  # a run was stopped right after it
         return {}

@@ -1,10 +1,12 @@
 """label.py: what it says, what it writes, and that mistakes get one line."""
 
+import json
 import re
 import shutil
 
 import pyogrio
 import pytest
+from projects_to_label import blocky, fill_labels, layer, write_scene, write_votes
 
 
 @pytest.fixture
@@ -42,3 +44,75 @@ def test_mistakes_get_one_line(call, folder, flags, said):
     assert len(err.splitlines()) == 1
     assert re.search(said, err), err
     assert not list(folder.glob("label/*/next.gpkg"))
+
+
+@pytest.fixture
+def mapped(tmp_path):
+    """A project with a cut scene, a voted map, and drawn truth with an area for testing."""
+    labels = blocky()
+    workspace = write_scene(tmp_path, labels)
+    scene = workspace.cut_scenes()[0]
+    wrong = labels.copy()
+    wrong[100:150, 100:150] = 4
+    write_votes(workspace, scene, labels, wrong, wrong)
+    geojson = {"type": "FeatureCollection", "jingwei_y": "-row"}
+    square = [[100, -50], [100, -150], [150, -150], [150, -50], [100, -50]]
+    corn = {"type": "Feature", "geometry": {"type": "Polygon", "coordinates": [square]}}
+    (tmp_path / "truth").mkdir()
+    for name, field, value in (("truth/image_3_label.geojson", "label", "corn"), ("areas.geojson", "use", "test")):
+        (tmp_path / name).write_text(json.dumps(geojson | {"features": [corn | {"properties": {field: value}}]}))
+    return workspace
+
+
+def test_a_round_goes_out_and_comes_back(call, mapped):
+    where, scene = ("--data_dir", mapped.root), mapped.cut_scenes()[0]
+    small = ("--count", 3, "--window", 50, "--labelled", mapped.root / "areas.geojson")
+    status, out, err = call("label.py", *where, *small)
+    assert status == 0, err
+    assert "chosen by entropy of the votes" in out
+    assert "on the test areas, after 0 rounds: mIoU" in out
+    status, _, err = call("label.py", *where, *small)
+    assert status == 2
+    assert "next.gpkg: nothing is labelled in it yet: choose a label" in err
+    regions = layer(mapped.next_labels(scene), "labels")[1]["guess"]
+    fill_labels(mapped.next_labels(scene), regions)
+    status, out, _ = call("label.py", *where, *small)
+    assert status == 0
+    assert f"round_1.gpkg ({len(regions)} labelled regions)" in out
+    corrections = mapped.root / "image_3_corrections.geojson"
+    corrections.write_text((mapped.root / "truth" / "image_3_label.geojson").read_text())
+    status, out, _ = call("label.py", *where, "--add", corrections)
+    assert status == 0
+    assert "round_2.gpkg (1 labelled regions)" in out
+    assert "taken in before" in call("label.py", *where, "--add", corrections)[1]
+    status, out, _ = call("label.py", *where, "--status", "--labelled", mapped.root / "areas.geojson")
+    assert status == 0
+    table = {line.split("  ")[0]: line.split()[2:] for line in out.splitlines() if line.startswith("image_3 ")}
+    assert list(table) == ["image_3 round_1", "image_3 round_2"]
+    assert table["image_3 round_2"] == ["1", "0", "0", "5,000", "0", "0"]
+    assert re.findall(r"after (\d) rounds: mIoU [\d.]+ on 5,000 px", out) == ["0", "2"]
+    assert "not comparable" not in out
+    assert "not comparable without labels in areas" in call("label.py", *where, "--status")[1]
+
+
+def test_nothing_labelled_yet_is_said(call, folder):
+    status, out, _ = call("label.py", "--data_dir", folder, "--status")
+    assert status == 0
+    assert "nothing is labelled yet" in out
+    assert "next: python label.py" in out
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    ("", "no such file"),
+    ('{"type": "FeatureCollection", "features": []}', "has no features"),
+    ("not json", "content is not that of .geojson"),
+])  # fmt: skip
+def test_what_cannot_be_added_gets_one_line(call, mapped, content, said):
+    source = mapped.root / "image_3_x.geojson"
+    if content:
+        source.write_text(content)
+    status, _, err = call("label.py", "--data_dir", mapped.root, "--add", source)
+    assert status == 2
+    assert len(err.splitlines()) == 1
+    assert said in err
+    assert not mapped.rounds(mapped.cut_scenes()[0]).exists()

@@ -7,7 +7,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from projects import HEIGHT, PLACE, WIDTH, blocky, fill_labels, layer, write_scene, write_votes
+from projects_to_label import HEIGHT, PLACE, WIDTH, blocky, fill_labels, layer, write_scene, write_votes
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings

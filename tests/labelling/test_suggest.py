@@ -9,7 +9,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import rasterio.features
-from projects import HEIGHT, PLACE, WIDTH, blocky, layer, write_scene, write_votes
+from projects_to_label import HEIGHT, PLACE, WIDTH, blocky, layer, write_scene, write_votes
 
 from jingwei.errors import InputError, SettingError
 from jingwei.labelling.suggest import rarity_of, suggest

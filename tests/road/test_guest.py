@@ -140,6 +140,36 @@ def test_hidden_modules_are_hidden_from_ours_alone():
                            "exec(compile('import resource', 'x', 'exec'), {'__name__': 'jingwei.x'})"))  # fmt: skip
 
 
+LIKE_WINDOWS = """
+import mmap, os, signal, sys, tempfile
+for name in sys.argv[2].split():
+    __import__(name)
+for module, names in ((signal, "SIGHUP SIGKILL SIGPIPE SIGUSR1 SIGALRM"), (mmap, "MADV_DONTNEED"),
+                      (os, "sched_getaffinity sysconf getuid geteuid getgid fork getpgid killpg uname statvfs")):
+    for name in names.split():
+        delattr(module, name)
+"""
+
+
+def test_what_the_modules_of_windows_lack_is_not_needed():
+    """Names that signal, os and mmap don't have there: as third parties may need them, these are imported before."""
+    code = LIKE_WINDOWS + HIDDEN.replace(
+        "from jingwei.system.machine import own_memory\n",
+        """
+from jingwei.system.interrupts import Interrupts
+from jingwei.system.machine import available_memory, cores, own_memory
+from jingwei.system.spill import Table
+with Interrupts() as interrupts, Table(None) as table:
+    table.grow(1 << 20)
+    table.passed(1 << 27)
+    assert not interrupts.asked
+assert cores() >= 1
+assert available_memory() is None or available_memory() > 0
+""",
+    )
+    assert fresh(code, " ".join(MODULES), THIRD_PARTIES).strip() == "imported"
+
+
 # ---- while we work, and after ----
 
 

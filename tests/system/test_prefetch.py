@@ -1,7 +1,6 @@
 """Work ahead on a thread: same items, same order, same exception, nothing left running."""
 
 import threading
-import time
 
 import pytest
 
@@ -31,17 +30,20 @@ def test_an_exception_comes_after_the_items_before_it():
 
 
 def test_items_are_made_on_another_thread_and_no_further_ahead_than_asked():
-    made, makers = [], set()
+    made, makers = threading.Semaphore(0), set()
 
     def items():
         for k in range(20):
-            made.append(k)
             makers.add(threading.get_ident())
+            made.release()
             yield k
 
-    for k in ahead(items(), depth=2):
-        time.sleep(0.01)
-        assert len(made) <= k + 1 + 2 + 1  # those used, those waiting, the one in hand
+    coming = ahead(items(), depth=2)
+    assert next(coming) == 0
+    assert all(made.acquire(timeout=20) for _ in range(4))  # the one used, two that wait, the one in hand
+    assert not made.acquire(timeout=0.3)
+    assert list(coming) == list(range(1, 20))
+    assert len(makers) == 1
     assert threading.get_ident() not in makers
 
 
@@ -57,10 +59,7 @@ def test_leaving_early_stops_the_thread():
     for item in ahead(items()):
         if item == 3:
             break
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() == before  # the loop waits for its end
     assert len(made) < 10
 
 
@@ -68,7 +67,4 @@ def test_an_exception_in_the_loop_stops_the_thread():
     before = threading.active_count()
     with pytest.raises(ZeroDivisionError):
         [1 // item for item in ahead(iter(int, 1))]
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
+    assert threading.active_count() == before  # the loop waits for its end

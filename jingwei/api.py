@@ -393,7 +393,7 @@ def _evaluate_sample(
     from jingwei.workspace import confidence_of
 
     known = _legend(legend, source, None)
-    named = {name: None if file is None else Path(file) for name, file in files.items()}
+    named: dict[str, Any] = {name: None if file is None else Path(file) for name, file in files.items()}
     if named["confidence"] is None and confidence_of(source).exists():
         named["confidence"] = confidence_of(source)
     scored = score_sample(sample, source, known)

@@ -82,8 +82,8 @@ def predict_command() -> str | None:
         require_room_for_maps(job.source, [job.target, *([job.confidence] if job.confidence else [])])
     with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
         for job, fresh in predict(jobs, cluster):
-            files = ", ".join(map(str, [job.target, *([job.confidence] if job.confidence else [])]))
-            say(f"{'written' if fresh else 'kept, it is up to date'}: {files}")
+            made = ", ".join(map(str, [job.target, *([job.confidence] if job.confidence else [])]))
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {made}")
     for labels, png in submissions.items():
         write_submission(labels, png)
         write_class_style(png, networks[0].checkpoint.legend)

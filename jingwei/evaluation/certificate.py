@@ -149,6 +149,7 @@ def certified_part(points: Points, pixels: np.ndarray, alpha: float) -> Certifie
     more is wrong: the parts of SHARES are tried in that order, with the risk of the STARTS that they follow and that no
     failed trial has used up (the fallback procedure of Wiens, Pharmaceutical Statistics 2 (2003) 211-215).
     """
+    assert points.confidence is not None, "points of a map without confidence name no part of it"
     found, risk = None, 0.0
     by_confidence = pixels.sum(axis=0)[::-1].cumsum()[::-1] / pixels.sum()  # share of the map from a confidence up
     for wanted in SHARES:

@@ -120,7 +120,7 @@ class GeoPackage:
         if not self._begun and kind is None:
             self.write([], {name: [] for name in self._columns})
 
-    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence | np.ndarray]) -> None:
         """Adds features."""
         wkb = np.empty(len(geometries), object)
         wkb[:] = geometries
@@ -190,7 +190,7 @@ class _GeoJson:
         finally:
             self._file.close()
 
-    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence | np.ndarray]) -> None:
         """Adds features."""
         shapes = shapely.from_wkb(np.array(geometries, object))
         if self._crs:
@@ -256,7 +256,7 @@ class _GeoParquet:
         finally:
             self._file.close()
 
-    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence]) -> None:
+    def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence | np.ndarray]) -> None:
         """Adds features."""
         self._writer.write_table(self._table([*(columns[name] for name in self._columns), geometries]))
 

@@ -82,8 +82,8 @@ def choose_layer(path: Path, layer: str | None, kind: str) -> str | None:
 
     Raises InputError, which lists the layers, where none is named and several could be meant. None: the first.
     """
-    layers = np.atleast_2d(pyogrio.list_layers(gdal_name(path)))
-    layers = [each for each in layers if each[0] != LAYER_STYLES]  # QGIS's own
+    there = np.atleast_2d(pyogrio.list_layers(gdal_name(path)))
+    layers = [each for each in there if each[0] != LAYER_STYLES]  # QGIS's own
     names = [str(name) for name, _ in layers]
     like = (kind, "Surface") if kind == "Polygon" else (kind,)
     fitting = [str(name) for name, type_ in layers if any(word in str(type_) for word in like)]

@@ -188,7 +188,7 @@ class Model:
         bands = Bands.of(image.shape, settings.check().window, settings.overlap)
         network = Viewer(self._engine(settings, image, bands), settings.tta)
         labels = np.full(image.shape, NODATA, np.uint8)
-        how = {"batch_size": batch_size or (8 if self.device.type == "cuda" else 1)}
+        how: dict[str, Any] = {"batch_size": batch_size or (8 if self.device.type == "cuda" else 1)}
         how |= {"temperature": self.checkpoint.temperature, "with_probabilities": probabilities is not None}
         mean = np.array(self.checkpoint.mean)  # what the network sees as 0
         for band in blended(image, bands, range(len(bands)), network, self.checkpoint.spec.classes, mean, **how):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jingwei.crops.tile import tile_scene
 from jingwei.errors import InputError
@@ -112,7 +113,7 @@ def jobs_on(
         chances = folder / workspace.probabilities(scene).name
         for network in networks:
             target = folder / f"{network.name}.tif"
-            kept = {"probabilities": chances / target.name} if probabilities else {}
+            kept: dict[str, Any] = {"probabilities": chances / target.name} if probabilities else {}
             kept |= {"confidence": confidence_of(target)} if confidence else {"stale": (confidence_of(target),)}
             jobs.append(Job(network.path, source, target, settings, **kept, **running))
         png = workspace.submission(scene)

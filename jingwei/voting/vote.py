@@ -45,8 +45,8 @@ class VoteFiles(NamedTuple):
     @classmethod
     def beside(cls, labels: Path) -> "VoteFiles":
         """`x.tif` with `x_agreement.tif`, `x_entropy.tif` and `confidence/x.tif`."""
-        others = (labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy"))
-        return cls(labels, *others, confidence=confidence_of(labels))
+        agreement, entropy = (labels.with_name(f"{labels.stem}_{what}.tif") for what in ("agreement", "entropy"))
+        return cls(labels, agreement, entropy, confidence=confidence_of(labels))
 
     @property
     def maps(self) -> tuple[Path, ...]:

@@ -61,6 +61,7 @@ SMALL = {
     "pspnet": "resnet18",
     "pspdensenet": "densenet121",
     "segformer": "mit_b0",
+    "vit": "vit_tiny_patch16_224",
 }
 SIDE = 512  # px of the picture that work and speed are told for
 EPOCHS = 4

@@ -18,6 +18,7 @@ from jingwei.models.segnet import build_segnet
 from jingwei.models.segresnet import build_segresnet
 from jingwei.models.spec import ModelSpec
 from jingwei.models.unet import WIDTHS, build_unet
+from jingwei.models.vit import VITS, build_vit
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ MODELS = {
     "pspnet": Family(build_pspnet, "resnet50", output_strides=(8, 16)),
     "pspdensenet": Family(build_pspdensenet, "densenet201", named("densenet"), output_strides=(8, 16)),
     "segformer": Family(_segformer, "mit_b0"),
+    "vit": Family(build_vit, VITS[0], VITS),
 }
 
 # The contest trainer's spelling, and others that people know.
@@ -154,6 +156,7 @@ ALIASES = {
     "PSPDenseNet": "pspdensenet",
     "DeepLabV3": "deeplabv3",
     "SegFormer": "segformer",
+    "ViT": "vit",
     "AttentionUNet": "attention_unet",
 }
 

@@ -9,7 +9,7 @@ from jingwei.errors import CheckpointError, SettingError
 from jingwei.models.families import MODELS
 from jingwei.models.fcn8 import Decoder as Fcn8Decoder
 from jingwei.models.first_layer import first_layers, onto_bands, usual_names
-from jingwei.models.libraries import smp
+from jingwei.models.libraries import smp, timm
 from jingwei.models.segmenter import Segmenter
 from jingwei.models.weights import FROM_NOTHING, Donor, fetch_usual
 from jingwei.spectrum import agree, in_words
@@ -34,7 +34,7 @@ def load_imagenet(model: Segmenter, bands: Sequence[str] = ()) -> list[str]:
 def has_imagenet(family: str) -> bool:
     """Whether there are ImageNet weights for a family's encoders (not for those of unet and enet, written here)."""
     choices = MODELS[family].backbones
-    return not choices or choices[0] in smp.encoders.encoders
+    return not choices or choices[0] in smp.encoders.encoders or timm.is_model(choices[0])
 
 
 def put(model: Segmenter, donor: Donor, bands: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -47,10 +47,12 @@ def put(model: Segmenter, donor: Donor, bands: Sequence[str] = ()) -> tuple[int,
     """
     network, whole = model.network, model.state_dict()
     layers = first_layers(network.encoder, model.spec.bands)
-    adapted, note = _adapted(model, donor, donor.tensors, [f"network.encoder.{name}" for name in layers], bands)
+    positions = [name for name in network.encoder.state_dict() if name.endswith("pos_embed")]
+    here = [f"network.encoder.{name}" for name in layers]
+    adapted, note = _adapted(model, donor, donor.tensors, here, bands)
     fitting = _fitting(adapted, whole)
     if len(fitting) >= len(whole) // 2:
-        _check_first(model, donor, fitting, [f"network.encoder.{name}" for name in layers], bands)
+        _check_first(model, donor, fitting, here, bands)
         _put({name: tensor for name, tensor in fitting.items() if name not in ("mean", "std")}, model)
         return len(fitting), _told(donor, note)
     bare = {_bare(name): tensor for name, tensor in donor.tensors.items()}
@@ -62,6 +64,9 @@ def put(model: Segmenter, donor: Donor, bands: Sequence[str] = ()) -> tuple[int,
         problem = f"{len(fitting)} of the {len(encoder)} tensors of {model.spec.backbone} are in it"
         raise CheckpointError(donor.where, problem, "give weights of this backbone, or name theirs with `backbone`")
     _check_first(model, donor, fitting, list(map(_bare, layers)), bands)
+    if lost := [name for name in map(_bare, positions) if name not in fitting]:
+        problem = f"has position embeddings of another size than {model.spec.backbone} ({lost[0]})"
+        raise CheckpointError(donor.where, problem, "give weights of this very encoder")
     _put({names[bare_name]: tensor for bare_name, tensor in fitting.items()}, network.encoder)
     taken = network.decoder.take_classifier(bare) if isinstance(network.decoder, Fcn8Decoder) else 0
     return len(fitting) + taken, _told(donor, note)

@@ -11,8 +11,7 @@ from jingwei.models.encoders import explain, prepare_encoder
 from jingwei.models.families import MODELS, find_backbone, find_family, find_output_stride
 from jingwei.models.spec import ModelSpec
 
-PAD_TO = 32  # px: encoders halve five times
-SMALLEST = 2 * PAD_TO  # px: four values in the coarsest map, so that batch norm can train with a single small window
+PAD_TO = 32  # px: encoders halve five times; transformers want a multiple of their patch
 
 
 class Segmenter(nn.Module):
@@ -29,6 +28,8 @@ class Segmenter(nn.Module):
         self.auxiliary = (
             _auxiliary_head(self.network.encoder.out_channels[-2], spec.classes) if spec.auxiliary else None
         )
+        patch = getattr(self.network.encoder, "patch", PAD_TO)
+        self.pad_to = PAD_TO if PAD_TO % patch == 0 else patch  # px: sides become multiples of it
         self._still_norm = False  # the encoder's batch norms stay in evaluation
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, -1, 1, 1))
@@ -37,7 +38,7 @@ class Segmenter(nn.Module):
         """Raw pixels -> logits_BCHW; in training, where there is an auxiliary head, (logits_BCHW, its logits_BCHW)."""
         height, width = pixels_BCHW.shape[2:]
         pixels = (pixels_BCHW - self.mean) / self.std
-        bottom, right = _missing(height), _missing(width)
+        bottom, right = _missing(height, self.pad_to), _missing(width, self.pad_to)
         if bottom or right:
             pixels = functional.pad(pixels, (0, right, 0, bottom))  # zeros: the mean colour
         features = self.network.encoder(pixels)
@@ -102,9 +103,12 @@ def build_model(spec: ModelSpec, mean: tuple[float, ...], std: tuple[float, ...]
     return model
 
 
-def _missing(size: int) -> int:
-    """The px to add to a side, by arithmetic that can be traced for other sizes too."""
-    return -size % PAD_TO + (size <= SMALLEST - PAD_TO) * PAD_TO
+def _missing(size: int, step: int) -> int:
+    """The px to add to a side: to a multiple of `step`, by arithmetic that can be traced for other sizes too.
+
+    To two steps at least: four values in the coarsest map, so that batch norm can train with a single small window.
+    """
+    return -size % step + (size <= step) * step
 
 
 def _auxiliary_head(channels: int, classes: int) -> nn.Module:

@@ -97,8 +97,8 @@ def fetch_usual(backbone: str) -> Donor:
 
     SettingError offline, for encoders that have none, and where their terms are to be looked at first.
     """
-    ours = backbone.startswith("tu-")
-    licence = timm.get_pretrained_cfg(backbone.removeprefix("tu-")) if ours else None
+    of_timm = backbone not in smp.encoders.encoders
+    licence = timm.get_pretrained_cfg(backbone.removeprefix("tu-")) if of_timm else None
     if licence is not None and (terms := licence.license) and terms not in FREE:
         name = f"{licence.architecture}.{licence.tag}" if licence.tag else licence.architecture
         problem = f"its usual weights come under terms of their own ({terms})"
@@ -107,15 +107,18 @@ def fetch_usual(backbone: str) -> Donor:
         )
     try:
         with hub_or_cache():
-            # At the usual stride: dilation changes no weight, and not every encoder can be asked for it.
-            donor = smp.encoders.get_encoder(backbone, in_channels=len(RGB), weights=True if ours else "imagenet")
+            if of_timm:
+                donor = timm.create_model(backbone.removeprefix("tu-"), pretrained=True)
+            else:  # at the usual stride: dilation changes no weight, and not every encoder can be asked for it
+                donor = smp.encoders.get_encoder(backbone, in_channels=len(RGB), weights="imagenet")
     except Exception as error:  # the hubs raise what their network libraries raise
         reason = first_line(error)
         if backbone == f"tu-{BACKBONE}" and packaged_file():
             return _packaged(": the hub can't be reached")
         problem = f"its ImageNet weights could not be fetched ({reason})"
         raise SettingError(f"`backbone` {backbone.removeprefix('tu-')}", problem, WAYS_OUT) from error
-    return Donor(f"ImageNet weights of {backbone}", donor.state_dict(), RGB)
+    about = f"weights {licence.architecture}.{licence.tag} of timm ({_licence(licence.license)})" if of_timm else ""
+    return Donor(f"ImageNet weights of {backbone}", donor.state_dict(), RGB, about)
 
 
 def normalisation(name: str | None, backbone: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -132,7 +135,8 @@ def normalisation(name: str | None, backbone: str) -> tuple[tuple[float, ...], t
     if name and (weights := _of_torchvision(name)):
         transforms = weights.transforms()
         return tuple(transforms.mean), tuple(transforms.std)
-    config = _of_timm(name) if name else _of_timm(backbone[3:]) if backbone.startswith("tu-") else None
+    own = not name and backbone in smp.encoders.encoders  # of segmentation-models-pytorch
+    config = None if own else _of_timm(name or backbone.removeprefix("tu-"))
     if config is not None:
         return tuple(config.mean), tuple(config.std)
     return next((v for start, v in NORMALISED_OTHERWISE.items() if backbone.startswith(start)), IMAGENET)

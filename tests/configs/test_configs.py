@@ -386,7 +386,7 @@ def test_a_file_that_is_no_json_gets_one_line(tmp_path, text):
 # ---- one step of everything ----
 
 SMALL = {"fcn8": "vgg11", "unet": "plain16", "segnet": "vgg11_bn", "enet": "enet", "pspdensenet": "densenet121",
-         "segformer": "mit_b0"}  # fmt: skip
+         "segformer": "mit_b0", "vit": "vit_tiny_patch16_224"}  # fmt: skip
 
 
 @pytest.mark.parametrize("number", range(len(ALIASES)), ids=list(ALIASES))

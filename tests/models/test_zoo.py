@@ -35,6 +35,7 @@ SMALL = {
     "enet": "enet",
     "pspdensenet": "densenet121",
     "segformer": "mit_b0",
+    "vit": "vit_tiny_patch16_224",
 }
 CLASSES = len(JINGWEI)
 SIZES = ((1, 1), (33, 47), (64, 64), (100, 7))
@@ -194,7 +195,7 @@ USED = {  # which of the encoder's maps the decoder looks at
     "deeplabv3": {5}, "attention_unet": {1, 2, 3, 4, 5}, "fcn8": {2, 3, 5}, "unet": {0, 1, 2, 3, 4},
     "unet_resnet": {1, 2, 3, 4, 5}, "segnet": {0, 1, 2, 3, 4, 5}, "segresnet": {1, 2, 3, 4, 5}, "enet": {0, 1, 3},
     "gcn": {2, 3, 4, 5}, "deeplab": {2, 5}, "deeplab_duc_hdc": {5}, "upernet": {2, 3, 4, 5}, "pspnet": {5},
-    "pspdensenet": {5}, "segformer": {2, 3, 4, 5},
+    "pspdensenet": {5}, "segformer": {2, 3, 4, 5}, "vit": {0, 1, 2, 3},
 }  # fmt: skip
 
 

@@ -61,16 +61,16 @@ class Engine(ABC):
 class ExportedEngine(Engine):
     """An engine for CPUs into which a network is converted once, then made ready for each window shape that comes.
 
-    Sides are padded to multiples of 32 px, so that scenes of many sizes bring few shapes; the latest KEPT stay ready.
-    Windows go through one at a time. On a CPU batches are no faster, a smaller last batch needs nothing of its own, and
-    a window's answer doesn't depend on the others.
+    Sides are padded to multiples of 32 px, or as the network would, so that scenes of many sizes bring few shapes; the
+    latest KEPT stay ready. Windows go through one at a time. On a CPU batches are no faster, a smaller last batch needs
+    nothing of its own, and a window's answer doesn't depend on the others.
     """
 
     pays_from_mpx = 64
 
     def run(self, pixels_BCHW: Tensor) -> Tensor:
         height, width = pixels_BCHW.shape[2:]
-        pixels = padded(pixels_BCHW, self._checkpoint.mean)
+        pixels = padded(pixels_BCHW, self._checkpoint.mean, self._step)
         ready = self._ready_for(*pixels.shape[2:])
         answers = [ready(window[None])[:, :, :height, :width] for window in pixels.contiguous().numpy()]
         return torch.from_numpy(answers[0] if len(answers) == 1 else np.concatenate(answers))
@@ -90,7 +90,9 @@ class ExportedEngine(Engine):
             raise SettingError(f"`engine` {self.name}", problem, "take `engine` torch, or `device` cpu")
         self._checkpoint = checkpoint
         self._ready: dict[tuple[int, int], Callable[[np.ndarray], np.ndarray]] = {}
-        self._convert(WithSoftmax(checkpoint.build()).eval(), checkpoint.spec.bands, precision, calibration)
+        network = checkpoint.build()
+        self._step = padding_step(network)
+        self._convert(WithSoftmax(network).eval(), checkpoint.spec.bands, precision, calibration)
 
     @abstractmethod
     def _convert(
@@ -114,13 +116,18 @@ class WithSoftmax(nn.Module):
         return self.network(pixels_BCHW).softmax(1)
 
 
-def padded(pixels_BCHW: Tensor, mean: Sequence[float]) -> Tensor:
-    """Raw windows with sides of a multiple of PAD_TO px: below and to the right, where the network itself would pad.
+def padding_step(network: nn.Module) -> int:
+    """The px that a network pads sides to a multiple of."""
+    return getattr(network, "pad_to", PAD_TO)
+
+
+def padded(pixels_BCHW: Tensor, mean: Sequence[float], step: int) -> Tensor:
+    """Raw windows with sides of a multiple of `step` px: below and to the right, where the network itself would pad.
 
     With the mean colour, which it normalises to the zeros that it pads with: its answers stay the same.
     """
     count, bands, height, width = pixels_BCHW.shape
-    bottom, right = -height % PAD_TO, -width % PAD_TO
+    bottom, right = -height % step, -width % step
     if not (bottom or right):
         return pixels_BCHW
     fill = torch.tensor(mean, dtype=torch.float32, device=pixels_BCHW.device).view(1, bands, 1, 1)

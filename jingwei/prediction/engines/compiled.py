@@ -9,7 +9,7 @@ from torch import Tensor
 
 from jingwei.errors import SettingError
 from jingwei.models.checkpoints import Checkpoint
-from jingwei.prediction.engines.base import padded
+from jingwei.prediction.engines.base import padded, padding_step
 from jingwei.prediction.engines.eager import TorchEngine
 
 
@@ -23,6 +23,7 @@ class CompiledEngine(TorchEngine):
         _check_compiler(self.device)
         super()._build(checkpoint, precision, calibration)
         torch.compiler.reset()  # of earlier engines: after eight shapes torch would compile no more
+        self._step = padding_step(self._model)
         self._model = torch.compile(self._model, dynamic=False)
         self._mean = checkpoint.mean
         self._batch = 1  # on a CPU one window at a time, on a GPU as many as came at most, so that few shapes come
@@ -31,7 +32,7 @@ class CompiledEngine(TorchEngine):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             count, _, height, width = pixels_BCHW.shape
-            pixels = padded(pixels_BCHW, self._mean)
+            pixels = padded(pixels_BCHW, self._mean, self._step)
             if self.device.type == "cpu":
                 answers = torch.cat([super(CompiledEngine, self).run(window[None]) for window in pixels])
             else:

@@ -397,7 +397,8 @@ def _evaluate_sample(
     if named["confidence"] is None and confidence_of(source).exists():
         named["confidence"] = confidence_of(source)
     scored = score_sample(sample, source, known)
-    return accuracy_numbers(scored, known) | statement_numbers(state(scored, source, known, alpha, **named), known)
+    said = state(scored, source, known, alpha, confidence=named["confidence"], other=named["other"])
+    return accuracy_numbers(scored, known) | statement_numbers(said, known)
 
 
 def report(

@@ -240,6 +240,8 @@ def checked_name(exp: str) -> str:
     """An experiment's name, which folders and maps carry. SettingError for one that they can't."""
     if not re.fullmatch(r"[^/\\\s]+", exp) or exp.strip(".") == "":
         raise SettingError("`exp`", f"{exp!r} can't be the name of a folder", "take letters, digits, - and _")
+    if re.search("[\ud800-\udfff]", exp):
+        raise SettingError("`exp`", f"{exp!r} is not UTF-8", "take letters, digits, - and _, or a UTF-8 locale")
     if len(os.fsencode(exp)) > LONGEST_NAME:
         raise SettingError(
             "`exp`", f"{exp!r} is too long for the names of files", f"take {LONGEST_NAME} letters at most"

@@ -77,6 +77,7 @@ def _guarded_output():
     One that can't be written raises OutputError or BrokenPipeError. A closed one swallows all: results are in files,
     and the status says how it went.
     """
+    _hold_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not where a notebook or a test has put its own
             stream.reconfigure(errors="backslashreplace")
@@ -101,6 +102,20 @@ def _guarded_output():
         raise
     finally:
         sys.stdout = plain
+
+
+def _hold_closed_streams() -> None:
+    """Opens nothing at the numbers of streams that are closed (`2>&-`).
+
+    Else the first files that are opened get these numbers, and what a library in C complains of goes into them.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115: until the process ends
 
 
 def _give_up(stream) -> None:

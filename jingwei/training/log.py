@@ -1,5 +1,6 @@
 """The log that a training run keeps: `log.csv`, `curves.png`, TensorBoard events, and a line per epoch."""
 
+import re
 import time
 from pathlib import Path
 from typing import Self
@@ -7,6 +8,7 @@ from typing import Self
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from jingwei.errors import SettingError
 from jingwei.legend import Legend
 from jingwei.raster.preview import natural, painted
 from jingwei.system.progress import Progress, spell_seconds
@@ -29,6 +31,8 @@ class TrainingLog:
         earlier = read_log(folder / "log.csv") if finished else []
         self.rows = [row for row in earlier if row["epoch"] <= finished]
         self._earlier = len(self.rows)
+        if events and re.search("[\ud800-\udfff]", str(events.absolute())):
+            raise SettingError(events, "is not UTF-8, as TensorBoard wants paths", "rename the folder")
         self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
         self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()

@@ -13,6 +13,7 @@ import pytest
 from jingwei.grid import Window
 from jingwei.legend import LandClass, Legend
 from jingwei.raster.png import write_png
+from jingwei.raster.reading import open_labels
 from jingwei.raster.writing import TiledWriter
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,6 +74,19 @@ def test_a_closed_output_is_no_error(chinese):
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+@pytest.mark.parametrize("closed", ["2>&-", "2>&- >&-", "2>&- >&- <&-"])
+def test_closed_errors_are_no_error_and_no_file_takes_their_place(closed, tmp_path):
+    """A file that is opened at the number of standard error gets what libraries in C complain of; bars had nowhere."""
+    labels = np.eye(300, dtype=np.uint8)
+    write_png(tmp_path / "map.png", labels)
+    flags = ("--input", tmp_path / "map.png", "--output", tmp_path / "filled.tif", "--min_area", "2")
+    command = ["sh", "-c", f'exec "$0" "$@" {closed}', sys.executable, ROOT / "fill_hole.py", *flags]
+    done = subprocess.run(list(map(str, command)), env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=120)
+    assert done.returncode == 0
+    with open_labels(tmp_path / "filled.tif") as filled:
+        assert not filled.read_label_rows(0, 300).any()
+
+
 def test_who_stops_reading_gets_no_complaint(chinese):
     reading, writing = os.pipe()
     os.close(reading)
@@ -100,7 +114,7 @@ def test_experiments_of_odd_names_work_or_get_a_line(call, tmp_path, name):
         assert call("report.py", *where)[0] == 0
 
 
-@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "-x"])
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "-x", "\udcb2"])
 def test_names_that_can_be_no_folder_are_refused(call, tmp_path, name):
     status, _, err = call("train.py", "--train", "--data_dir", tmp_path, f"--exp={name}")
     assert status == 2

@@ -115,7 +115,7 @@ def _hold_closed_streams() -> None:
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115: until the process ends
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def _give_up(stream) -> None:

@@ -58,7 +58,7 @@ def _unreadable(path: Path, error: Exception) -> CheckpointError:
 
 
 def check_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """CheckpointError where a tensor holds NaN or infinity, or is of a kind that weights are not (sparse, complex)."""
+    """CheckpointError where a tensor holds NaN, infinity or a negative variance, or is sparse, complex and the like."""
     for name, tensor in tensors.items():
         try:
             finite = not tensor.is_floating_point() or _is_finite(tensor)
@@ -69,6 +69,8 @@ def check_finite(tensors: dict[str, torch.Tensor], path: Path) -> None:
             raise CheckpointError(path, f"holds tensors that are not plain weights ({name})", "take another file")
         if not finite:
             raise CheckpointError(path, f"holds weights that are not finite ({name})", "take another, or train again")
+        if name.endswith("running_var") and bool((tensor < 0).any()):  # its root is not a number
+            raise CheckpointError(path, f"holds a variance below 0 ({name})", "take another, or train again")
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

@@ -13,7 +13,7 @@ import pyogrio
 
 from jingwei.errors import InputError
 from jingwei.polygons.styles import LAYER_STYLES
-from jingwei.raster.opening import is_vsi, remote_allowed
+from jingwei.raster.opening import is_vsi, remote_allowed, vsi_name
 
 # How files of one format begin, by ending. The zero bytes keep GDAL from finding XML further on.
 BEGINNINGS = {".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a", ".fgb": b"fgb\x03fgb", ".parquet": b"PAR1"}
@@ -37,7 +37,7 @@ def file_and_layer(path: str | Path) -> tuple[Path, str | None]:
 
 def gdal_name(path: Path) -> str:
     """A name that GDAL takes for a file, not for the address of a driver such as `CSV:...`."""
-    return str(path) if is_vsi(path) else os.path.abspath(path)
+    return vsi_name(path) if is_vsi(path) else os.path.abspath(path)
 
 
 def is_utf8(path) -> bool:

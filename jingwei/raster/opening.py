@@ -102,7 +102,7 @@ def drivers_of(path: str | Path) -> list[str]:
 
 def open_by(path: str | Path, drivers: list[str], **options) -> DatasetReader:
     """`path` opened by one of these drivers, [] for any. Raises one of GDAL_FAILURES."""
-    name = _vsi_name(str(path)) if is_vsi(path) else os.path.abspath(path)
+    name = vsi_name(path) if is_vsi(path) else os.path.abspath(path)
     with without_warnings_of_place, rasterio.Env(**PNG_OPTIONS) if _may_be_png(path) else nullcontext():
         return _open(_FileName(name), drivers, options)
 
@@ -130,10 +130,20 @@ class _FileName(str):
         return os.fsencode(str(self))
 
 
-def _vsi_name(path: str) -> str:
-    """A name behind /vsi, its `https://` made whole again where it was a Path."""
-    head, scheme, rest = path.partition(":/")
-    return f"{head}://{rest.lstrip('/')}" if scheme and head.endswith(("http", "https", "ftp")) else path
+def vsi_name(path) -> str:
+    """A name behind /vsi as GDAL wants it, whole again where it was a Path, which makes one slash of two.
+
+    `/vsicurl/https:/host/a.tif` gets its second slash, and `/vsizip/data/a.zip/a.tif` its first one where it is there.
+    """
+    name = str(path)
+    head, scheme, rest = name.partition(":/")
+    if scheme and head.endswith(("http", "https", "ftp")):
+        return f"{head}://{rest.lstrip('/')}"
+    system, inner = re.match(r"((?:/vsi[a-z0-9]+)+/)(.*)", name, re.DOTALL).groups() if is_vsi(name) else ("", name)
+    top = inner.partition("/")[0]
+    on_disk = system.startswith(("/vsizip", "/vsitar", "/vsigzip", "/vsi7z", "/vsirar"))
+    absolute = on_disk and top and not os.path.exists(top) and os.path.exists(f"/{top}")
+    return f"{system}/{inner}" if absolute else name
 
 
 def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, free: bool) -> None:

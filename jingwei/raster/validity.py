@@ -27,13 +27,15 @@ class Validity:
     """
 
     def __init__(self, dataset, bands: list[int], alpha: int | None, dtype: np.dtype):
-        flags = [dataset.mask_flag_enums[band - 1] for band in bands]
+        # Asked once: rasterio goes through all bands each time, and files may claim thousands.
+        all_flags, all_values = dataset.mask_flag_enums, dataset.nodatavals
+        flags = [all_flags[band - 1] for band in bands]
         masked = [] if alpha else [of_band == [] or MaskFlags.per_dataset in of_band for of_band in flags]
         # The bands whose masks are to be read: one for all, or each band's own.
         self._masks = [band for band, of_band in zip(bands, flags, strict=True) if not (alpha or of_band)]
         if any(MaskFlags.per_dataset in of_band for of_band in flags) and not alpha:
             self._masks.insert(0, bands[0])
-        values = [dataset.nodatavals[band - 1] for band in bands]
+        values = [all_values[band - 1] for band in bands]
         self.nodata: float | None = values[0] if _alike(values) else None  # the value of all bands
         self._is_float = np.issubdtype(dtype, np.floating)
         if any(masked):  # a mask takes the place of its bands' nodata values

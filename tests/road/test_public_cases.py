@@ -1,15 +1,23 @@
 """Neighbours of faults that were reported in public: the right value or one line, through the root scripts."""
 
+import json
 import os
 import shutil
+import time
+import zipfile
 
 import numpy as np
 import pyogrio
 import pytest
 import rasterio
+import shapely
+import torch
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
+
+from jingwei.errors import CheckpointError
+from jingwei.models.torch_files import check_finite
 
 LABELS = (np.indices((60, 50)).sum(0) // 7 % 4).astype(np.uint8)
 
@@ -114,3 +122,46 @@ def test_maps_that_world_files_put_elsewhere_do_not_vote_together(tmp_path, call
     shutil.copy(maps[0].with_suffix(".tfw"), maps[1].with_suffix(".tfw"))
     assert call("vote.py", "--inputs", *maps, "--output", tmp_path / "v.tif")[0] == 0
     assert os.path.exists(tmp_path / "v.tif")
+
+
+# --- files -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_file_of_thousands_of_bands_is_opened_at_once(tmp_path, call):
+    """rasterio goes through all bands for each thing that it is asked of them: it took minutes to say no."""
+    path = tiff(tmp_path / "a.tif", np.zeros((5888, 16, 16), np.uint8), sparse_ok=True, interleave="pixel")
+    begun = time.monotonic()
+    refused(call("evaluate.py", "--prediction", path, "--label", path), path, "is not a mask: 5888 bands")
+    assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize("kind", ["zones", "map"])
+def test_what_lies_in_an_archive_is_found_by_its_whole_path(kind, tmp_path, call, monkeypatch):
+    """`/vsizip//data/a.zip/b`: a Path makes one slash of two, and GDAL then looks in the working folder."""
+    monkeypatch.setenv("JINGWEI_ALLOW_REMOTE", "1")  # as the flag sets it
+    source = tiff(tmp_path / "map.tif", nodata=255)
+    box = shapely.to_wkb(np.array([shapely.box(500_000, 4_000_000, 500_010, 4_000_010)], object))
+    names = [np.array(["a"], object)]
+    pyogrio.raw.write(tmp_path / "z.gpkg", box, names, ["name"], geometry_type="Polygon", crs="EPSG:32650")
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for name in ("map.tif", "z.gpkg"):
+            archive.write(tmp_path / name, name)
+    inside = f"/vsizip/{tmp_path}/all.zip"
+    chosen = (f"{inside}/map.tif", tmp_path / "z.gpkg") if kind == "map" else (source, f"{inside}/z.gpkg")
+    flags = ("--areas", "--prediction", chosen[0], "--zones", chosen[1], "--json")
+    status, printed, told = call("evaluate.py", *flags)
+    assert (status, told) == (0, "")
+    zone = json.loads(printed)["map"]["zones"]["a"]["classes"]
+    assert sum(of["pixels"] for of in zone.values()) == 100
+
+
+@pytest.mark.parametrize(("change", "problem"), [
+    (lambda tensor: tensor.fill_(float("nan")), "holds weights that are not finite"),
+    (lambda tensor: tensor.fill_(-1.0), "holds a variance below 0"),
+])  # fmt: skip
+def test_a_checkpoint_whose_statistics_can_not_be(change, problem, tmp_path):
+    tensors = {"a.weight": torch.ones(3), "a.running_var": torch.ones(3)}
+    check_finite(tensors, tmp_path / "a.pt")
+    change(tensors["a.running_var"])
+    with pytest.raises(CheckpointError, match=problem):
+        check_finite(tensors, tmp_path / "a.pt")

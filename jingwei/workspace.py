@@ -236,6 +236,11 @@ def confidence_of(labels: Path) -> Path:
     return labels.parent / "confidence" / f"{labels.stem}.tif"
 
 
+def robustness_of(labels: Path) -> Path:
+    """Where is kept how many labels of a map change when nothing that matters has changed."""
+    return labels.parent / "robustness" / f"{labels.stem}.json"
+
+
 def checked_name(exp: str) -> str:
     """An experiment's name, which folders and maps carry. SettingError for one that they can't."""
     if not re.fullmatch(r"[^/\\\s]+", exp) or exp.strip(".") == "":

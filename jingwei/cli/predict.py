@@ -17,7 +17,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.planning.room import require_room_for_maps
-from jingwei.workspace import Workspace
+from jingwei.workspace import Workspace, robustness_of
 
 
 @command
@@ -47,6 +47,9 @@ def predict_command() -> str | None:
     parser.flag("probabilities", text, action="store_true")
     text = "do not keep each label's probability in percent, as confidence/ beside the maps"
     parser.flag("no_confidence", text, action="store_true")
+    text = "make no maps, but say how many labels of a part of each scene change with shifted windows, mirrored, and "
+    text += "under a little other light and scale"
+    parser.flag("robustness", text, action="store_true")
     cluster_flag(parser)
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
     cog_flag(parser)
@@ -78,6 +81,8 @@ def predict_command() -> str | None:
     jobs, submissions = jobs_on(workspace, scenes, networks, settings, crops=crops, **how)
     if args.dry_run:
         return _rehearse(jobs, networks)
+    if args.robustness:
+        return _tell_robustness(jobs, networks)
     for job in jobs:
         require_room_for_maps(job.source, [job.target, *([job.confidence] if job.confidence else [])])
     with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
@@ -93,6 +98,18 @@ def predict_command() -> str | None:
         return None
     one = all(len(workspace.predictions(scene)) == 1 and not workspace.vote(scene).exists() for scene, _ in scenes)
     return going_on(args, "fill_hole.py" if one else "vote.py")
+
+
+def _tell_robustness(jobs: list, networks: list) -> None:
+    from jingwei.prediction.robustness import robustness, table, write_robustness
+
+    checkpoints = {network.path: network.checkpoint for network in networks}
+    for job in jobs:
+        found = robustness(job.weights, checkpoints[job.weights], job.source, job.settings, job.device)
+        print(f"{job.source.stem} by {job.target.stem}: {table(found)}")
+        place = robustness_of(job.target)
+        write_robustness(place, found)
+        say(f"written: {place}")
 
 
 def _rehearse(jobs: list, networks: list) -> None:

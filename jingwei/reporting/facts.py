@@ -17,8 +17,10 @@ from jingwei.reporting.layers import PERCENTS, SURE
 from jingwei.reporting.names import shown
 from jingwei.reporting.pyramid import Layer, finest_level
 from jingwei.reporting.worst import largest_errors, least_sure
-from jingwei.workspace import Workspace
+from jingwei.system.own_files import kept_json
+from jingwei.workspace import Workspace, robustness_of
 
+ROBUST = ("shifts", "flips", "light", "scale")  # what predict.py --robustness keeps, shares of 1
 DOUBT = 60  # percent: what is below is called unsure on the page
 
 
@@ -46,7 +48,7 @@ def scene_facts(
         "name": shown(scene.name), "height": height, "width": width, "place": None, "hectares": None, "metres": None,
         "layers": {name: _layer_facts(layer) for name, layer in layers.items()},
         "stage": None, "made": None, "areas": None, "sure": None, "models": len(workspace.predictions(scene)),
-        "changed": changed_by_filling(workspace, scene, legend), "worst": [],
+        "changed": changed_by_filling(workspace, scene, legend), "worst": [], "robust": _robustness(workspace, scene),
     }  # fmt: skip
     if crs or not transform.is_identity:
         epsg = f"EPSG:{crs.to_epsg()}" if crs and crs.to_epsg() else None
@@ -74,6 +76,15 @@ def scene_facts(
         facts["worst"] = least_sure(layers[sure])
     facts["worst"] = [{k: v for k, v in place._asdict().items() if v is not None} for place in facts["worst"]]
     return facts
+
+
+def _robustness(workspace: Workspace, scene: Scene) -> dict | None:
+    """How many labels of the final map, or of what was filled, change by chance; None where nobody has found out."""
+    if not workspace.has_map(scene):
+        return None
+    maps = dict.fromkeys([workspace.final_map(scene), workspace.vote_or_best(scene)])
+    found = (kept_json(robustness_of(path), dict.fromkeys(ROBUST, float)) for path in maps)
+    return next(({name: each[name] for name in ROBUST} for each in found if each), None)
 
 
 def _how_sure(layer: Layer) -> dict:

@@ -3,7 +3,7 @@
 
 const summary = {
   write() {
-    byId("figures").replaceChildren(...this.figures().map(({ name, value, hint, id }) => element("div", {},
+    byId("figures").replaceChildren(...[...this.figures(), ...this.repeatable()].map(({ name, value, hint, id }) => element("div", {},
       element("dt", { text: name }),
       element("dd", {}, element("b", {}, ...(id === undefined ? [] : [swatch(id)]), value), element("small", { text: hint })))));
     const { better, miou } = REPORT.delivered || {};
@@ -32,6 +32,14 @@ const summary = {
     }
     const found = scenes.length ? [{ name: word("title"), value: word("noMap"), hint: word("noMapHint") }] : [];
     return [...found, this.bestRun()];
+  },
+
+  /** How many labels change by chance, where predict.py --robustness has found out. */
+  repeatable() {
+    const robust = look.scene && look.scene.robust;
+    if (!robust) return [];
+    const hint = word("shiftedHint")(...[robust.flips, robust.light, robust.scale].map((share) => percent(share)));
+    return [{ name: word("shifted"), value: percent(robust.shifts), hint }];
   },
 
   scored(delivered, scene) {

@@ -18,6 +18,7 @@ WORDS.en = {
     certainty: "100 minus the entropy of the votes; not a score",
   },
   doubt: (percent) => `Below ${percent} %`, doubtHint: "share of the map to look at first",
+  shifted: "Change when shifted", shiftedHint: (flips, light, scale) => `labels; mirrored ${flips}, 5 % other light ${light}, scale ${scale}`,
   howSure: "How sure?", howSureHint: "nothing says so yet", noMap: "No map yet", noMapHint: "the scenes are cut, but not mapped",
   bestRun: "Best validation mIoU", bestRunHint: (name, epoch) => `${name}, epoch ${epoch}`,
   noRun: "No network yet", noRunHint: "nothing is trained",

@@ -18,6 +18,7 @@ WORDS.zh = {
     certainty: "100 减去投票的熵，不是精度",
   },
   doubt: (percent) => `低于 ${percent} %`, doubtHint: "应先检查的面积比例",
+  shifted: "平移后改变", shiftedHint: (flips, light, scale) => `标签比例；镜像 ${flips}，亮度变 5 % ${light}，尺度 ${scale}`,
   howSure: "可信程度", howSureHint: "尚无依据", noMap: "尚无分类图", noMapHint: "影像已切分，但尚未分类",
   bestRun: "最佳验证 mIoU", bestRunHint: (name, epoch) => `${name}，第 ${epoch} 轮`,
   noRun: "尚无网络", noRunHint: "尚未训练",

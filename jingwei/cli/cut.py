@@ -16,10 +16,12 @@ from jingwei.cli.parser import (
     tell_legend,
     workspace_flags,
 )
+from jingwei.cli.steps import STEPS
 from jingwei.cli.wording import say
 from jingwei.errors import SettingError
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene, check_names, labels_of, scene_of
+from jingwei.labels.rounds import labelled_files
 from jingwei.labels.rules import TRAINING, DrawingRules
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
 from jingwei.system.scheduling import Task
@@ -81,7 +83,18 @@ def generate_train_data_command() -> str | None:
     for line in notes_on_classes(crops, legend):
         print(line)
     say(f"written: {workspace.crops}, split_*.png beside it")
-    return going_on(args, "train.py", "--train", "--exp", "first")
+    return _training(args, workspace)
+
+
+def _training(args: argparse.Namespace, workspace: Workspace) -> str:
+    """The command that trains on the crops: from the last network, where people have labelled rounds since."""
+    rounds = max((len(labelled_files(folder)) for folder in workspace.root.glob("label/*/")), default=0)
+    trained = sorted(workspace.models.glob("*/*/best.pt"), key=lambda path: (path.stat().st_mtime, path))
+    script = next((step.script for step in STEPS if trained and step.recipe.lower() == trained[-1].parts[-3]), None)
+    if not rounds or script is None:
+        return going_on(args, "train.py", "--train", "--exp", "first")
+    last = "/".join(trained[-1].parts[-3:-1])
+    return going_on(args, script, "--train", "--exp", f"round_{rounds}", "--init_from", last)
 
 
 def _labelled(paths: list[str], rules: DrawingRules) -> Scene:

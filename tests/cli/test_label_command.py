@@ -1,12 +1,15 @@
 """label.py: what it says, what it writes, and that mistakes get one line."""
 
 import json
+import os
 import re
 import shutil
 
 import pyogrio
 import pytest
 from projects_to_label import blocky, fill_labels, layer, write_scene, write_votes
+
+import jingwei
 
 
 @pytest.fixture
@@ -116,3 +119,36 @@ def test_what_cannot_be_added_gets_one_line(call, mapped, content, said):
     assert len(err.splitlines()) == 1
     assert said in err
     assert not mapped.rounds(mapped.cut_scenes()[0]).exists()
+
+
+def test_the_cut_names_the_training_that_goes_on_from_the_last_network(call, mapped):
+    where = ("--data_dir", mapped.root)
+    scene = mapped.cut_scenes()[0]
+    assert call("label.py", *where, "--count", 3, "--window", 50)[0] == 0
+    fill_labels(mapped.next_labels(scene), layer(mapped.next_labels(scene), "labels")[1]["guess"])
+    cut = ("generate_train_data.py", *where, "--crop_size", 50)
+    status, out, err = call(*cut)
+    assert status == 0, err
+    assert "--train --exp first" in out
+    for name in ("cross_entropy/first", "swa/second"):
+        path = mapped.models / name / "best.pt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        os.utime(path, (0, 9 if "swa" in name else 5))
+    assert (
+        f"next: python train_swa.py --train --exp round_1 --init_from swa/second --data_dir {mapped.root}"
+        in call(*cut)[1]
+    )
+
+
+def test_the_function_does_the_same(mapped):
+    scene = mapped.cut_scenes()[0]
+    how = {"count": 3, "window": 50}
+    assert jingwei.label(mapped.root, **how) == [mapped.next_labels(scene)]
+    with pytest.raises(jingwei.InputError, match="nothing is labelled"):
+        jingwei.label(mapped.root, **how)
+    fill_labels(mapped.next_labels(scene), layer(mapped.next_labels(scene), "labels")[1]["guess"])
+    jingwei.label(mapped.root, **how)
+    assert (mapped.rounds(scene) / "round_1.gpkg").exists()
+    added = jingwei.label(mapped.root, add=mapped.root / "truth" / "image_3_label.geojson")
+    assert added == [mapped.rounds(scene) / "round_2.gpkg"]

@@ -47,9 +47,12 @@ def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> di
 
 def _closed(path: Path) -> VectorLayer:
     """A file's labels. InputError where another program has it open: its changes may not all be in it yet."""
-    wal = path.with_name(f"{path.name}-wal")
-    if wal.is_file() and wal.stat().st_size:
-        raise InputError(path, f"is open in another program ({wal.name} is beside it)", "save and close it there first")
+    for beside in (path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        if beside.is_file():
+            problem = f"is open in another program ({beside.name} is beside it)"
+            raise InputError(
+                path, problem, "save and close it there first (after a crash: open and close it once more)"
+            )
     return read_layer(path)
 
 
@@ -75,12 +78,12 @@ def add_round(
 
     `field` has the classes; None: the one that fits.
 
-    Returns the round's file and how many regions it has; nothing where the last round was made of the same file.
+    Returns the round's file and how many regions it has; nothing where a round was made of the same file.
     """
     layer, mark = read_layer(source), " ".join(map(str, digest_of(source)))
     shapes, numbers, ids = _readable(scene, layer, legend, field)
     before = round_files(workspace.rounds(scene))
-    if before and read_notes(list(before.values())[-1]).get(TAKEN) == mark:  # a run was stopped right after it
+    if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # such as by a run that was stopped then
         return {}
     target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
     with scene.open_image() as image:

@@ -77,11 +77,12 @@ def suggest(
     if not len(owner):
         raise InputError(workspace.root, "no place is left that has no label yet", "take a smaller `window`")
     places = _choose(workspace, seen, owner, number, legend, count, window, seed)
+    for scene in scenes:
+        workspace.next_labels(scene).unlink(missing_ok=True)
     files = {}
     for k, each in enumerate(seen):
         target = workspace.next_labels(each.scene)
         own = [place for at, place in places if at == k]
-        target.unlink(missing_ok=True)
         if own:
             with each.scene.open_image() as image:
                 write_places(target, own, image, each.map_path, legend, simplify)

@@ -14,10 +14,11 @@ from jingwei.errors import InputError, SettingError, known
 from jingwei.grid import Window, strips
 from jingwei.labels.areas import ANY, TEST, LabelledAreas, refuse_without_background
 from jingwei.labels.classes import NONE, classes_of
+from jingwei.labels.rounds import FIELD
 from jingwei.labels.rules import ONLY_TEST, TRAINING, DrawingRules
 from jingwei.labels.shapes import Note, shapes_of
 from jingwei.legend import NODATA, Legend
-from jingwei.polygons.layers import VectorLayer, read_layer
+from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
 from jingwei.raster.histogram import histogram
 from jingwei.raster.rasterize import FlatPolygons, flat_polygons, joined, paint, runs_of
 from jingwei.raster.tiles import TILE
@@ -110,13 +111,18 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
         raise InputError(layer.path, "has no features", "draw what you see, or take the file away")
     if not layer.size:
         return _Part(flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8), np.zeros(0), (), "nothing is drawn")
-    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
-    wanted, notes = ids != NONE, []
+    ours = layer.layer == LABELS and FIELD in layer.columns  # of label.py, where others may be empty and have no field
+    field = FIELD if ours else rules.field
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, field)
+    notes: list[Note] = []
+    wanted = ids != NONE
     if not wanted.all():
         if not wanted.any() and not complete:
             raise InputError(layer.path, f"no feature has a class yet ({by} is empty)", "write one into each")
         number = int((~wanted).sum())
-        notes.append(Note(layer.path, f"{number:,d} features without a class ({by}): left out", "write one into each"))
+        if not ours:
+            problem = f"{number:,d} features without a class ({by}): left out"
+            notes.append(Note(layer.path, problem, "write one into each"))
     found = shapes_of(layer, wanted, over, rules, may_be_outside=complete)
     order = _order(layer, rules.order)[found.numbers] if rules.order else np.zeros(0)
     return _Part(found.polygons, ids[found.numbers].astype(np.uint8), order, (*notes, *found.notes), by)

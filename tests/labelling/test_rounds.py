@@ -15,6 +15,7 @@ from jingwei.errors import InputError
 from jingwei.evaluation.scenes import score_file
 from jingwei.labelling.rounds import add_round, scene_meant, take_in
 from jingwei.labelling.suggest import suggest
+from jingwei.labels.rules import rules_of
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.png import write_png
@@ -134,10 +135,11 @@ def test_what_cannot_be_used_is_refused_and_stays(asked, labels, said):
     assert [path.name for path in workspace.rounds(scene).iterdir()] == ["next.gpkg"]
 
 
-def test_a_file_that_is_open_elsewhere_is_left_alone(asked):
+@pytest.mark.parametrize("ending", ["-wal", "-shm"])
+def test_a_file_that_is_open_elsewhere_is_left_alone(asked, ending):
     workspace, scene, _ = asked
     path = workspace.next_labels(scene)
-    path.with_name("next.gpkg-wal").write_bytes(b"x")
+    path.with_name(f"next.gpkg{ending}").write_bytes(b"x")
     with pytest.raises(InputError, match="open in another program"):
         take_in(workspace, [scene], JINGWEI)
 
@@ -219,6 +221,14 @@ def test_a_files_name_says_which_scene_it_is_for(tmp_path):
     assert scene_meant(tmp_path / "x.geojson", scenes[:1]).name == "image_3"
     with pytest.raises(InputError, match="one of several scenes"):
         scene_meant(tmp_path / "x.geojson", scenes)
+
+
+def test_a_field_named_for_other_labels_is_not_looked_for_in_rounds(asked):
+    workspace, scene, labels = asked
+    places = inside_places(workspace, scene)
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    named = Workspace(workspace.root, rules_of(label_field="crop"))
+    assert (labels_of(named, scene) == np.where(places, labels, NODATA)).all()
 
 
 def test_labels_of_a_scene_that_is_gone_are_not_passed_over(asked):

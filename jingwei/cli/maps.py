@@ -226,7 +226,7 @@ def evaluate_command() -> None:
     dry_run.dry_run_flag(parser)
     args = parser.parse_args()
     from jingwei.evaluation.folders import score_pair
-    from jingwei.evaluation.metrics import scores, table
+    from jingwei.evaluation.metrics import few_note, scores, table
     from jingwei.evaluation.scenes import (
         labelled_scenes,
         refuse_unlabelled,
@@ -274,8 +274,10 @@ def evaluate_command() -> None:
         print(json.dumps({name: scores(matrix, legend) for name, matrix in stages.items()}, indent=1))
     else:
         print(stage_table(stages, legend))
-        if note := stage_note(stages, legend):
-            print(note)
+        last = next(reversed(stages.values()), None)
+        for note in (stage_note(stages, legend), few_note(last, legend) if last else None):
+            if note:
+                print(note)
 
 
 def _refuse_unlike(prediction: Path, label: Path) -> None:

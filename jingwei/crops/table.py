@@ -18,6 +18,7 @@ from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.own_files import finite, read_table, read_text, short, whole
 
 TRAIN, VALIDATION = "train", "validation"
+FEW = 500  # validation pixels of a class: from fewer, no score says much
 SPOILT = 1e4  # how many times as large as the usual crop's values those of a crop with a number that went wrong are
 _FIXED: dict[str, Callable[[str], Any]] = {
     "name": str, "scene": str, "row": whole, "col": whole, "height": whole, "width": whole, "valid": whole, "split": str
@@ -122,6 +123,10 @@ def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = Tr
         lines.append("no validation: no pixel is left for it")
     elif validated and set(unjudged) - set(missing):
         lines.append(f"no validation pixel of: {', '.join(unjudged)}")
+    pixels = np.sum([c.pixels for c in crops if c.split == VALIDATION] or [[0] * len(legend)], axis=0).tolist()
+    few = [f"{name} ({count:,d} px)" for name, count in zip(legend.names, pixels, strict=True) if 0 < count < FEW]
+    if validated and few:
+        lines.append(f"few validation pixels, so their scores will say little: {', '.join(few)}")
     return lines
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from jingwei.legend import NODATA, Legend
 from jingwei.system.compiled import compiled
 
+FEW = 500  # labelled pixels of a class: from fewer, no score says much
+
 
 class ConfusionMatrix:
     """Counts of pixels, int64: `counts[label, prediction]`. NODATA labels are left out.
@@ -123,6 +125,13 @@ def scores(matrix: ConfusionMatrix, legend: Legend) -> dict:
     }
 
 
+def few_note(matrix: ConfusionMatrix, legend: Legend) -> str | None:
+    """A line that names the classes whose scores rest on few labelled pixels; None where there are none."""
+    labelled = matrix.counts.sum(axis=1).tolist()
+    few = [f"{c.name} ({labelled[c.id]:,d} px)" for c in legend.classes if 0 < labelled[c.id] < FEW]
+    return f"few labelled pixels, so their scores say little: {', '.join(few)}" if few else None
+
+
 def table(matrix: ConfusionMatrix, legend: Legend) -> str:
     """The scores as a text table: a line per class, then the means. `-` stands where a score doesn't exist."""
     content = scores(matrix, legend)
@@ -139,6 +148,8 @@ def table(matrix: ConfusionMatrix, legend: Legend) -> str:
         lines.append(f"{label:{width}} {_cell(content[key], 7)}")
     if content["missed"]:
         lines.append(f"{content['missed']:,d} labelled pixels have no prediction and count as wrong")
+    if note := few_note(matrix, legend):
+        lines.append(note)
     return "\n".join(lines)
 
 

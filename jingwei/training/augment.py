@@ -60,12 +60,18 @@ def _labelled_place(labels: np.ndarray, side: int, rng: np.random.Generator) -> 
             best = (share, row, col)
         if 2 * share >= part.size:
             break
+    if not best[0] and (pixel := _random_pixel_of(labels != NODATA, rng)):  # a few strokes in a large crop
+        return _place_around(pixel, labels.shape, side, rng)
     return best[1:]
 
 
 def _random_pixel(labels: np.ndarray, target: int, rng: np.random.Generator) -> tuple[int, int] | None:
     """(row, col) of a pixel of class `target`, all as likely; None where there is none."""
-    here = labels == target
+    return _random_pixel_of(labels == target, rng)
+
+
+def _random_pixel_of(here: np.ndarray, rng: np.random.Generator) -> tuple[int, int] | None:
+    """(row, col) of a pixel that is `here` (bool HW), all as likely; None where there is none."""
     # Row by row: a list of all the pixels of a common class would cost three times as much.
     ends = cv2.reduce(here.view(np.uint8), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32S).ravel().cumsum()
     if not ends[-1]:

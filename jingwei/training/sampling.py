@@ -20,6 +20,11 @@ from jingwei.training.recipes import Recipe
 FLOOR = 0.5  # smallest share of any class at balance 1, as a share of what it has when all are alike
 
 
+SPARSE = (
+    0.1  # of the crops' pixels: fewer labels are counted as so many, or a few strokes would make epochs of one step
+)
+
+
 class Draw(NamedTuple):
     """One training window to make: of which crop, at which size in px, showing which class (-1: any), by which seed."""
 
@@ -113,7 +118,9 @@ def with_steps(recipe: Recipe, crops: list[Crop]) -> Recipe:
     # Smaller windows come in larger batches, so every step sees about as many pixels.
     step = recipe.accumulate * recipe.batch_size * max(recipe.crop_sizes) ** 2
     # A window of a scale shows so many more pixels of the crops, or so many fewer; scales are drawn by their logarithm.
-    pixels = sum(crop.valid for crop in crops) * recipe.min_scale * recipe.max_scale
+    labelled = sum(crop.valid for crop in crops)
+    labelled = max(labelled, SPARSE * sum(crop.window.height * crop.window.width for crop in crops))
+    pixels = labelled * recipe.min_scale * recipe.max_scale
     return replace(recipe, steps_per_epoch=max(1, round(pixels / step)))
 
 

@@ -51,9 +51,10 @@ PREDICT_FLAGS = (
     "dry_run cluster cog"
 )
 FLAGS = {
-    "doctor.py": "legend model backbone epochs quick",
+    "doctor.py": "legend model backbone epochs quick label_field buffer order labelled background_outside",
     "generate_train_data.py": (
         "data_dir scene crop_size stride val_fraction keep_background workers legend dry_run cluster"
+        " label_field buffer order labelled background_outside"
     ),
     "generate_test_data.py": "data_dir scene workers dry_run cluster",
     "train.py": TRAIN_FLAGS,
@@ -70,9 +71,11 @@ FLAGS = {
     ),
     "evaluate.py": (
         "prediction label json areas gsd zones zone_name sample seed sample_file data_dir legend dry_run cluster"
+        " label_field buffer order labelled background_outside"
     ),
     "polygons.py": "input output format simplify min_area classes background gsd data_dir legend",
-    "report.py": "scene output language gsd data_dir workers legend dry_run cluster",
+    "report.py": "scene output language gsd data_dir workers legend dry_run cluster"
+    " label_field buffer order labelled background_outside",
     "label.py": "count window simplify scene add status seed data_dir legend",
     "export.py": "checkpoint exp output tile overlap resolution int8 scene licence data_dir",
     "inference.py": (

@@ -24,6 +24,7 @@ from jingwei.grid import Window
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, find_legend
 from jingwei.models.checkpoints import load_checkpoint
+from jingwei.polygons.polygons import write_polygons
 from jingwei.prediction.job import Job, PredictSettings
 from jingwei.prediction.scene import predict_scene
 from jingwei.raster.crop_files import read_label_crop
@@ -105,3 +106,20 @@ def test_fields_of_a_radar_scene_that_were_never_seen(tmp_path):
     scores = load_checkpoint(folder / "last.pth").scores
     print(f"overall accuracy {scores['accuracy']:.4f} on {held.sum()} px")
     assert scores["accuracy"] >= 0.9
+
+
+@pytest.mark.parametrize("name", ["image_2.jpg", "image_5.jpg"])
+def test_dubai_as_polygons_gives_the_same_crops(name, tmp_path):
+    """Byte for byte: its labels are complete, so polygons of them are split in blocks as the raster is."""
+    image = FOLDER / "dubai" / name
+    legend, label = find_legend(str(FOLDER / "dubai" / "legend.json")), image.with_name(f"{image.stem}_label.png")
+    drawn = tmp_path / f"{image.stem}_label.gpkg"
+    write_polygons(label, drawn, legend=legend)
+    folders = []
+    for file in (label, drawn):
+        workspace = Workspace(tmp_path / file.suffix.removeprefix("."))
+        cut_train(workspace, [Scene(image, file)], CutSettings(256, 256), legend, workers=2)
+        files = [path for path in workspace.train.rglob("*") if path.is_file() and ".parts" not in path.parts]
+        folders.append({path.relative_to(workspace.train): path.read_bytes() for path in files})
+    assert len(folders[0]) > 10
+    assert folders[0] == folders[1]

@@ -37,8 +37,8 @@ SHOWN = (
     "tf_efficientnet_lite0.in1k", "efficientnet_b0.ra_in1k", "tf_efficientnetv2_s.in21k_ft_in1k",
     "convnext_tiny.fb_in22k_ft_in1k", "swin_tiny_patch4_window7_224.ms_in22k_ft_in1k", "densenet121.tv_in1k",
     "vgg16_bn.tv_in1k", "vit_tiny_patch16_224.augreg_in21k_ft_in1k", "vit_small_patch14_dinov2.lvd142m",
-    "vit_base_patch14_dinov2.lvd142m", "vit_small_patch16_dinov3.lvd1689m", "vit_base_patch16_dinov3.lvd1689m",
-    "vit_large_patch16_dinov3.sat493m", "convnext_tiny.dinov3_lvd1689m", "convnext_small.dinov3_lvd1689m",
+    "vit_base_patch14_dinov2.lvd142m",
+    "convnext_tiny.dinov3_lvd1689m", "convnext_small.dinov3_lvd1689m",
 )  # fmt: skip
 SHOWN_OF_TORCHVISION = ("ResNet18_Weights.IMAGENET1K_V1", "ResNet50_Weights.IMAGENET1K_V2", "VGG16_BN_Weights.DEFAULT")
 

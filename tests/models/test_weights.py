@@ -159,7 +159,7 @@ def test_terms_of_their_own_are_taken_by_name_alone(monkeypatch):
 
 def test_the_table_names_bands_licence_and_source():
     lines = table().splitlines()
-    row = next(line for line in lines if line.startswith("vit_small_patch16_dinov3.lvd1689m"))
+    row = next(line for line in lines if line.startswith("convnext_tiny.dinov3_lvd1689m"))
     assert row.split("  ")[-1] == "timm's hub"
     assert "RGB" in row
     assert "dinov3-license: its own terms" in row

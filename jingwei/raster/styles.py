@@ -57,8 +57,12 @@ def style_text(parts: list[ElementTree.Element], **attributes: str) -> str:
 
 def write_qml(path: Path, text: str) -> None:
     """Writes a style, unless it is there already, or somebody has saved another one in its place."""
-    content = text.encode()
-    before = path.read_bytes() if path.is_file() else None
+    content, before = text.encode(), None
+    if path.is_file():
+        try:
+            before = path.read_bytes()
+        except OSError:  # then it isn't ours
+            return
     if before is None or (before != content and f"<!--{OURS}-->".encode() in before):
         with whole_or_nothing(path, durable=False) as part:
             part.write_bytes(content)
@@ -80,7 +84,7 @@ def _write_categories(path: Path, names: list[str]) -> None:
     """Puts the names of the values 0, 1, 2 ... of band 1 into GDAL's `.aux.xml`."""
     root = ElementTree.Element("PAMDataset")
     if path.is_file():
-        with suppress(ElementTree.ParseError, ValueError):
+        with suppress(ElementTree.ParseError, ValueError, OSError):
             before = path.read_bytes()
             if b"<!" not in before:  # no entities: GDAL writes none
                 root = ElementTree.fromstring(before)

@@ -1,4 +1,4 @@
-"""Opens a scene, its maps, polygons and points in real QGIS, and looks whether all is where and what it should be.
+"""Opens a scene, its maps, polygons, points and places to label in real QGIS: is all where and what it should be?
 
     python benchmarks/open_in_qgis.py [--folder DIR] [--qgis /usr/bin/python3]
 
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 SIDE = (1100, 1300)  # px: so that maps have overviews
+PLACES = ((100, 260, 256, 256), (700, 800, 256, 256))  # to label next: row, column, height, width
 WORLDS = {"placed": "EPSG:32650", "nowhere": None}
 
 
@@ -28,6 +29,7 @@ def make_world(folder: Path, crs: str | None) -> None:
     import jingwei
     from jingwei.evaluation.sampling_design import draw_sample
     from jingwei.grid import Window
+    from jingwei.labelling.places import Place, write_places
     from jingwei.legend import JINGWEI, NODATA
     from jingwei.raster.map_legend import legend_tags
     from jingwei.raster.reading import Raster
@@ -61,6 +63,9 @@ def make_world(folder: Path, crs: str | None) -> None:
     jingwei.polygonize(folder / "vote.tif", folder / "polygons.geojson", background=True, pixels=not crs)
     (folder / "sample.gpkg").unlink(missing_ok=True)
     draw_sample(folder / "vote.tif", folder / "sample.gpkg", JINGWEI, 60)
+    places = [Place(rank, Window(*window), "unsure", 0.5) for rank, window in enumerate(PLACES, 1)]
+    with Raster(folder / "scene.tif") as image:
+        write_places(folder / "next.gpkg", places, image, folder / "vote.tif", JINGWEI, 1.0)
     extent = [500_000, 4_400_000 - height / 2, 500_000 + width / 2, 4_400_000] if crs else [0, -height, width, 0]
     pixel = 0.5 if crs else 1
     legend = [[c.id, c.name, "#{:02x}{:02x}{:02x}".format(*c.color)] for c in JINGWEI.classes]
@@ -99,8 +104,9 @@ def look(folder: Path) -> list[str]:
         check(name, "renderer", layers[name].renderer().type(), "singlebandpseudocolor")
     bands = [layers["probabilities.tif"].bandName(b + 1).partition(": ")[2] for b in range(len(legend))]
     check("probabilities.tif", "bands", bands, [name for _, name, _ in legend])
-    for name in ("polygons.gpkg", "sample.gpkg", "polygons.geojson"):
-        layers[name] = layer = QgsVectorLayer(str(folder / name), name, "ogr")
+    for name in ("polygons.gpkg", "sample.gpkg", "polygons.geojson", "next.gpkg"):
+        which = "|layername=labels" if name == "next.gpkg" else ""
+        layers[name] = layer = QgsVectorLayer(f"{folder / name}{which}", name, "ogr")
         check(name, "valid", layer.isValid(), True)
         check(name, "invalid geometries", sum(not f.geometry().isGeosValid() for f in layer.getFeatures()), 0)
         renderer = layer.renderer()
@@ -114,12 +120,20 @@ def look(folder: Path) -> list[str]:
         point = feature.geometry().asPoint()
         place = [round((inside[3] - point.y()) / pixel - 0.5, 6), round((point.x() - inside[0]) / pixel - 0.5, 6)]
         check("sample.gpkg", f"point {feature['id']} at", place, [feature["row"], feature["col"]])
-    form = layers["sample.gpkg"].editorWidgetSetup(layers["sample.gpkg"].fields().indexOf("label"))
-    check("sample.gpkg", "form", form.type(), "ValueMap")
-    choices = [value for pair in form.config().get("map", []) for value in pair]
-    check("sample.gpkg", "choices", choices, ["", *(name for _, name, _ in legend)])
+    for name in ("sample.gpkg", "next.gpkg"):
+        form = layers[name].editorWidgetSetup(layers[name].fields().indexOf("label"))
+        check(name, "form", form.type(), "ValueMap")
+        choices = [value for pair in form.config().get("map", []) for value in pair]
+        check(name, "choices", choices, ["", *(class_name for _, class_name, _ in legend)])
+    frames = QgsVectorLayer(f"{folder / 'next.gpkg'}|layername=places", "places", "ogr")
+    for feature, (row, col, height, width) in zip(frames.getFeatures(), PLACES, strict=True):
+        box = feature.geometry().boundingBox()
+        corner = [round((inside[3] - box.yMaximum()) / pixel, 6), round((box.xMinimum() - inside[0]) / pixel, 6)]
+        size = [round(box.height() / pixel, 6), round(box.width() / pixel, 6)]
+        check("next.gpkg", "place at", corner + size, [row, col, height, width])
     draw([layers[name] for name in ("sample.gpkg", "polygons.gpkg", "vote.tif", "scene.tif")], folder / "in_qgis.png")
     draw([layers[name] for name in ("vote_agreement.tif", "scene.tif")], folder / "agreement_in_qgis.png")
+    draw([frames, layers["next.gpkg"], layers["scene.tif"]], folder / "next_in_qgis.png")
     return problems
 
 

@@ -277,7 +277,7 @@ def read_notes(path: Path) -> dict[str, str]:
     try:
         if path.suffix.lower() == ".gpkg":
             check_vector(path)
-            return dict(pyogrio.read_info(path, layer=layer)["layer_metadata"] or {})
+            return dict(pyogrio.read_info(path, layer=0 if layer is None else layer)["layer_metadata"] or {})
         if path.suffix.lower() == ".parquet":
             import pyarrow.parquet
 

@@ -59,6 +59,7 @@ def test_polygons_have_the_legends_names_and_colours(source, tmp_path):
     assert not style.findall(".//editWidget")
 
 
+@pytest.mark.filterwarnings("error:More than one layer")
 def test_a_style_is_a_table_of_the_standard_and_no_layer_of_ours(source, tmp_path):
     write_polygons(source, tmp_path / "p.gpkg", legend=JINGWEI)
     with sqlite3.connect(tmp_path / "p.gpkg") as file:

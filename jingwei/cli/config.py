@@ -75,7 +75,7 @@ def _parser() -> Parser:
 class _Parser(Parser):
     """Explains the keys of config files too."""
 
-    def format_help(self) -> str:
+    def format_help(self, everything: bool = False) -> str:
         from jingwei.configs.sections import explain_keys
 
-        return f"{super().format_help()}\n{explain_keys()}"
+        return f"{super().format_help(everything)}\n{explain_keys()}"

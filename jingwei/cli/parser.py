@@ -26,12 +26,19 @@ DATA = "data"  # the folder that stages work on unless another is given
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose flags are spelled with `_` or `-`, never cut short, their defaults in `-h`."""
+    """An argument parser whose flags are spelled with `_` or `-`, never cut short, their defaults in `-h`.
+
+    One with many flags shows those that most people need by `-h`, and all by `--help_all`, in groups: see `arrange`.
+    """
 
     def __init__(self, description: str):
         formatter = functools.partial(argparse.ArgumentDefaultsHelpFormatter, width=100)
         super().__init__(description=as_called(description), allow_abbrev=False, formatter_class=formatter)
         self._pairs: list[tuple[str, str]] = []
+        self._usual: tuple[str, ...] = ()
+        self._groups: dict[str, tuple[str, ...]] = {}
+        text = "explain every flag"
+        self.add_argument("--help_all", "--help-all", action=_HelpAll, nargs=0, default=argparse.SUPPRESS, help=text)
         self.flag("quiet", "no progress, nothing but results and errors", action="store_true")
         text = "open files of any format, which may name other files and places on the network (docs/security.md)"
         self.flag("allow_remote", text, action="store_true")
@@ -46,6 +53,32 @@ class Parser(argparse.ArgumentParser):
             if (one in parsed) != (other in parsed):
                 raise SettingError(self.prog, f"--{one} and --{other} go together", "give both or neither")
         return parsed
+
+    def arrange(self, usual: str, groups: dict[str, str]) -> None:
+        """The flags that `-h` shows, and all flags by the titles of their groups: names with blanks between them."""
+        self._usual = tuple(usual.split())
+        self._groups = {title: tuple(names.split()) for title, names in groups.items()}
+
+    def format_help(self, everything: bool = False) -> str:
+        """argparse's, for the flags that are to be shown, group by group."""
+        usual = {*self._usual, "help", "help_all"} if self._usual and not everything else None
+        shown = [action for action in self._actions if usual is None or action.dest in usual]
+        formatter = self._get_formatter()
+        formatter.add_usage(self.usage, shown, self._mutually_exclusive_groups)
+        formatter.add_text(self.description)
+        titles = {name: title for title, names in self._groups.items() for name in names}
+        of = {action.dest: titles.get(action.dest.removeprefix("no_"), titles.get(action.dest)) for action in shown}
+        rest = [action for action in shown if of[action.dest] is None]
+        sections = {"positional arguments": [a for a in rest if not a.option_strings]}
+        sections |= {title: [a for a in shown if of[a.dest] == title] for title in self._groups}
+        sections["options"] = [a for a in rest if a.option_strings]
+        for title, actions in sections.items():
+            formatter.start_section(title)
+            formatter.add_arguments(actions)
+            formatter.end_section()
+        hidden = len(self._actions) - len(shown)
+        formatter.add_text(f"{hidden} more flags: --help_all explains every one." if hidden else None)
+        return formatter.format_help()
 
     def pair(self, one: str, other: str) -> None:
         """Two flags of which each means nothing without the other."""
@@ -65,8 +98,17 @@ class Parser(argparse.ArgumentParser):
         known = [name for action in self._actions for name in action.option_strings]
         alike = [name for word in strange for name in difflib.get_close_matches(word.split("=")[0], known, 1)]
         meant = f"did you mean {', '.join(alike)}? " if alike else ""
-        print(f"error: {message}: {meant}{self.prog} -h lists every flag", file=sys.stderr)
+        lists = "--help_all" if self._usual else "-h"
+        print(f"error: {message}: {meant}{self.prog} {lists} lists every flag", file=sys.stderr)
         sys.exit(2)
+
+
+class _HelpAll(argparse.Action):
+    """Explains every flag, and stops."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        print(parser.format_help(everything=True), end="")
+        parser.exit()
 
 
 def going_on(args: argparse.Namespace, script: str, *words) -> str:

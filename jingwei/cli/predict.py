@@ -19,6 +19,15 @@ from jingwei.cli.wording import say
 from jingwei.planning.room import require_room_for_maps
 from jingwei.workspace import Workspace, robustness_of
 
+# What -h shows, and all flags by what they are about.
+USUAL = "data_dir exp checkpoint scene window overlap tta engine batch_size device probabilities output"
+GROUPS = {
+    "what": "data_dir exp checkpoint scene",
+    "how": "window overlap tta engine batch_size precision device workers cluster",
+    "what is kept": "output probabilities no_confidence cog",
+    "instead of maps": "robustness dry_run",
+}
+
 
 @command
 def predict_command() -> str | None:
@@ -54,6 +63,7 @@ def predict_command() -> str | None:
     parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
+    parser.arrange(USUAL, GROUPS)
     args = parser.parse_args()
     from jingwei.models.devices import gpu_count
     from jingwei.prediction.orders import crops_to_calibrate, jobs_on, tiled_copy, trained_networks

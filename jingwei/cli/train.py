@@ -16,6 +16,24 @@ from jingwei.system.machine import cores
 from jingwei.training.recipes import Recipe
 from jingwei.workspace import Workspace
 
+# What -h shows, and all flags by what they are about.
+USUAL = "train exp data_dir model backbone scratch weights loss crop_size batch_size base_lr epochs device"
+GROUPS = {
+    "run": "train exp data_dir resume seed workers device precision compile skip_bad_steps",
+    "network": (
+        "model backbone output_stride aux_weight scratch weights weights_bands list_weights init_from freeze_bn "
+        "freeze_backbone sync_bn"
+    ),
+    "loss": "loss class_weights label_smoothing edge_smoothing focal_gamma lovasz_per_image",
+    "windows": "crop_size batch_size accumulate min_scale max_scale balance",
+    "augmentation": "flip quarter_turns rotate jitter hue blur dropout class_mix",
+    "steps": (
+        "epochs steps_per_epoch optimizer base_lr last_mult momentum weight_decay clip_grad schedule power warmup "
+        "cycles rise start_div end_div high_momentum low_momentum"
+    ),
+    "what is kept": "ema average_cycles monitor val_period early_stop",
+}
+
 
 @command
 def train_command(recipe: Recipe, configs: bool = False) -> str | None:
@@ -39,6 +57,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     text = "steps whose loss is not a number that are left out before the run gives up"
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
+    parser.arrange(USUAL, GROUPS)
     args = parser.parse_args()
     from jingwei.training import distributed, experiments, loop
 

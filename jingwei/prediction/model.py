@@ -140,7 +140,7 @@ class Model:
         window, overlap
             Side of a window and what neighbours share at least, in px.
         tta
-            Views of each window to average: none, flips, d4, scales, flips+scales, d4+scales.
+            Views of each window to average: none, flips, d4, shift, scales, flips+scales, d4+scales.
         engine, precision
             What runs the network, and in which arithmetic. `auto`: the fastest engine that gives torch's labels, where
             there is so much to do that trying pays; bf16 where the device has it.

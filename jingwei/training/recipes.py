@@ -41,7 +41,7 @@ class Recipe:
     """One way to train: network, loss, schedule, data. See the fields' help texts."""
 
     name: str = _field("cross_entropy", "name of the recipe: the folder under model/ that its experiments go to")
-    model: str = _field("deeplabv3", "network family")
+    model: str = _field("deeplabv3", "network: unet, attention_unet, upernet, segformer ... (docs/models.md has all)")
     backbone: str = _field("", "encoder of the network (default: its usual one, such as resnet50 for deeplabv3)")
     output_stride: int = _field(
         0,
@@ -107,7 +107,7 @@ class Recipe:
     )
     momentum: float = _field(0.9, "momentum of SGD, beta1 of Adam and AdamW; one_cycle drives its own", BELOW_1)
     weight_decay: float = _field(1e-4, "weight decay", at_least(0))
-    schedule: str = _field("poly", "learning-rate schedule")
+    schedule: str = _field("poly", "learning-rate schedule: poly, cosine, cosine_cycles, one_cycle or constant")
     power: float = _field(0.9, "power of the poly schedule", ABOVE_0)
     cycles: int = _field(4, "cosine cycles in the second half of the cosine_cycles schedule", ABOVE_0)
     warmup: float = _field(

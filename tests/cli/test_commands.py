@@ -48,7 +48,7 @@ TRAIN_FLAGS = (
 )
 PREDICT_FLAGS = (
     "exp checkpoint scene window overlap tta probabilities engine batch_size precision device output data_dir workers "
-    "dry_run cluster cog"
+    "dry_run cluster cog no_confidence robustness"
 )
 FLAGS = {
     "doctor.py": "legend model backbone epochs quick label_field buffer order labelled background_outside",
@@ -64,7 +64,7 @@ FLAGS = {
     "Unet_resnet34/train.py": TRAIN_FLAGS,
     "predict.py": PREDICT_FLAGS,
     "Unet_resnet34/predict.py": PREDICT_FLAGS,
-    "vote.py": "cog inputs output soft weights ties data_dir legend dry_run cluster",
+    "vote.py": "cog no_confidence inputs output soft weights ties data_dir legend dry_run cluster",
     "fill_hole.py": (
         "input output rule max_size min_area connectivity protect frame_sizes step classes data_dir legend dry_run "
         "cluster cog"
@@ -117,7 +117,7 @@ def full_disk(after: int):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_explains_every_flag_of_the_design(call, script):
-    status, out, err = call(script, "-h")
+    status, out, err = call(script, "--help_all")
     assert (status, err) == (0, "")
     for flag in FLAGS[script].split():
         assert re.search(rf"--{flag}\b", out), f"--{flag} is missing"
@@ -128,7 +128,7 @@ def test_help_explains_every_flag_of_the_design(call, script):
 
 @pytest.mark.parametrize("script", ["generate_train_data.py", "train.py", "predict.py"])
 def test_help_tells_the_defaults(call, script):
-    out = " ".join(call(script, "-h")[1].split())
+    out = " ".join(call(script, "--help_all")[1].split())
     expected = {
         "generate_train_data.py": ("1024)", "0.2)", "0.1)", "jingwei)", "data)"),
         "train.py": (

@@ -1,6 +1,8 @@
 """Flags that all commands have, and other names of flags."""
 
 import os
+import re
+from dataclasses import fields
 
 import pytest
 from in_process import status_of
@@ -8,6 +10,8 @@ from in_process import status_of
 from jingwei.cli.parser import Parser
 from jingwei.raster.opening import ALLOW_REMOTE, remote_allowed
 from jingwei.system.progress import Progress
+from jingwei.training.recipes import Recipe
+from jingwei.training.schedules import SCHEDULES
 
 
 @pytest.fixture
@@ -52,3 +56,25 @@ def test_who_trusts_a_file_says_so_to_all_processes(parsed):
 
 def test_status_of_gives_what_a_command_ends_with():
     assert status_of(lambda: None) == 0
+
+
+@pytest.mark.parametrize("script", ["train.py", "train_swa.py", "Unet_resnet34/train.py", "predict.py"])
+def test_help_is_short_and_help_all_has_every_flag_in_a_group(call, script):
+    short, long = (set(re.findall(r"^  (?:-h, )?--(\w+)", call(script, flag)[1], re.MULTILINE))
+                   for flag in ("-h", "--help_all"))  # fmt: skip
+    assert 12 <= len(short - {"help", "help_all"}) <= 14
+    assert short < long
+    out = call(script, "-h")[1]
+    assert f"{len(long - short)} more flags: --help_all explains every one." in out
+    left = call(script, "--help_all")[1].split("\noptions:\n")[1]
+    assert set(re.findall(r"^  (?:-h, )?--(\w+)", left, re.MULTILINE)) == {"help", "help_all", "quiet", "allow_remote"}
+
+
+def test_a_parser_with_few_flags_shows_all_of_them(call):
+    short, long = (set(re.findall(r"--\w+", call("vote.py", flag)[1])) for flag in ("-h", "--help_all"))
+    assert short == long
+
+
+def test_the_help_names_every_schedule():
+    (text,) = (field.metadata["help"] for field in fields(Recipe) if field.name == "schedule")
+    assert all(name in text for name in SCHEDULES)

@@ -205,12 +205,12 @@ class Text(io.StringIO):
 
 
 def flags_of(*command: str) -> set[str]:
-    """The flags that a script names in its -h: (script,), or (script, "--config", file)."""
+    """The flags that a script names in its --help_all: (script,), or (script, "--config", file)."""
     if command not in HELP:
         script = ROOT / command[0]
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(Text()) as text:
             patch.syspath_prepend(script.parent)
-            patch.setattr(sys, "argv", [*command, "-h"])
+            patch.setattr(sys, "argv", [*command, "--help_all"])
             with contextlib.suppress(SystemExit):
                 runpy.run_path(str(script), run_name="__main__")
         HELP[command] = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", text.getvalue()))

@@ -14,18 +14,25 @@ STEP = 32  # px: scaled sides are multiples of it, so that no network has to pad
 
 @dataclass(frozen=True)
 class View:
-    """How a window is shown: scaled, then mirrored left to right, then turned by quarters counter-clockwise."""
+    """How a window is shown: scaled, then mirrored left to right, then turned by quarters counter-clockwise.
+
+    Or `shifted` by rows and columns, 0 to STEP px: its border is repeated until it is STEP px larger, so many of them
+    above and on its left. Networks look at maps of every 2nd to 32nd pixel, so what they say hangs on where these lie.
+    """
 
     scale: float = 1.0
     turns: int = 0
     mirrored: bool = False
+    shifted: tuple[int, int] | None = None
 
 
+SHIFTS = ((0, 0), (9, 18), (18, 27), (27, 9))  # all four phases of every 2nd pixel, and four each of coarser maps
 SCALES = (0.75, 1.0, 1.25)
 TTA = {
     "none": (View(),),
     "flips": tuple(View(1.0, turns, mirrored) for turns in (0, 2) for mirrored in (False, True)),
     "d4": tuple(View(1.0, turns, mirrored) for turns in range(4) for mirrored in (False, True)),
+    "shift": tuple(View(shifted=shift) for shift in SHIFTS),
     "scales": tuple(View(scale) for scale in SCALES),
     "flips+scales": tuple(
         View(scale, turns, mirrored) for scale in SCALES for turns in (0, 2) for mirrored in (False, True)
@@ -53,11 +60,19 @@ class Viewer:
         return total / len(self.views)
 
     def _seen(self, pixels: Tensor, view: View) -> Tensor:
+        if view.shifted is not None:
+            return self._seen_shifted(pixels, *view.shifted)
         shape = tuple(pixels.shape[2:])
         shown = _resized(pixels, _scaled(shape, view.scale))
         shown = torch.rot90(shown.flip(3) if view.mirrored else shown, view.turns, (2, 3))
         answer = torch.rot90(self.engine.run(shown), -view.turns, (2, 3))
         return _resized(answer.flip(3) if view.mirrored else answer, shape)
+
+    def _seen_shifted(self, pixels: Tensor, rows: int, cols: int) -> Tensor:
+        height, width = pixels.shape[2:]
+        around = (cols, STEP - cols, rows, STEP - rows)
+        answer = self.engine.run(functional.pad(pixels, around, mode="replicate"))
+        return answer[:, :, rows : rows + height, cols : cols + width]
 
 
 def _scaled(shape: tuple[int, int], scale: float) -> tuple[int, int]:

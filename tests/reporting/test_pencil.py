@@ -10,6 +10,7 @@ from affine import Affine
 from report_page import Opened
 
 from jingwei.grid import Window
+from jingwei.labelling.rounds import add_round
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.writing import TiledWriter
 from jingwei.reporting.report import write_report
@@ -60,6 +61,15 @@ def burnt(content: dict, transform: Affine) -> np.ndarray:
     return rasterio.features.rasterize(shapes, (SIDE, SIDE), transform=transform)
 
 
+def taken_in(root, file) -> np.ndarray:
+    """The labels that the scene is cut with, once `label.py --add` has the file."""
+    workspace = Workspace(root)
+    add_round(workspace, workspace.cut_scenes()[0], file, JINGWEI)
+    (scene,) = workspace.train_scenes()
+    with scene.open_labels(JINGWEI) as labels:
+        return labels.read_label_rows(0, SIDE)
+
+
 def test_polygons_are_drawn_taken_back_and_saved(chromium, tmp_path):
     opened = opened_report(chromium, tmp_path)
     page = opened.page
@@ -86,6 +96,8 @@ def test_polygons_are_drawn_taken_back_and_saved(chromium, tmp_path):
     rings = [np.array(f["geometry"]["coordinates"][0]) for f in content["features"]]
     twice = [(r[:-1, 0] * r[1:, 1] - r[1:, 0] * r[:-1, 1]).sum() for r in rings]
     assert min(twice) > 0  # counterclockwise, as RFC 7946 wants
+    taken_back = taken_in(tmp_path, tmp_path / "drawn.geojson")
+    assert (taken_back == np.array([NODATA, 2, 4], np.uint8)[seen]).all()
     page.keyboard.press("Escape")
     assert page.get_attribute("#pencil", "aria-pressed") == "false"
     assert "python label.py --add image_3_corrections.geojson" in page.inner_text("#drawn-note")
@@ -103,7 +115,9 @@ def test_of_a_scene_with_a_place_they_lie_on_the_ground(chromium, tmp_path):
     assert "jingwei_y" not in content
     field = np.zeros((SIDE, SIDE), bool)
     field[40:160, 60:200] = True
-    assert ((burnt(content, transform) == 1) != field).sum() <= 2 * (120 + 140)
+    seen = burnt(content, transform) == 1
+    assert (seen != field).sum() <= 2 * (120 + 140)
+    assert (taken_in(tmp_path, tmp_path / "drawn.geojson") == np.where(seen, 1, NODATA)).all()
     opened.assert_clean()
     opened.context.close()
 

@@ -221,6 +221,7 @@ def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
     assert (status, err) == (0, "")
     made = {path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.*")}
     styles = {f"village/{name}" for name in ("cross_entropy_first.qml", "cross_entropy_first.tif.aux.xml")}
+    styles |= {f"village/confidence/cross_entropy_first.{ending}" for ending in ("tif", "qml")}
     assert (
         made
         == {"village/cross_entropy_first.tif", "village/village_predict.png", "village/village_predict.qml"} | styles

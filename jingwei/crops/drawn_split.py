@@ -106,6 +106,7 @@ def _write_sides(scenes: list[Scene], folder: Path, fraction: float, legend: Leg
     for scene in Progress(scenes, "labels"):
         with scene.open_labels(legend) as labels:
             assert isinstance(labels, DrawnLabels)
+            Progress.write(f"{scene.label}: {len(labels.polygons):,d} features in {scene.image.name}, by {labels.by}")
             for note in labels.notes:
                 Progress.write(f"warning: {note}", file=sys.stderr)
             has_validation = labels.areas.has(areas.VALIDATION)

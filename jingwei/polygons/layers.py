@@ -48,8 +48,8 @@ def _has_features(path: Path) -> bool:
     check_vector(path)
     try:
         return len(pyogrio.list_layers(gdal_name(path))) > 0
-    except RuntimeError as error:
-        return "raster" not in str(error).lower()
+    except RuntimeError:  # it holds pixels alone; or it is broken, which reading it as a raster says as well
+        return False
 
 
 def read_layer(path, kind: str = "Polygon") -> VectorLayer:

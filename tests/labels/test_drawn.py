@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pyogrio
 import pytest
+import rasterio
 import rasterio.features
 import shapely
 from affine import Affine
@@ -13,9 +14,11 @@ from rasterio.crs import CRS
 
 import jingwei
 from jingwei.grid import Window, strips
+from jingwei.inputs.label_files import LabelFiles
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rules import rules_of
 from jingwei.legend import JINGWEI, NODATA
+from jingwei.polygons.layers import read_layer
 from jingwei.polygons.polygons import write_polygons
 from jingwei.raster.georeference import Georeference, placed, vector_transform
 from jingwei.raster.reading import open_labels
@@ -143,3 +146,26 @@ def test_labels_as_polygons_give_the_same_crops(county, as_vectors, tmp_path):
                   for f in folders)  # fmt: skip
     assert len(one) > 20
     assert one == other
+
+
+@pytest.mark.parametrize("ending", ["gpkg", "geojson"])
+def test_our_polygons_say_how_y_counts(county, tmp_path, ending):
+    label = next(county.rglob("image_1_label.png"))
+    path = tmp_path / f"a.{ending}"
+    write_polygons(label, path, legend=JINGWEI, classes=range(5), pixels=ending == "geojson")
+    assert read_layer(path).y_down is False
+    with open_labels(label) as raster:
+        np.testing.assert_array_equal(whole(drawn(path, Over(*raster.shape))), whole(raster))
+    above = draw(tmp_path / "above.gpkg", [shapely.box(3, -20, 20, -5)], over=Over(40, 50), crs=None, class_id=[2])
+    assert read_layer(above).y_down is None
+    assert drawn(above, Over(40, 50)).count()[2] == 17 * 15  # as of version 0.3: y counts rows
+
+
+def test_a_geopackage_of_pixels_is_a_raster(tmp_path):
+    labels = np.full((64, 70), 2, np.uint8)
+    path = tmp_path / "image_1_label.gpkg"
+    with rasterio.open(path, "w", driver="GPKG", height=64, width=70, count=1, dtype="uint8", crs=UTM,
+                       transform=Affine(2, 0, 500_000, 0, -2, 4_000_000), TILE_FORMAT="PNG") as file:  # fmt: skip
+        file.write(labels, 1)
+    assert not LabelFiles((path,)).drawn
+    assert LabelFiles((draw(tmp_path / "b.gpkg", [shapely.box(0, 0, 9, 9)], class_id=[2]),)).drawn

@@ -1,7 +1,7 @@
 """Which maps are to be made: trained networks, by their experiments or their files, on scenes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ def trained_networks(workspace: Workspace, experiments: Sequence[str], files: Se
     networks = [Network(name, path, load_checkpoint(path)) for name, path in chosen.items()]
     networks.sort(key=lambda network: -network.checkpoint.score)
     legend = choose_legend(cut=workspace.train, of_network=networks[0].checkpoint.legend).legend
+    legend = replace(legend, bands=())  # scenes have to fit a network's bands, and crops need not
     for network in networks:
         check_fits(network.checkpoint, network.path, legend, network.checkpoint.spec.bands)
     return networks

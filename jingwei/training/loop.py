@@ -101,7 +101,9 @@ class _TrainingRun:
         self.keeping, self.files = keeping, RunFiles(keeping, crew.leads)
         self.position, self.epoch_sums, self.bad_steps = Position(), EpochSums(), 0
         self.best = BestEpoch(recipe, data)
-        start = Start(options.weights, options.init_from, options.weights_bands).check()
+        fresh = not options.resume and not self.files.last.exists()
+        # A run that goes on needs no weights to start from: they may be gone by then.
+        start = Start(options.weights, options.init_from, options.weights_bands).check() if fresh else Start()
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
         self.training: Loader  # made by `begin`, when it is known what the network subtracts
         self.validation: Loader

@@ -20,6 +20,7 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.fitting import note_on_bands
 from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.orders import trained_networks
 from jingwei.prediction.scene import predict_scene
 from jingwei.raster.crop_files import read_crop
 from jingwei.raster.png import write_png
@@ -112,6 +113,12 @@ def test_colours_that_contradict_the_network_are_said(weights, tmp_path):
     scene = save(tmp_path / "scene.tif", planes(4), colors=colors)
     assert "coloured as red, green, blue, unnamed" in note_on_bands(scene, load_checkpoint(weights))
     assert note_on_bands(save(tmp_path / "plain.tif", planes(4)), load_checkpoint(weights)) is None
+
+
+def test_networks_of_unlike_bands_may_map_side_by_side(weights, tmp_path):
+    other = replace(load_checkpoint(weights), legend=replace(JINGWEI, bands=SETS["rgbn"]))
+    save_checkpoint(tmp_path / "other.pt", other)
+    assert len(trained_networks(Workspace(tmp_path), (), [weights, tmp_path / "other.pt"])) == 2
 
 
 def test_nodata_follows_the_bands(tmp_path):

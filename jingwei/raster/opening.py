@@ -139,7 +139,8 @@ def vsi_name(path) -> str:
     head, scheme, rest = name.partition(":/")
     if scheme and head.endswith(("http", "https", "ftp")):
         return f"{head}://{rest.lstrip('/')}"
-    system, inner = re.match(r"((?:/vsi[a-z0-9]+)+/)(.*)", name, re.DOTALL).groups() if is_vsi(name) else ("", name)
+    found = re.match(r"((?:/vsi[a-z0-9]+)+/)(.*)", name, re.DOTALL)
+    system, inner = found.groups() if found else ("", name)
     top = inner.partition("/")[0]
     on_disk = system.startswith(("/vsizip", "/vsitar", "/vsigzip", "/vsi7z", "/vsirar"))
     absolute = on_disk and top and not os.path.exists(top) and os.path.exists(f"/{top}")

@@ -112,6 +112,8 @@ def _left_by(subject: Subject, folder: Path) -> dict[str, object]:
     found = {}
     for pattern in subject.results:
         for path in sorted(folder.glob(pattern)):
+            if path.is_dir():
+                continue
             if path.suffix == ".tif":
                 found[str(path.relative_to(folder))] = _content(path)
             elif path.suffix == ".geojson":  # but for its stamp, which knows its source's size

@@ -55,19 +55,19 @@ SUBJECTS = {
         (), ANY, fresh=("train",)),
     "tiled scene": Subject("test/image3/image_3.tif", (
         f"predict.py --data_dir {{}} --exp swa/x --output {{}}/new {NET}",),
-                           ("new/*/*.tif",), SAME),
+                           ("new/**/*.tif",), SAME),
     "map": Subject("test/mask3/swa_x.tif", (
         "vote.py --data_dir {} --inputs {}/test/mask3/swa_x.tif {}/test/mask3/cross_entropy_x.tif"
         " --output {}/new/v.tif",
         "fill_hole.py --data_dir {} --input {}/test/mask3/swa_x.tif --output {}/new/f.tif",
         "evaluate.py --data_dir {} --prediction {}/test/mask3/swa_x.tif --label {}/a_test/image_3_label.png --json"),
-        ("new/*",), SAME),
+        ("new/**/*",), SAME),
     "map to polygons": Subject("test/mask3/swa_x.tif", (
         "polygons.py --data_dir {} --input {}/test/mask3/swa_x.tif --output {}/new/p.geojson --pixels",),
-        ("new/*",), SAME, slow=True),
+        ("new/**/*",), SAME, slow=True),
     "probabilities": Subject("test/mask3/probabilities/swa_x.tif", (
         "vote.py --data_dir {} --soft --inputs {}/test/mask3/probabilities/swa_x.tif"
-        " {}/test/mask3/probabilities/cross_entropy_x.tif --output {}/new/v.tif",), ("new/*",), SAME),
+        " {}/test/mask3/probabilities/cross_entropy_x.tif --output {}/new/v.tif",), ("new/**/*",), SAME),
     "crop": Subject("train/data/image_1_000000_000000.png", (SCORE,),
                     (), SAME),
     "crops.csv": Subject("train/crops.csv", (SCORE,), (), ANY, "text"),
@@ -82,7 +82,7 @@ SUBJECTS = {
     "config": Subject("config.json", ("read_config {}/config.json",), (), ANY, "text"),
     "checkpoint": Subject("model/swa/x/best.pt", (
         f"predict.py --data_dir {{}} --checkpoint {{}}/model/swa/x/best.pt --output {{}}/new {NET}",),
-        ("new/*/*.tif",), SAME),
+        ("new/**/*.tif",), SAME),
     "GeoPackage": Subject("s/zones.gpkg", ("evaluate.py --data_dir {} --areas --prediction {}/test/mask3/swa_x.tif"
                                            " --zones {}/s/zones.gpkg --json",), (), ANY),
     "GeoJSON": Subject("s/zones.geojson", ("evaluate.py --data_dir {} --areas --prediction {}/test/mask3/swa_x.tif"

@@ -8,15 +8,22 @@ Any other exception is a bug of ours and keeps its traceback.
 import difflib
 from collections.abc import Iterable
 
+LONGEST = 4000  # characters of a part of a message: what a broken file takes for a name may be endless
+
 
 class JingweiError(Exception):
-    """Base of all errors that are the input's fault, not ours. Reads `WHERE: PROBLEM: REMEDY`."""
+    """Base of all errors that are the input's fault, not ours: `WHERE: PROBLEM: REMEDY`, the first two on one line."""
 
     def __init__(self, where: object, problem: str, remedy: str):
         super().__init__(where, problem, remedy)  # as it was called: so that it can be sent from process to process
 
     def __str__(self) -> str:
-        return ": ".join(map(str, self.args))
+        where, problem, remedy = (_shortened(str(part)) for part in self.args)
+        return f"{' '.join(f'{where}: {problem}'.splitlines())}: {remedy}"  # a name may have line breaks in it
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 class InputError(JingweiError):

@@ -223,6 +223,8 @@ def _misbehaves(outcome: Outcome, goes_on: bool) -> str | None:
         return f"ends with {outcome.status}"
     if "Traceback" in outcome.err:
         return f"prints a traceback: {lines[-1]}"
+    while lines[1:] and lines[-1].startswith("  * "):  # several problems of one file, as those of a config
+        lines.pop()
     if outcome.status == 2 and not lines[-1].startswith("error: "):
         return f"ends with status 2 and no line of its own: {outcome.err[-200:]!r}"
     return None

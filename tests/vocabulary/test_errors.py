@@ -30,3 +30,14 @@ def test_known_lists_all_names_and_the_nearest_to_what_was_given(names, given, r
 def test_errors_read_the_same_after_a_way_through_processes():
     error = InputError("a.tif", "is empty", "copy it again")
     assert str(pickle.loads(pickle.dumps(error))) == str(error) == "a.tif: is empty: copy it again"
+
+
+def test_a_message_is_one_line_of_some_length():
+    """Whatever a broken file takes for a name."""
+    text = str(InputError("a\nb\u2028c.png", "(" * 100_000, "export it again"))
+    assert text.splitlines() == [text]
+    assert text.startswith("a b c.png: (((")
+    assert text.endswith("(((: export it again")
+    assert len(text) < 5000
+    several = "look at these\n  * one\n  * two"
+    assert str(InputError("a.json", "2 problems", several)) == f"a.json: 2 problems: {several}"

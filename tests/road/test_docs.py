@@ -210,7 +210,9 @@ def flags_of(*command: str) -> set[str]:
         script = ROOT / command[0]
         with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(Text()) as text:
             patch.syspath_prepend(script.parent)
-            patch.setattr(sys, "argv", [*command, "--help_all"])
+            patch.setattr(
+                sys, "argv", [*command, "-h" if command[0].startswith(("benchmarks/", "docs/")) else "--help_all"]
+            )
             with contextlib.suppress(SystemExit):
                 runpy.run_path(str(script), run_name="__main__")
         HELP[command] = set(re.findall(r"(?<![\w-])--?[a-z][\w-]*", text.getvalue()))

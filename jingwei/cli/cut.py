@@ -82,7 +82,8 @@ def generate_train_data_command() -> str | None:
         print(f"{len(part):6d} crops for {split}: {sum(crop.valid for crop in part):,d} labelled px")
     for line in notes_on_classes(crops, legend):
         print(line)
-    say(f"written: {workspace.crops}, split_*.png beside it")
+    pictures = ", split_*.png beside it" if any(workspace.train.glob("split_*.png")) else ""
+    say(f"written: {workspace.crops}{pictures}")
     return _training(args, workspace)
 
 

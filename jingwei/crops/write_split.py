@@ -61,6 +61,9 @@ def share_out(
     _delete_strays(workspace.train / "label", crops)
     with whole_or_nothing(workspace.train / "legend.json", durable=False) as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
+    for scene in scenes:  # an earlier cut may have split it in blocks
+        if scene.name in sides:
+            (workspace.train / f"split_{scene.image.stem}.png").unlink(missing_ok=True)
     for scene in torn:
         _draw_split(workspace, scene, blocks[scene.name], validation)
     write_crops(workspace.crops, crops)

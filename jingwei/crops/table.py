@@ -123,7 +123,8 @@ def notes_on_classes(crops: Iterable[Crop], legend: Legend, validated: bool = Tr
         lines.append("no validation: no pixel is left for it")
     elif validated and set(unjudged) - set(missing):
         lines.append(f"no validation pixel of: {', '.join(unjudged)}")
-    pixels = np.sum([c.pixels for c in crops if c.split == VALIDATION] or [[0] * len(legend)], axis=0).tolist()
+    judged = [c.pixels for c in crops if c.split == VALIDATION]
+    pixels = np.sum(judged, axis=0).tolist() if judged else [0] * len(legend)
     few = [f"{name} ({count:,d} px)" for name, count in zip(legend.names, pixels, strict=True) if 0 < count < FEW]
     if validated and few:
         lines.append(f"few validation pixels, so their scores will say little: {', '.join(few)}")

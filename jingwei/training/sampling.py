@@ -18,8 +18,6 @@ from jingwei.errors import SettingError
 from jingwei.training.recipes import Recipe
 
 FLOOR = 0.5  # smallest share of any class at balance 1, as a share of what it has when all are alike
-
-
 SPARSE = 0.25  # of the crops' pixels: fewer labels count as so many, or a few strokes would make epochs of one step
 
 

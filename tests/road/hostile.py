@@ -112,7 +112,8 @@ def _left_by(subject: Subject, folder: Path) -> dict[str, object]:
     found = {}
     for pattern in subject.results:
         for path in sorted(folder.glob(pattern)):
-            if path.is_dir():
+            hidden = any(name.startswith(".") for name in path.relative_to(folder).parts)
+            if path.is_dir() or (hidden and ".parts" not in pattern):  # bands of a run that was stopped
                 continue
             if path.suffix == ".tif":
                 found[str(path.relative_to(folder))] = _content(path)

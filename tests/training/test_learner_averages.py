@@ -171,7 +171,7 @@ def test_swa_pt_is_scored_on_the_validation(cut, swa_run):
 def test_an_average_with_a_lower_validation_loss_becomes_best_pt_where_that_is_monitored(project, monkeypatch):
     losses = iter([0.5, 0.7, 0.4])  # two epochs, then the average
     nothing = scores(ConfusionMatrix(len(JINGWEI)), JINGWEI)
-    monkeypatch.setattr(Learner, "validate", lambda *args: Validation({"val_loss": next(losses)} | nothing, []))
+    monkeypatch.setattr(Learner, "validate", lambda *args, **how: Validation({"val_loss": next(losses)} | nothing, []))
     recipe = replace(CYCLES, steps_per_epoch=1, cycles=1, monitor="val_loss")
     folder = loop.train(project, recipe, "swa", HERE)
     best, swa = load_checkpoint(folder / "best.pt"), load_checkpoint(folder / "swa.pt")
@@ -183,7 +183,7 @@ def test_an_average_with_a_lower_validation_loss_becomes_best_pt_where_that_is_m
 def test_the_average_becomes_best_pt_where_it_scores_better(project, monkeypatch, miou, is_best):
     right_pixels = iter((40, 20, round(100 * miou)))  # of 100: two epochs, then the average
 
-    def validate(*args) -> Validation:
+    def validate(*args, **how) -> Validation:
         matrix = ConfusionMatrix(len(JINGWEI))
         matrix.update(np.ones(100, np.uint8), (np.arange(100) < next(right_pixels)).astype(np.uint8))
         return Validation({"val_loss": 1.0} | scores(matrix, JINGWEI), [])

@@ -70,7 +70,7 @@ def test_memory_of_predicting_by_hand():
     finished = 3 * 128 * 200  # the last band finishes all its rows
     waiting, blended = 5 * 128 * 128 * 4, 5 * 5 * 128 * 128 * 4
     assert even_starts(755, 128, 32)[:3] == [0, 89, 179]
-    expected = carried + finished + waiting + blended + GDAL_HOLDS
+    expected = carried + 2 * finished + waiting + blended + GDAL_HOLDS  # labels and confidence
     for size in (Size(755, 200, 3), Size(200, 755, 3)):  # bands run along the shorter side
         assert estimates.predict_memory(size, 128, 32, 5) == expected
     kept = estimates.predict_memory(Size(755, 200, 3), 128, 32, 5, probabilities=True)
@@ -79,7 +79,7 @@ def test_memory_of_predicting_by_hand():
 
 def test_memory_of_a_wide_prediction_follows_the_strips_of_its_map():
     mosaic = estimates.predict_memory(Size(100, 10**7, 3), 128, 32, 5)
-    assert mosaic == 2 * 5 * 33 * 100 + 4 * 256 * 10**7 + GDAL_HOLDS
+    assert mosaic == 2 * 5 * 33 * 100 + 2 * 4 * 256 * 10**7 + GDAL_HOLDS
 
 
 @pytest.mark.parametrize(

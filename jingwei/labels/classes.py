@@ -41,7 +41,7 @@ def classes_of(
             raise SettingError("`label_field`", f"{path} has no field {field!r}", known(columns, field))
         return _strict(path, by_name[field.lower()], columns, legend)
     usual = [by_name[name] for name in USUAL if name in by_name]
-    filled = next((name for name in usual if not all(_is_empty(value) for value in columns[name])), None)
+    filled = next((name for name in usual if not all(is_empty(value) for value in columns[name])), None)
     if usual:
         return _strict(path, filled or usual[0], columns, legend)
     for name in (layer, path.stem, path.stem.rpartition("_label_")[2]):
@@ -97,7 +97,7 @@ def _ids(values: np.ndarray, legend: Legend, field: str) -> tuple[np.ndarray, Co
     for k, value in enumerate(values.tolist()):
         key = value if isinstance(value, str | int | float) else str(value)
         if key not in found:
-            found[key] = NONE if _is_empty(value) else _id(value, names, of_values)
+            found[key] = NONE if is_empty(value) else _id(value, names, of_values)
         ids[k] = found[key]
         if ids[k] == UNKNOWN:
             unknown[key] += 1
@@ -112,8 +112,10 @@ def _id(value, names: dict[str, int], of_values: np.ndarray) -> int:
     return int(of_values[int(number[1])]) if number and int(number[1]) <= NODATA else UNKNOWN
 
 
-def _is_empty(value) -> bool:
-    return value is None or value != value or (isinstance(value, str) and not value.strip())
+def is_empty(value) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (np.ndim(value) == 0 and bool(value != value))  # lists too are in fields
 
 
 def _names(legend: Legend) -> dict[str, int]:
@@ -132,7 +134,7 @@ def uses_of(path: Path, columns: dict[str, np.ndarray], count: int, uses: Iterab
     if name is None:
         return np.full(count, "", object)
     alike = {"training": "train", "valid": "validation", "val": "validation"}
-    words = ["" if _is_empty(value) else str(value).strip().lower() for value in columns[name].tolist()]
+    words = ["" if is_empty(value) else str(value).strip().lower() for value in columns[name].tolist()]
     words = [alike.get(word, word) for word in words]
     strange = Counter(word for word in words if word and word not in uses)
     if strange:

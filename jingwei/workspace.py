@@ -87,7 +87,8 @@ class Workspace:
                 problem = f"has labels, but no scene named {folder.name} is in a train or test folder"
                 raise InputError(folder, problem, "cut it with generate_test_data.py, or move the labels away")
             if files:
-                scenes.append(scene_of(images[folder.name], files, self.rules))
+                # Of what is drawn for training alone, or beside a truth, nobody says that it is all that there is.
+                scenes.append(scene_of(images[folder.name], files, self.rules.without_background()))
         return scenes
 
     def _images(self, word: str) -> list[Path]:

@@ -19,7 +19,8 @@ from jingwei.raster.reading import Raster, open_labels
 
 @dataclass(frozen=True)
 class LabelFiles:
-    """A raster of labels; or drawn ones, in files of which later ones lie above earlier ones, and their rules.
+    """A raster of labels; or drawn ones, in files of which later ones lie above earlier ones, and their rules. Drawn
+    labels may lie above a raster too.
 
     What is labelled in the drawn files of `without` is left out: it is for training, where others are scored.
     """
@@ -35,24 +36,30 @@ class LabelFiles:
 
     @property
     def drawn(self) -> bool:
-        """Whether they are drawn. InputError for a raster among several files."""
+        """Whether all are drawn. InputError for a raster that is not the first file."""
         vectors = [is_vector(file) for file in self.files]
-        if len(self.files) > 1 and not all(vectors):
-            raster = self.files[vectors.index(False)]
-            raise InputError(raster, "is not a vector file, and only these can be several", "name one label a scene")
+        if not all(vectors[1:]):
+            raster = self.files[vectors.index(False, 1)]
+            problem = "is not a vector file, and only these can lie above other labels"
+            raise InputError(raster, problem, "name one raster a scene, before its vector files")
         return vectors[0]
+
+    @property
+    def above(self) -> tuple[Path, ...]:
+        """The drawn files that lie above a raster."""
+        return () if self.drawn else self.files[1:]
 
     @property
     def sources(self) -> tuple[Path, ...]:
         """All files that are read."""
-        areas = [self.rules.labelled] if self.drawn and self.rules.labelled else []
+        areas = [self.rules.labelled] if (self.drawn or self.above) and self.rules.labelled else []
         return tuple(dict.fromkeys(file_and_layer(file)[0] for file in (*self.files, *areas, *self.without)))
 
     @property
     def reading(self) -> dict:
         """The settings that change what is read, in JSON's types."""
         left_out = {"without": len(self.without)} if self.without else {}
-        if not self.drawn:
+        if not self.drawn and not self.above:
             return left_out
         named = [*self.files, *([self.rules.labelled] if self.rules.labelled else [])]
         return {"drawn": self.rules.facts, "layers": [file_and_layer(file)[1] for file in named]} | left_out
@@ -60,22 +67,27 @@ class LabelFiles:
     def open(self, legend: Legend, over: Any) -> Raster | DrawnLabels:
         """The labels, to be read: class ids. `over` is the raster that they belong to, open: its grid is theirs."""
         labels = DrawnLabels(self.files, legend, self.rules, over) if self.drawn else open_labels(self.path, legend)
-        if not self.without:
+        if not self.without and not self.above:
             return labels
         with ExitStack() as stack:
             stack.enter_context(labels)
-            left = LabelsLeft(labels, DrawnLabels(self.without, legend, AS_DRAWN, over))
+            drawn = self.above and DrawnLabels(self.above, legend, self.rules.without_background(), over)
+            left_out = self.without and DrawnLabels(self.without, legend, AS_DRAWN, over)
+            changed = ChangedLabels(labels, drawn or None, left_out or None)
             stack.pop_all()
-        return cast(DrawnLabels, left)  # for whoever reads rows
+        return cast(DrawnLabels, changed)  # for whoever reads rows
 
 
-class LabelsLeft:
-    """Labels without what others label, read as they are read themselves: rows of class ids. A context manager."""
+class ChangedLabels:
+    """Labels with drawn ones above them, and without what others label; read as they are read themselves: rows of class
+    ids. A context manager.
+    """
 
-    def __init__(self, labels: Raster | DrawnLabels, others: DrawnLabels):
-        self._labels, self._others = labels, others
+    def __init__(self, labels: Raster | DrawnLabels, above: DrawnLabels | None, without: DrawnLabels | None):
+        self._labels, self._above, self._without = labels, above, without
+        self.notes = (*labels.notes, *(above.notes if above else ()))
 
-    def __enter__(self) -> "LabelsLeft":
+    def __enter__(self) -> "ChangedLabels":
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -86,8 +98,13 @@ class LabelsLeft:
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
         """The class ids of full rows, uint8 HW; NODATA also where the others have a label."""
-        taken = self._others.read_label_rows(first, end) != NODATA
-        return np.where(taken, np.uint8(NODATA), self._labels.read_label_rows(first, end))
+        labels = self._labels.read_label_rows(first, end)
+        if self._above:
+            drawn = self._above.read_label_rows(first, end)
+            labels = np.where(drawn != NODATA, drawn, labels)
+        if self._without:
+            labels = np.where(self._without.read_label_rows(first, end) != NODATA, np.uint8(NODATA), labels)
+        return labels
 
 
 def label_files(label: Path | Sequence[Path] | LabelFiles, rules: DrawingRules = AS_DRAWN) -> LabelFiles:

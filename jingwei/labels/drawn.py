@@ -13,12 +13,12 @@ import numpy as np
 from jingwei.errors import InputError, SettingError, known
 from jingwei.grid import Window, strips
 from jingwei.labels.areas import ANY, TEST, LabelledAreas, refuse_without_background
-from jingwei.labels.classes import NONE, classes_of
-from jingwei.labels.rounds import FIELD
+from jingwei.labels.classes import NONE, classes_of, is_empty
+from jingwei.labels.rounds import FIELD, is_of_rounds
 from jingwei.labels.rules import ONLY_TEST, TRAINING, DrawingRules
 from jingwei.labels.shapes import Note, shapes_of
 from jingwei.legend import NODATA, Legend
-from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
+from jingwei.polygons.layers import VectorLayer, read_layer
 from jingwei.raster.histogram import histogram
 from jingwei.raster.rasterize import FlatPolygons, flat_polygons, joined, paint, runs_of
 from jingwei.raster.tiles import TILE
@@ -43,13 +43,15 @@ class DrawnLabels:
         if rules.background_outside:
             refuse_without_background("background_outside", legend)
         self.areas = LabelledAreas(rules.labelled, over)
-        if len(self.areas) and self.areas.has(ANY):
+        if rules.areas_complete and self.areas.has(ANY):
             refuse_without_background("labelled", legend)
-        complete = rules.background_outside or len(self.areas) > 0  # all that is not drawn here is background
+        complete = rules.background_outside or (
+            rules.areas_complete and len(self.areas) > 0
+        )  # all that is not drawn here is background
         parts = [_part(read_layer(file), legend, over, rules, complete) for file in files]
         self.polygons: FlatPolygons = joined([part.polygons for part in parts])
         self.values = np.concatenate([part.values for part in parts])
-        self._rank = _ranks(np.concatenate([part.order for part in parts]) if rules.order else self.values.size)
+        self._rank = _ranks(parts, bool(rules.order))
         self.notes: tuple[Note, ...] = (*self.areas.notes, *(note for part in parts for note in part.notes))
         self.by = "; ".join(dict.fromkeys(part.by for part in parts))
 
@@ -70,7 +72,7 @@ class DrawnLabels:
         fill = background if self.rules.background_outside else NODATA
         labels = np.full((window.height, window.width), fill, np.uint8)
         uses = self.areas.read(window)
-        if background is not None:
+        if background is not None and self.rules.areas_complete:
             labels[uses > 0] = background
         paint(labels, runs_of(self.polygons, window, self.features_in(window)), self.values)
         if self.areas.has(TEST):
@@ -96,11 +98,11 @@ class DrawnLabels:
 
 
 class _Part(NamedTuple):
-    """What a file adds: polygons in pixels, the value that each burns, what it is ordered by."""
+    """What a file adds: polygons in pixels, the value that each burns, what it is ordered by (None: above all)."""
 
     polygons: FlatPolygons
     values: np.ndarray
-    order: np.ndarray
+    order: np.ndarray | None
     notes: tuple[Note, ...]
     by: str
 
@@ -110,8 +112,8 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
     if not layer.size and not complete:
         raise InputError(layer.path, "has no features", "draw what you see, or take the file away")
     if not layer.size:
-        return _Part(flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8), np.zeros(0), (), "nothing is drawn")
-    ours = layer.layer == LABELS and FIELD in layer.columns  # of label.py, where others may be empty and have no field
+        return _Part(flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8), None, (), "nothing is drawn")
+    ours = is_of_rounds(layer)  # where others may be empty and have no field
     field = FIELD if ours else rules.field
     ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, field)
     notes: list[Note] = []
@@ -124,7 +126,7 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
             problem = f"{number:,d} features without a class ({by}): left out"
             notes.append(Note(layer.path, problem, "write one into each"))
     found = shapes_of(layer, wanted, over, rules, may_be_outside=complete)
-    order = _order(layer, rules.order)[found.numbers] if rules.order else np.zeros(0)
+    order = _order(layer, rules.order)[found.numbers] if rules.order and not ours else None
     return _Part(found.polygons, ids[found.numbers].astype(np.uint8), order, (*notes, *found.notes), by)
 
 
@@ -136,15 +138,20 @@ def _order(layer: VectorLayer, field: str) -> np.ndarray:
     if values.dtype.kind in "iufb":
         numbers = values.astype(np.float64)
         return np.where(np.isnan(numbers), -np.inf, numbers)
-    return np.array(["" if value is None or value != value else str(value) for value in values.tolist()], object)
+    return np.array(["" if is_empty(value) else str(value) for value in values.tolist()], object)
 
 
-def _ranks(order: np.ndarray | int) -> np.ndarray:
+def _ranks(parts: Sequence[_Part], ordered: bool) -> np.ndarray:
     """The place from below of each feature: by what features are ordered by, of equals the earlier first."""
-    if isinstance(order, int):
-        return np.arange(order)
-    if len({isinstance(value, str) for value in order.tolist()}) > 1:
+    if not ordered:
+        return np.arange(sum(len(part.values) for part in parts))
+    orders = [part.order for part in parts if part.order is not None and len(part.order)]
+    if len({isinstance(value, str) for order in orders for value in order.tolist()}) > 1:
         raise SettingError("`order`", "has numbers in one file and texts in another", "give all files one kind")
-    ranks = np.empty(len(order), np.int64)
-    ranks[np.argsort(order, kind="stable")] = np.arange(len(order))
+    free = np.concatenate([np.full(len(part.values), part.order is None) for part in parts])
+    under = np.flatnonzero(~free)
+    ranks = np.empty(len(free), np.int64)
+    if orders:
+        ranks[under[np.argsort(np.concatenate(orders), kind="stable")]] = np.arange(len(under))
+    ranks[free] = np.arange(len(under), len(free))
     return ranks

@@ -64,7 +64,7 @@ def read_features(labels: DrawnLabels, window: Window, parents: np.ndarray | Non
     areas, drawn = labels.areas.polygons, labels.polygons
     behind = np.arange(len(drawn), len(drawn) + len(areas), dtype=np.int32)
     for polygons, order, numbers in (
-        (areas, areas.touching(window), behind),
+        (areas, areas.touching(window)[: None if labels.rules.areas_complete else 0], behind),
         (drawn, labels.features_in(window), np.arange(len(drawn), dtype=np.int32)),
     ):
         runs = runs_of(polygons, window, order)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from jingwei.errors import InputError
-from jingwei.polygons.layers import VectorLayer, read_layer
+from jingwei.labels.classes import is_empty
+from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
 
 NEXT = "next.gpkg"  # the places to label next
 FIELD = "label"  # where people write a class
@@ -25,9 +26,15 @@ def labelled_files(folder: Path) -> tuple[Path, ...]:
     return (*round_files(folder).values(), *([places] if written else []))
 
 
+def is_of_rounds(layer: VectorLayer) -> bool:
+    """Whether a layer is of a round or of `next.gpkg`, by its name and its file's: others too may be named `labels`."""
+    ours = layer.path.name == NEXT or re.fullmatch(r"round_\d+\.gpkg", layer.path.name)
+    return bool(ours) and layer.layer == LABELS and FIELD in layer.columns
+
+
 def is_labelled(layer: VectorLayer) -> np.ndarray:
     """Which features of a layer have something in the field `label`, bool. InputError where there is no such field."""
     if FIELD not in layer.columns:
         problem = f"layer {layer.layer} has no field {FIELD!r} any more"
         raise InputError(layer.path, problem, "add it, a text, or delete the file and run label.py again")
-    return np.array([str("" if v is None or v != v else v).strip() != "" for v in layer.columns[FIELD].tolist()], bool)
+    return np.array([not is_empty(value) for value in layer.columns[FIELD].tolist()], bool)

@@ -27,8 +27,8 @@ class DrawingRules:
 
     `field` has the classes (None: found), `buffer` makes areas of lines and points, features with a higher `order` (a
     field) lie above others, else the later ones do. Outside all features, pixels are background inside the areas of
-    `labelled`, or everywhere with `background_outside`; else they have no label. Of areas whose `use` is test, TRAINING
-    leaves the labels out, and ONLY_TEST, where there are some, takes no others.
+    `labelled` (where these are `areas_complete`), or everywhere with `background_outside`; else they have no label. Of
+    areas whose `use` is test, TRAINING leaves the labels out, and ONLY_TEST, where there are some, takes no others.
     """
 
     field: str | None = None
@@ -37,17 +37,22 @@ class DrawingRules:
     labelled: Path | None = None
     background_outside: bool = False
     part: str = ALL
+    areas_complete: bool = True
 
     def only(self, part: str) -> "DrawingRules":
         """The same rules for a part of the labels."""
         return replace(self, part=part)
+
+    def without_background(self) -> "DrawingRules":
+        """The same rules for some of a scene's labels: what they don't show may well have other ones."""
+        return replace(self, background_outside=False, areas_complete=False)
 
     @property
     def facts(self) -> dict:
         """What changes the labels that are read, in JSON's types; not what the files hold."""
         return {
             "field": self.field, "buffer": self.buffer, "order": self.order, "areas": self.labelled is not None,
-            "background_outside": self.background_outside, "part": self.part,
+            "background_outside": self.background_outside, "part": self.part, "areas_complete": self.areas_complete,
         }  # fmt: skip
 
 

@@ -1,0 +1,53 @@
+"""Fields of all kinds, and layers and orders of users' own: each gives its labels, or one line that says why not."""
+
+import json
+
+import numpy as np
+import pytest
+import shapely
+from test_drawn import Over, draw, drawn, whole
+
+from jingwei.errors import InputError
+from jingwei.labels.rounds import is_labelled
+from jingwei.legend import JINGWEI
+from jingwei.polygons.layers import read_layer
+
+SQUARES = [shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)]
+
+
+def geojson(path, *rows):
+    """A GeoJSON in pixels of the squares with these properties."""
+    features = [
+        {"type": "Feature", "properties": row, "geometry": json.loads(shapely.to_geojson(square))}
+        for row, square in zip(rows, SQUARES, strict=True)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "jingwei_y": "row", "features": features}))
+    return path
+
+
+def test_lists_in_other_fields_do_no_harm(tmp_path):
+    rows = [{"tags": [1, 2, 3], "kind": 1}, {"tags": [4, 5], "kind": 2}]
+    labels = whole(drawn(geojson(tmp_path / "a.geojson", *rows), Over(12, 20)))
+    assert (labels[5, :15] == [1] * 5 + [2] * 10).all()
+
+
+def test_lists_are_not_classes(tmp_path):
+    path = geojson(tmp_path / "a.geojson", {"label": [1, 2]}, {"label": [2]})
+    with pytest.raises(InputError, match="field label has classes that legend jingwei does not know"):
+        drawn(path, Over(12, 20))
+    assert is_labelled(read_layer(path)).all()
+
+
+def test_a_layer_named_labels_is_read_by_the_field_that_is_named(tmp_path):
+    path = draw(tmp_path / "own.gpkg", SQUARES, layer="labels", label=["corn", "corn"], crop=[1, 3])
+    assert set(whole(drawn(path, Over(12, 20)))[5, :15]) == {2}
+    assert set(whole(drawn(path, Over(12, 20), label_field="crop"))[5, :15]) == {1, 3}
+
+
+@pytest.mark.parametrize("order", [[20, 10], ["b", "a"]])
+def test_rounds_lie_above_what_is_ordered(tmp_path, order):
+    own = draw(tmp_path / "own.gpkg", SQUARES, crop=[1, 3], rank_=order)
+    first = draw(tmp_path / "round_1.gpkg", [shapely.box(4, 0, 8, 10)], layer="labels", label=["corn"])
+    labels = whole(drawn([own, first], Over(12, 20), order="rank_"))
+    assert (labels[5, :15] == [1] * 4 + [JINGWEI.id_of("corn")] * 4 + [1] * 2 + [3] * 5).all()
+    assert np.isin(labels, [1, 2, 3, 255]).all()

@@ -75,7 +75,7 @@ def _add(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], le
     from jingwei.labelling.rounds import add_round, scene_meant
 
     source = Path(args.add)
-    done = add_round(workspace, scene_meant(source, scenes), source, legend, workspace.rules.field)
+    done = add_round(workspace, scene_meant(source, scenes), source, legend, workspace.rules)
     for path, regions in done.items():
         say(f"written: {path} ({regions} labelled regions)")
     if not done:

@@ -10,18 +10,20 @@ from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.labels.classes import NONE, classes_of
 from jingwei.labels.rounds import FIELD, is_labelled, round_files
-from jingwei.labels.rules import AS_DRAWN
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.labels.shapes import areas_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.files import Y, read_notes
 from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
+from jingwei.polygons.opening import file_and_layer
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 from jingwei.system.digests import digest_of
 from jingwei.workspace import Workspace
 
+OF_ROUNDS = DrawingRules(field=FIELD)
 TAKEN = "JINGWEI_TAKEN"  # the note of a round that says of which file it was made
 
 
@@ -38,10 +40,10 @@ def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> di
         remedy = "choose a label for the regions that you are sure of; or delete the file to choose places anew"
         raise InputError(workspace.next_labels(there[0]), "nothing is labelled in it yet", remedy)
     for scene in labelled:  # all of them can be used, or none is taken
-        _readable(scene, layers[scene], legend)
+        _readable(scene, layers[scene], legend, OF_ROUNDS)
     done: dict[Path, int] = {}
     for scene in labelled:
-        done |= add_round(workspace, scene, workspace.next_labels(scene), legend, FIELD)
+        done |= add_round(workspace, scene, workspace.next_labels(scene), legend, OF_ROUNDS)
     return done
 
 
@@ -57,43 +59,44 @@ def _closed(path: Path) -> VectorLayer:
 
 
 def _readable(
-    scene: Scene, layer: VectorLayer, legend: Legend, field: str | None = FIELD
+    scene: Scene, layer: VectorLayer, legend: Legend, rules: DrawingRules
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids."""
     if not layer.size:
         raise InputError(layer.path, "has no features", "draw what you see")
-    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, field)
+    ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
     wanted = (ids != NONE) & (ids != NODATA)
     if not wanted.any():
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
     with scene.open_image() as image:
-        shapes, numbers = areas_of(layer, wanted, image, AS_DRAWN)
+        shapes, numbers = areas_of(layer, wanted, image, rules)
     return shapes, numbers, ids[numbers]
 
 
 def add_round(
-    workspace: Workspace, scene: Scene, source: Path, legend: Legend, field: str | None = None
+    workspace: Workspace, scene: Scene, source: Path, legend: Legend, rules: DrawingRules = AS_DRAWN
 ) -> dict[Path, int]:
     """Makes a round of the labels of a vector file: polygons with classes, ids or names, in any CRS or in pixels.
 
-    `field` has the classes; None: the one that fits.
-
-    Returns the round's file and how many regions it has; nothing where a round was made of the same file.
+    The `rules` say which field has the classes, and how wide lines and points are. Returns the round's file and how
+    many regions it has; nothing where a round was made of the same file (and layer, where `source` names one).
     """
-    layer, mark = read_layer(source), " ".join(map(str, digest_of(source)))
-    shapes, numbers, ids = _readable(scene, layer, legend, field)
+    _, named = file_and_layer(source)
+    layer = read_layer(source)
+    mark = " ".join(map(str, (*digest_of(layer.path), *([named] if named else []))))
+    shapes, numbers, ids = _readable(scene, layer, legend, rules)
     before = round_files(workspace.rounds(scene))
     if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # such as by a run that was stopped then
         return {}
     target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
     with scene.open_image() as image:
-        _write(target, image, layer, shapes, numbers, ids, legend, mark, source)
+        _write(target, image, layer, shapes, numbers, ids, legend, mark)
     return {target: len(shapes)}
 
 
 def _write(
     target: Path, image: Raster, layer: VectorLayer, shapes: np.ndarray, numbers: np.ndarray, ids: np.ndarray,
-    legend: Legend, mark: str, source: Path,
+    legend: Legend, mark: str,
 ) -> None:  # fmt: skip
     """Writes a round in the scene's coordinates, with the layer's own `place` and `guess` where it has them."""
     affine = vector_transform(image.transform)
@@ -109,13 +112,16 @@ def _write(
     kind = "Polygon" if single else "MultiPolygon"
     notes = {TAKEN: mark} | ({Y: "-row"} if image.transform.is_identity else {})
     layers = [Layer(LABELS, shapely.to_wkb(on_ground).tolist(), columns, style, kind)]
-    write_layers(target, layers, crs=image.crs, notes=notes, date=source.stat().st_mtime)
+    write_layers(target, layers, crs=image.crs, notes=notes, date=layer.path.stat().st_mtime)
 
 
 def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:
     """The scene that a file of labels is for: the only one, or the one whose name its name begins with."""
-    alike = [scene for scene in scenes if source.stem == scene.name or source.stem.startswith(f"{scene.name}_")]
+    file, _ = file_and_layer(source)
+    alike = [scene for scene in scenes if file.stem == scene.name or file.stem.startswith(f"{scene.name}_")]
     if len(scenes) == 1 or alike:
         return max(alike or scenes, key=lambda scene: len(scene.name))
+    if not file.exists():
+        raise InputError(file, "no such file", "check the path")
     names = ", ".join(scene.name for scene in scenes)
     raise InputError(source, f"is for one of several scenes ({names})", "name it SCENE_corrections, or give `scene`")

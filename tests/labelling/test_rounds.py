@@ -219,6 +219,7 @@ def test_a_files_name_says_which_scene_it_is_for(tmp_path):
     assert scene_meant(tmp_path / "image_33_corrections.geojson", scenes).name == "image_33"
     assert scene_meant(tmp_path / "image_3.geojson", scenes).name == "image_3"
     assert scene_meant(tmp_path / "x.geojson", scenes[:1]).name == "image_3"
+    (tmp_path / "x.geojson").touch()
     with pytest.raises(InputError, match="one of several scenes"):
         scene_meant(tmp_path / "x.geojson", scenes)
 

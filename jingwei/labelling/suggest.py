@@ -15,6 +15,7 @@ from jingwei.labelling.cells import Cells, features_of, read_cells
 from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
 from jingwei.labelling.doubt import DoubtSource, doubt_of, open_doubt
 from jingwei.labelling.places import Place, write_places
+from jingwei.labels.areas import TEST, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rounds import labelled_files
 from jingwei.labels.rules import AS_DRAWN
@@ -38,12 +39,15 @@ class Suggestion(NamedTuple):
 
 
 class _Seen(NamedTuple):
-    """A scene with its cells, and the map and the doubt that they were read from."""
+    """A scene with its cells, and the map and the doubt that they were read from. Of `tested` cells (bool) a quarter or
+    more is in areas for testing, of which nothing is trained on.
+    """
 
     scene: Scene
     cells: Cells
     map_path: Path | None
     doubt: DoubtSource | None
+    tested: np.ndarray
 
 
 def suggest(
@@ -121,15 +125,25 @@ def _look(workspace: Workspace, scene: Scene, legend: Legend, window: int, mappe
         doubt = stack.enter_context(open_doubt(source, image))
         total = image.height * image.width
         bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))
-        return _Seen(scene, read_cells(image, window, labels, doubt, given, progress=bar.update), map_path, source)
+        cells = read_cells(image, window, labels, doubt, given, progress=bar.update)
+        tested = _tested(LabelledAreas(workspace.rules.labelled, image), cells)
+        return _Seen(scene, cells, map_path, source, tested)
+
+
+def _tested(areas: LabelledAreas, cells: Cells) -> np.ndarray:
+    """Of which cells a quarter or more is in areas for testing: bool."""
+    if not areas.has(TEST):
+        return np.zeros(len(cells), bool)
+    return np.array([4 * np.mean(areas.read(cells.blocks.window(k)) == TEST) >= 1 for k in range(len(cells))])
 
 
 def _candidates(seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
     """The cells to choose from: which scene each is of, and its number there. Half of it at least is inside the flight,
-    and less than a quarter is labelled.
+    and less than a quarter is labelled or for testing.
     """
     free = [2 * e.cells.valid >= e.cells.areas for e in seen]
     free = [mask & (4 * e.cells.labelled < e.cells.areas) for mask, e in zip(free, seen, strict=True)]
+    free = [mask & ~e.tested for mask, e in zip(free, seen, strict=True)]
     owner = np.concatenate([np.full(int(mask.sum()), k) for k, mask in enumerate(free)])
     return owner, np.concatenate([np.flatnonzero(mask) for mask in free])
 

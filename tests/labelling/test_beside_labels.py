@@ -1,22 +1,32 @@
 """Rounds beside other labels: what is drawn above a raster, and background that only complete labels have."""
 
 import numpy as np
+import pyogrio
 import pytest
 import shapely
-from projects_to_label import HEIGHT, WIDTH, blocky, write_scene
-from test_drawn import draw
+from projects_to_label import HEIGHT, WIDTH, blocky, layer, write_scene
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError
 from jingwei.inputs.label_files import LabelFiles
 from jingwei.labelling.rounds import add_round, scene_meant
+from jingwei.labelling.suggest import suggest
 from jingwei.labels.rules import TRAINING, rules_of
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
 from jingwei.workspace import Workspace
 
 SQUARE = shapely.box(20, 30, 60, 80)  # columns 20 to 60, rows 30 to 80
+
+
+def draw(path, shapes, *, layer=None, append=False, **columns):
+    """Writes shapes (x the column, y the row) with their columns, as they lie in QGIS without a place: y = -row."""
+    there = shapely.transform(np.array([*shapes, None], object)[:-1], lambda xy: xy * [1, -1])
+    data = [np.array(values, object if isinstance(values[0], str) else None) for values in columns.values()]
+    how = {"geometry_type": "Unknown", "crs": None, "layer": layer, "append": append}
+    pyogrio.raw.write(path, shapely.to_wkb(there), data, list(columns), **how)
+    return path
 
 
 @pytest.fixture
@@ -99,3 +109,13 @@ def test_a_layer_can_be_added_and_a_file_that_is_not_there_is_named(labelled):
     others = [scene, write_scene(labelled.root, blocky(), name="image_4").cut_scenes()[-1]]
     with pytest.raises(InputError, match="no such file"):
         scene_meant(labelled.root / "typo.geojson", others)
+
+
+@pytest.mark.parametrize("use", ["test", "train"])
+def test_nothing_is_asked_for_in_areas_for_testing(labelled, use):
+    areas = draw(labelled.root / "areas.gpkg", [shapely.box(0, 0, 150, HEIGHT)], use=[use])
+    workspace = Workspace(labelled.root, rules_of(labelled=areas))
+    (path,) = suggest(workspace, workspace.cut_scenes(), JINGWEI, count=100, window=50).files
+    cols = layer(path, "places")[1]["col"]
+    assert len(cols) > 3
+    assert (cols >= 150).all() == (use == "test")

@@ -60,7 +60,7 @@ def _suggest(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene]
         note_score(workspace.round_scores, score)
         say(f"on the test areas, {score_lines([score])[0]}")
     for path, regions in take_in(workspace, scenes, legend).items():
-        say(f"written: {path} ({regions} labelled regions)")
+        say(f"written: {path} ({_regions(regions)})")
     done = suggest(workspace, scenes, legend, **how, seed=args.seed)
     say(done.by)
     if done.without_map:
@@ -77,10 +77,14 @@ def _add(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], le
     source = Path(args.add)
     done = add_round(workspace, scene_meant(source, scenes), source, legend, workspace.rules)
     for path, regions in done.items():
-        say(f"written: {path} ({regions} labelled regions)")
+        say(f"written: {path} ({_regions(regions)})")
     if not done:
         say(f"kept, it was taken in before: {source}")
     return going_on(args, "generate_train_data.py")
+
+
+def _regions(number: int) -> str:
+    return f"{number} labelled region{'s' if number != 1 else ''}"
 
 
 def _tell(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], legend: Legend) -> str | None:

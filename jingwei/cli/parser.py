@@ -162,7 +162,7 @@ def drawing_flags(parser: Parser) -> None:
     text = "polygons of what is labelled completely: what is not drawn there is background; a field `use` (train, "
     text += "validation, test) says what for"
     parser.flag("labelled", text, metavar="FILE")
-    text = "all that is not drawn is background (default: it has no label)"
+    text = "all that is not drawn is background; else it has no label"
     parser.flag("background_outside", text, action="store_true")
 
 

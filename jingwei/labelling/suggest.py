@@ -225,5 +225,8 @@ def _told(seen: Sequence[_Seen], mapped: bool) -> str:
     """What places were chosen by, in a line."""
     if not mapped:
         return "no map yet: places that stand for all that the scenes show"
-    names = dict.fromkeys(each.doubt.name if each.doubt else "no record of doubt" for each in seen)
-    return f"chosen by {' or '.join(names)}, how rare the classes are, and how unlike the colours"
+    names = dict.fromkeys(each.doubt.name for each in seen if each.doubt)
+    without = [each.scene.name for each in seen if not each.doubt]
+    by = [*([" or ".join(names)] if names else []), "how rare the classes are", "how unlike the colours"]
+    told = f"chosen by {', '.join(by[:-1])} and {by[-1]}"
+    return f"{told} (no file says how sure the maps are of {', '.join(without)})" if without else told

@@ -123,8 +123,8 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
             raise InputError(layer.path, f"no feature has a class yet ({by} is empty)", "write one into each")
         number = int((~wanted).sum())
         if not ours:
-            problem = f"{number:,d} features without a class ({by}): left out"
-            notes.append(Note(layer.path, problem, "write one into each"))
+            features = "1 feature" if number == 1 else f"{number:,d} features"
+            notes.append(Note(layer.path, f"{features} without a class ({by}): left out", "write one into each"))
     found = shapes_of(layer, wanted, over, rules, may_be_outside=complete)
     order = _order(layer, rules.order)[found.numbers] if rules.order and not ours else None
     return _Part(found.polygons, ids[found.numbers].astype(np.uint8), order, (*notes, *found.notes), by)

@@ -86,7 +86,7 @@ def test_a_round_goes_out_and_comes_back(call, mapped):
     corrections.write_text((mapped.root / "truth" / "image_3_label.geojson").read_text())
     status, out, _ = call("label.py", *where, "--add", corrections)
     assert status == 0
-    assert "round_2.gpkg (1 labelled regions)" in out
+    assert "round_2.gpkg (1 labelled region)" in out
     assert "taken in before" in call("label.py", *where, "--add", corrections)[1]
     status, out, _ = call("label.py", *where, "--status", "--labelled", mapped.root / "areas.geojson")
     assert status == 0

@@ -9,12 +9,14 @@ from projects_to_label import HEIGHT, WIDTH, blocky, layer, write_scene
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError
+from jingwei.grid import Window
 from jingwei.inputs.label_files import LabelFiles
 from jingwei.labelling.rounds import add_round, scene_meant
 from jingwei.labelling.suggest import suggest
 from jingwei.labels.rules import TRAINING, rules_of
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.png import write_png
+from jingwei.raster.writing import TiledWriter
 from jingwei.workspace import Workspace
 
 SQUARE = shapely.box(20, 30, 60, 80)  # columns 20 to 60, rows 30 to 80
@@ -119,3 +121,14 @@ def test_nothing_is_asked_for_in_areas_for_testing(labelled, use):
     cols = layer(path, "places")[1]["col"]
     assert len(cols) > 3
     assert (cols >= 150).all() == (use == "test")
+
+
+def test_maps_without_a_record_of_doubt_are_said_to_have_none(labelled):
+    scene = labelled.cut_scenes()[0]
+    path = labelled.masks(scene) / "a_b.tif"
+    with scene.open_image() as image, TiledWriter(path, HEIGHT, WIDTH, nodata=NODATA, like=image) as writer:
+        writer.write(Window(0, 0, HEIGHT, WIDTH), blocky())
+    by = suggest(labelled, [scene], JINGWEI, count=2, window=50).by
+    assert by == (
+        "chosen by how rare the classes are and how unlike the colours (no file says how sure the maps are of image_3)"
+    )

@@ -106,7 +106,7 @@ def test_features_without_a_class_are_left_out_and_said(tmp_path, over):
     path = draw(tmp_path / "a.gpkg", [BOX, OTHER], over=over, label=["corn", None], guess=["corn", "building"])
     labels = drawn(path, over)
     assert labels.count().tolist() == [0, 0, 100, 0, 0]
-    assert "1 features without a class (field label): left out" in str(labels.notes[0])
+    assert "1 feature without a class (field label): left out" in str(labels.notes[0])
 
 
 @pytest.mark.parametrize("crs", ["EPSG:32651", "EPSG:9707", 'LOCAL_CS["mine",UNIT["metre",1]]'])

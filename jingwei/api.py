@@ -363,7 +363,7 @@ def evaluate(
     from jingwei.labels.rules import ONLY_TEST, rules_of
 
     if (label is None) == (sample is None):
-        raise SettingError("`evaluate`", "needs a `label` or a `sample`", "give one of them")
+        raise SettingError("evaluate", "needs a `label` or a `sample`", "give one of them")
     if sample is not None:
         how = {"confidence": confidence, "other": other}
         return _evaluate_sample(Path(prediction), Path(sample), legend, alpha, how)

@@ -3,6 +3,7 @@
 import argparse
 
 from jingwei.cli.parser import Parser
+from jingwei.cli.wording import as_flags
 
 
 def weights_flags(parser: Parser) -> None:
@@ -26,5 +27,5 @@ class _ListWeights(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         from jingwei.models.weights import table
 
-        print(table())
+        print(as_flags(table()))
         parser.exit()

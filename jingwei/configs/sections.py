@@ -41,9 +41,7 @@ class ArchArgs:
     freeze_bn: bool = _key("keep the batch-norm statistics of the encoder as they are", False)
     freeze_backbone: bool = _key("train the decoder and the heads only", False)
     pretrained: bool | None = _key("start from ImageNet weights; null: where the network has such", None)
-    weights: str | None = _key(
-        "weights to start from: a name that --list_weights shows, or a file; null: ImageNet's", None
-    )
+    weights: str | None = _key("weights to start from: a file, or a name from docs/models.md; null: ImageNet's", None)
     weights_bands: tuple[str, ...] = _key("bands that a file of weights was made for, in their order", ())
     in_channels: int | None = _key("bands of the pictures, to be checked; null: as many as they have", None)
     output_stride: int = _key("8, 16 or 32, where the network lets you choose; 0: its usual one", 0)

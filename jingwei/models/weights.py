@@ -172,7 +172,7 @@ def read_file(path: Path) -> Donor:
 
 def table() -> str:
     """The weights that have names, a line each: bands, licence, what loads them. Nothing is fetched."""
-    rows = [("name (for --weights)", "bands", "licence", "from")]
+    rows = [("name (for `weights`)", "bands", "licence", "from")]
     for name in SHOWN:
         config = _of_timm(name)
         if config is not None:
@@ -180,7 +180,7 @@ def table() -> str:
     rows += [(name, "RGB", "bsd-3-clause", "torchvision") for name in SHOWN_OF_TORCHVISION]
     rows.append((PACKAGE, "RGB", "apache-2.0", f"the package, for {BACKBONE}"))
     rows.append(("hf-hub:OWNER/NAME", "RGB", "see its page", "a network of timm's on the hub"))
-    rows.append(("FILE", "by --weights_bands", "yours to know", ".pt, .pth, .safetensors: Sentinel-2, aerial ..."))
+    rows.append(("FILE", "by `weights_bands`", "yours to know", ".pt, .pth, .safetensors: Sentinel-2, aerial ..."))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     count = len(timm.list_pretrained())

@@ -15,7 +15,8 @@ from jingwei.training.recipes import Recipe
 
 PACKAGE = Path(__file__).resolve().parents[2] / "jingwei"
 LIBRARY = sorted(path for path in PACKAGE.rglob("*.py") if path.parent.name != "cli")
-OTHERS = ("--standalone", "--nproc_per_node", "--nproc_per_node=", "--")  # torchrun's flags, matplotlib's line style
+# Flags of torchrun and TensorBoard, a line style of matplotlib, the end of a comment in XML.
+OTHERS = ("--standalone", "--nproc_per_node", "--nproc_per_node=", "--logdir", "--", "-->")
 
 
 def texts(path: Path) -> list[str]:

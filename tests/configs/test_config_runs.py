@@ -319,7 +319,7 @@ def test_help_of_both_systems(place, capfd):
     out = capfd.readouterr().out
     assert "--resume CHECKPOINT" in out
     assert "trainer.val_per_epochs" in out
-    assert train_py("-h") == 0
+    assert train_py("--help_all") == 0
     out = capfd.readouterr().out
     assert "--last_mult" in out
     assert "-c FILE" in out

@@ -168,7 +168,9 @@ def test_maps_with_the_tag_are_read_by_every_function_that_takes_them(tmp_path, 
     works = {
         "vote": lambda source, name, **how: jingwei.vote([source], tmp_path / f"{name}_vote.tif", **how),
         "fill": lambda source, name, **how: jingwei.fill(source, tmp_path / f"{name}_filled.tif", **how),
-        "polygonize": lambda source, name, **how: jingwei.polygonize(source, tmp_path / f"{name}.geojson", **how),
+        "polygonize": lambda source, name, **how: jingwei.polygonize(
+            source, tmp_path / f"{name}.geojson", pixels=True, **how
+        ),
     }
     for work in works.values():
         with pytest.raises(InputError, match="its nodata tag is 0"):

@@ -38,7 +38,10 @@ CLASSES = len(JINGWEI)
 PACKAGES = {"torch": ["torch"], "openvino": ["openvino"], "onnx": ["onnx", "onnxruntime"],
             "openvino-int8": ["openvino", "nncf"], "torch-compiled": ["torch"]}  # fmt: skip
 
-ENCODERS = {"fcn8": "vgg16", "segnet": "vgg16", "pspdensenet": "densenet121", "unet": "", "enet": "", "segformer": ""}
+ENCODERS = {
+    "fcn8": "vgg16", "segnet": "vgg16", "pspdensenet": "densenet121", "unet": "", "enet": "", "segformer": "",
+    "vit": "vit_tiny_patch16_224",
+}  # fmt: skip
 
 
 def need(name: str) -> None:
@@ -615,7 +618,11 @@ SCALED = {64: {0.75: 64, 1.25: 96}, 96: {0.75: 64, 1.25: 128}, 70: {0.75: 64, 1.
           5: {0.75: 32, 1.25: 32}}  # fmt: skip
 
 
-@pytest.mark.parametrize("tta", list(TTA))
+def test_all_views_are_tested_here_or_with_the_shifted_ones():
+    assert set(TTA) == {*REFERENCE, "shift"}
+
+
+@pytest.mark.parametrize("tta", list(REFERENCE))
 @pytest.mark.parametrize("shape", [(128, 96), (70, 128), (5, 96)], ids=str)
 def test_views_are_averaged_the_right_way_round(tta, shape):
     pixels = noise(2, 3, *shape, dtype="uint16", high=255)

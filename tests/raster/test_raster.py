@@ -613,11 +613,11 @@ def test_overviews_are_averages_that_leave_invalid_pixels_out(dtype, tmp_path):
 
 
 def test_overviews_of_label_maps_hold_only_ids_that_are_there(tmp_path):
-    labels = np.where(noise(1, 600, 600) < 128, 1, 4).astype(np.uint8)
-    with TiledWriter(tmp_path / "a.tif", 600, 600, colormap=JINGWEI.colormap(), overviews=True) as writer:
-        writer.write(Window(0, 0, 600, 600), labels)
-    with rasterio.open(tmp_path / "a.tif", overview_level=0) as half:
-        assert set(np.unique(half.read(1))) == {1, 4}
+    labels = np.where(noise(1, 1100, 1050) < 128, 1, 4).astype(np.uint8)
+    with TiledWriter(tmp_path / "a.tif", 1100, 1050, colormap=JINGWEI.colormap(), overviews=True) as writer:
+        writer.write(Window(0, 0, 1100, 1050), labels)
+    with rasterio.open(tmp_path / "a.tif", overview_level=0) as quarter:
+        assert set(np.unique(quarter.read(1))) == {1, 4}
 
 
 def test_one_worker_and_four_write_the_same_bytes(tmp_path):
@@ -814,7 +814,9 @@ on_full_disk("tiled", 100_000, lambda path: tiled(path, 600))
 on_full_disk("tiled, 4 workers", 100_000, lambda path: tiled(path, 600, workers=4))
 on_full_disk("tiled, at the end", 5_000, lambda path: tiled(path, 100))
 on_full_disk("tiled, at once", 0, lambda path: tiled(path, 100))
-on_full_disk("tiled, in the overviews", plain + 20_000, lambda path: tiled(path, 600, overviews=True))
+tiled(root / "large.tif", 1100)
+large = (root / "large.tif").stat().st_size
+on_full_disk("tiled, in the overviews", large + 20_000, lambda path: tiled(path, 1100, overviews=True))
 on_full_disk("tiled, its last byte", plain - 1, lambda path: tiled(path, 600))
 on_full_disk("png", 100_000, lambda path: write_png(path, noise.transpose(1, 2, 0)))
 on_full_disk("png, at the end", 20, lambda path: write_png(path, noise[0, :9, :9]))

@@ -198,13 +198,16 @@ def test_training_leaves_the_files_of_an_experiment(replayed, recipe, exp):
 
 def test_predicting_voting_and_filling_leave_their_maps(replayed):
     folder = replayed["data"] / "test" / "mask3"
-    maps = {path.name for path in folder.iterdir() if path.is_file()}
+    files = {path.name for path in folder.iterdir() if path.is_file()}
+    maps = {name for name in files if name.endswith(".tif")}
     assert maps == {f"{recipe}_{exp}.tif" for recipe, exp in experiments()} | {
         "vote.tif",
         "agreement.tif",
         "entropy.tif",
         "filled.tif",
     }
+    assert {name.replace(".tif", ".qml") for name in maps} <= files
+    assert {path.name for path in (folder / "confidence").iterdir()} >= {"vote.tif"}
     outside = read_crop_alpha(replayed["data"]) == 0
     for name in maps:
         with rasterio.open(folder / name) as written:
@@ -218,7 +221,7 @@ def test_predicting_voting_and_filling_leave_their_maps(replayed):
 
 def test_the_submission_is_the_filled_map_at_the_scenes_size_with_ids_of_the_legend_alone(replayed):
     submitted = sorted(path.name for path in (replayed["data"] / "submit").iterdir())
-    assert submitted == ["fill_vis_3.png", "image_3_predict.png"]
+    assert submitted == ["fill_vis_3.png", "image_3_predict.png", "image_3_predict.qml"]
     with rasterio.open(replayed["data"] / "submit" / "image_3_predict.png") as png:
         assert (png.count, png.dtypes, png.shape) == (1, ("uint8",), (170, 140))
         labels = png.read(1)
@@ -247,7 +250,7 @@ def test_the_report_has_a_page_and_the_layers_of_the_scene(replayed):
     report = replayed["data"] / "report"
     assert (report / "index.html").is_file()
     layers = {path.name.split("-")[0] for path in (report / "tiles" / "image_3").iterdir()}
-    assert layers == {"scene", "map", "agreement", "truth"}
+    assert layers == {"scene", "map", "confidence", "truth"}  # the last vote was a soft one
 
 
 def test_the_workspace_finds_all_of_it(replayed):

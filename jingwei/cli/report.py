@@ -20,9 +20,8 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.labels.rules import ONLY_TEST
+from jingwei.reporting.names import LANGUAGES
 from jingwei.workspace import Workspace
-
-LANGUAGES = ("auto", "en", "zh")
 
 
 @command

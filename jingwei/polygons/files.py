@@ -78,9 +78,7 @@ def vector_writer(
     Raises SettingError for an ending or a CRS that can't be written, OutputError for a full disk.
     """
     path = Path(path)
-    form = FORMATS.get(path.suffix.lower())
-    if form is None:
-        raise SettingError(path, "is not a vector file that can be written", f"name it {' or '.join(FORMATS)}")
+    form = format_of(path)
     with whole_or_nothing(path) as part:
         with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
             yield writer
@@ -307,3 +305,10 @@ def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[s
     if wkb is None:
         raise InputError(path, "has no geometries", "export it again")
     return shapely.from_wkb(wkb), dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]
+
+
+def format_of(path: Path) -> Any:
+    """What writes a file of this ending. SettingError where nothing does."""
+    if path.suffix.lower() not in FORMATS:
+        raise SettingError(path, "is not a vector file that can be written", f"name it {' or '.join(FORMATS)}")
+    return FORMATS[path.suffix.lower()]

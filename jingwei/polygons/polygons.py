@@ -9,7 +9,7 @@ import numpy as np
 
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
-from jingwei.polygons.files import FORMATS, Y, up_to_date, vector_writer
+from jingwei.polygons.files import Y, format_of, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.polygons.styles import class_style
 from jingwei.raster.checked import checked_strips, open_map
@@ -112,8 +112,7 @@ def write_polygons(
 
 
 def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:
-    if target.suffix.lower() not in FORMATS:
-        raise SettingError(target, "is not a vector file that can be written", f"name it {' or '.join(FORMATS)}")
+    format_of(target)
     if not classes:
         raise SettingError("`classes`", "names none", "name one at least")
     unknown = sorted(set(classes) - set(range(len(legend))))

@@ -1,9 +1,10 @@
-"""Names that people gave: as text for the page, and as folders that any disk and any browser takes."""
+"""The page's languages; names that people gave, as text for it, and as folders that any disk and any browser takes."""
 
 import hashlib
 import os
 import re
 
+LANGUAGES = ("auto", "en", "zh")  # auto: the browser's
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,59}(?<!\.)")  # names that are folders and addresses as they are
 
 

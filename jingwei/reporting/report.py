@@ -14,7 +14,7 @@ from jingwei.reporting.curves import experiments
 from jingwei.reporting.facts import files_of, scene_facts
 from jingwei.reporting.folder import DATA, PAGE, TILES, VIEWER, files_named_by, refuse_foreign, sweep
 from jingwei.reporting.layers import layers_of, make_layer
-from jingwei.reporting.names import shown
+from jingwei.reporting.names import LANGUAGES, shown
 from jingwei.reporting.pyramid import TILE
 from jingwei.reporting.screen import screen_legend
 from jingwei.reporting.summary import delivered, models_of, scene_score, score_maps, stage_scores
@@ -22,8 +22,6 @@ from jingwei.reporting.worst import SIDE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.scheduling import Cluster, Here, Task
 from jingwei.workspace import Workspace
-
-LANGUAGES = ("auto", "en", "zh")
 
 
 class Report(NamedTuple):

@@ -304,7 +304,11 @@ def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[s
         raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
     if wkb is None:
         raise InputError(path, "has no geometries", "export it again")
-    return shapely.from_wkb(wkb), dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]
+    try:
+        geometries = shapely.from_wkb(wkb)
+    except shapely.errors.GEOSException as error:  # a ring that isn't closed, or of two points
+        raise InputError(path, f"has a geometry that can't be used ({error})", "repair it, in QGIS say") from error
+    return geometries, dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]
 
 
 def format_of(path: Path) -> Any:

@@ -3,7 +3,7 @@
 GDAL takes a flipped bit in a tile for other pixels, and one in a directory for another place, mostly without a word.
 So what our reader asks GDAL for, it looks at first. The checksums lie behind the directories, where TIFF readers do not
 look; files without them, of other programs and of version 0.3, are read as they are. A program that changes a file
-writes its own directories behind them: then it is a file of that program.
+writes its own directories behind them: then it is a file of that program. Bytes that were merely added change nothing.
 
     behind the header: MAGIC, size of the file, uint64: so that one that was cut off is known
     at the end: CRC-32 of each tile's bytes, uint32, in the order of the directories; 0 of a blank one
@@ -102,17 +102,21 @@ class Checksums:
         begins, noted = _MARK.unpack(head[HEADER_SIZE:]) if len(head) == HEAD_SIZE else (b"", 0)
         if begins == MAGIC and size < noted:
             raise InputError(path, f"is cut off: {size:,} of its {noted:,} bytes are there", REMEDY)
-        if size < HEAD_SIZE + _FOOT.size:
+        longer = begins == MAGIC and size > noted  # something was added: by a program that changed it, or by accident
+        written = noted if longer else size
+        if written < HEAD_SIZE + _FOOT.size:
             return None
-        file.seek(size - _FOOT.size)
+        file.seek(written - _FOOT.size)
         magic, place, digest = _FOOT.unpack(file.read(_FOOT.size))
-        if magic != MAGIC and (begins != MAGIC or size > noted):
+        if magic != MAGIC and (begins != MAGIC or longer):
             return None
         tail = b""
-        if HEAD_SIZE <= place < size - _FOOT.size:
+        if HEAD_SIZE <= place < written - _FOOT.size:
             file.seek(place)
-            tail = _read_all(file, size - len(digest) - place)
+            tail = _read_all(file, written - len(digest) - place)
         if _digest(head, tail) != digest:
+            if longer:
+                return None
             raise InputError(path, "is not as it was written: its header or its directories have changed", REMEDY)
         directories = list_directories(tail, place, place)
         tiles = sum(len(tiles_of(directory)[0]) for directory in directories)

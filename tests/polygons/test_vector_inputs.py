@@ -1,5 +1,6 @@
 """Which vector files are opened, which of their layers is read, and what a closed folder says."""
 
+import json
 import os
 import warnings
 
@@ -94,4 +95,14 @@ def test_an_unreadable_file_is_one_line(tmp_path):
     path = layers(tmp_path / "a.gpkg", north=BOX)
     path.chmod(0)
     with pytest.raises(InputError, match="check its permissions"):
+        read_features(path)
+
+
+def test_a_ring_that_is_not_closed_is_one_line(tmp_path):
+    path = tmp_path / "zones.geojson"
+    ring = [[0, 0], [0, 9], [9, 9], [9, 1]]
+    shape = {"type": "Polygon", "coordinates": [ring]}
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [
+        {"type": "Feature", "properties": {}, "geometry": shape}]}))  # fmt: skip
+    with pytest.raises(InputError, match=r"zones\.geojson: has a geometry that can't be used .*closed.*: repair it"):
         read_features(path)

@@ -150,6 +150,13 @@ def test_bytes_behind_a_file_change_nothing(like, tmp_path):
     assert read(tmp_path / "a.tif") == read(whole)
 
 
+def test_tiles_are_checked_in_a_file_that_something_was_added_to(like, tmp_path):
+    content = write(tmp_path / "whole.tif", "scene", like).read_bytes()
+    (tmp_path / "a.tif").write_bytes(flipped(content, _offset(content, tile=6) + 40, 2) + bytes(100))
+    with Raster(tmp_path / "a.tif") as raster, pytest.raises(InputError, match="a.tif: is not as it was written"):
+        raster.read(Window(511, 0, 2, 3))
+
+
 def test_tiles_are_checked_when_they_are_read_and_once(like, tmp_path, monkeypatch):
     path = write(tmp_path / "a.tif", "scene", like)
     content = path.read_bytes()

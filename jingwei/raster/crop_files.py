@@ -1,5 +1,6 @@
 """Crop files: PNG where it holds the pixels, else tiled GeoTIFF."""
 
+import os
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def write_crop(path: str | Path, pixels_CHW: np.ndarray) -> None:
 def read_crop(path: str | Path) -> np.ndarray:
     """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
     if str(path).endswith(".png"):
-        pixels = _decoded(str(path)) if Path(path).exists() else None
+        pixels = _decoded(str(path)) if os.path.exists(path) else None  # False too for a name no disk takes
         if pixels is None:
             raise InputError(path, "missing or broken", _how_to_cut_again(path))
         return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]

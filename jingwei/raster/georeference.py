@@ -59,7 +59,7 @@ class Georeference:
                 GroundControlPoint(row, col, x, y, z, id=str(number))
                 for number, (row, col, x, y, z) in enumerate(self.gcps, 1)
             ]
-            dataset.gcps = points, self.gcps_crs
+            dataset.gcps = points, self.gcps_crs or CRS()  # points may have no CRS
         if self.rpcs:
             dataset.rpcs = self.rpcs
 

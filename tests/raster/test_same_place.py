@@ -187,3 +187,11 @@ def test_control_points_in_another_crs_are_moved_to_it(tmp_path):
         b.gcps = moved, CRS.from_epsg(32650)
     with Raster(tmp_path / "a.tif") as first, Raster(tmp_path / "b.tif") as second:
         check_same_place(first, second)
+
+
+def test_control_points_without_a_crs_pass_on_too(tmp_path):
+    place = Georeference(gcps=((0.0, 0.0, 1.0, 2.0, 0.0), (0.0, 9.0, 3.0, 2.0, 0.0), (9.0, 0.0, 1.0, 5.0, 0.0)))
+    with rasterio.open(tmp_path / "a.tif", "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as made:
+        place.put_into(made)
+    with rasterio.open(tmp_path / "a.tif") as found:
+        assert Georeference.of(found) == place

@@ -12,7 +12,7 @@ from jingwei.crops.table import TRAIN, VALIDATION, Crop, count_classes, read_cro
 from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.raster.crop_files import write_crop
+from jingwei.raster.crop_files import read_crop, write_crop
 from jingwei.raster.png import write_png
 from jingwei.training import crop_reader
 from jingwei.training.crop_reader import CropReader
@@ -161,3 +161,8 @@ def test_validation_of_another_type_than_training_is_refused(folder):
     assert len(read_crops(train / "crops.csv")) == 3
     with pytest.raises(InputError, match="c.tif: holds values of int16, but a.tif of uint16: cut the scenes again"):
         read_training_data(Workspace(train.parent))
+
+
+def test_a_name_that_no_disk_takes_is_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"missing or broken: cut the scenes again"):
+        read_crop(tmp_path / "train" / "data" / ("x" * 300 + ".png"))

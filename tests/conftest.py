@@ -1,6 +1,7 @@
 """A tiny county in the contest's layout, drawn with numpy: what most tests cut, vote on and score."""
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,8 +10,12 @@ import pytest
 import torch
 from hypothesis import settings
 
+from jingwei.crops.cut import cut_train
+from jingwei.crops.settings import CutSettings
+from jingwei.legend import JINGWEI
 from jingwei.raster.png import write_png
 from jingwei.training import log
+from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -81,3 +86,19 @@ def call(monkeypatch, capfd):
         return status, *capfd.readouterr()
 
     return run
+
+
+@pytest.fixture(scope="session")
+def cut(county, tmp_path_factory) -> Path:
+    """A project folder with 64-px training crops. Only to be read."""
+    torch.set_num_threads(1)
+    root = tmp_path_factory.mktemp("cut")
+    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
+    return root
+
+
+@pytest.fixture
+def project(cut, tmp_path) -> Workspace:
+    """A project folder of one's own."""
+    shutil.copytree(cut / "train", tmp_path / "train")
+    return Workspace(tmp_path)

@@ -17,8 +17,9 @@ from jingwei.evaluation.accuracy import Accuracy, allocate, assess
 from jingwei.evaluation.areas import Areas, measure_areas
 from jingwei.evaluation.certificate import Points
 from jingwei.legend import NODATA, Legend
-from jingwei.polygons.files import read_features, read_notes, vector_writer
+from jingwei.polygons.reading import read_features, read_notes
 from jingwei.polygons.styles import class_style
+from jingwei.polygons.writing import vector_writer
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import moved, on_raster, placed, vector_transform
 from jingwei.raster.reading import Raster

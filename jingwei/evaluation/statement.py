@@ -59,7 +59,7 @@ def state(
     """What a scored sample says of the map that it was drawn from.
 
     `confidence` is a raster of 0 to 100 on the map's grid, `other` a map on it to compare with. Raises SettingError for
-    an `alpha` that is no share, InputError for rasters that lie elsewhere or hold something else.
+    an `alpha` that is not a share, InputError for rasters that lie elsewhere or hold something else.
     """
     if not 0 < alpha < 1:
         raise SettingError("`alpha`", f"is {alpha:g}", "give the share of wrong pixels that you accept, as 0.05")
@@ -98,7 +98,9 @@ def _by_confidence(labels: Raster, sure: Raster, classes: int, strip_rows: int) 
     counts = counts[:classes]
     if counts[:, MOST + 1 : NODATA].any():
         highest = int(np.flatnonzero(counts[:, :NODATA].any(axis=0))[-1])
-        raise InputError(sure.path, f"holds {highest}, which is no confidence in percent", "name the map's confidence")
+        raise InputError(
+            sure.path, f"holds {highest}, but a confidence is a percentage, 0 to 100", "name the map's confidence"
+        )
     counts[:, 0] += counts[:, NODATA]
     return counts[:, : MOST + 1]
 

@@ -13,7 +13,7 @@ import shapely
 
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
-from jingwei.polygons.files import read_features
+from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import moved, on_raster
 from jingwei.raster.pixel_area import Ground, add_inside
 from jingwei.raster.rasterize import FlatPolygons, burnt, flat_polygons

@@ -10,10 +10,10 @@ import shapely
 from jingwei.grid import Window
 from jingwei.labels.rounds import FIELD
 from jingwei.legend import NODATA, Legend
-from jingwei.polygons.files import Y
 from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS
 from jingwei.polygons.polygonize import RegionPolygons
+from jingwei.polygons.reading import Y
 from jingwei.polygons.styles import class_style, frame_style
 from jingwei.raster.checked import open_map
 from jingwei.raster.georeference import placed, vector_transform

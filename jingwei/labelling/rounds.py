@@ -13,10 +13,10 @@ from jingwei.labels.rounds import FIELD, is_labelled, round_files
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.labels.shapes import areas_of
 from jingwei.legend import NODATA, Legend
-from jingwei.polygons.files import Y, read_notes
 from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
 from jingwei.polygons.opening import file_and_layer
+from jingwei.polygons.reading import Y, read_notes
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster

@@ -66,7 +66,7 @@ def rules_of(
     labelled: str | Path | None = None,
     background_outside: bool = False,
 ) -> DrawingRules:
-    """The rules of these arguments, as flags and functions have them. SettingError for a `buffer` that is no width."""
+    """The rules of these arguments, as flags and functions have them. SettingError where `buffer` is not a width."""
     width = None if buffer is None else _width(buffer)
     return DrawingRules(label_field, width, order, None if labelled is None else Path(labelled), background_outside)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jingwei.polygons.files import GeoPackage
+from jingwei.polygons.writing import GeoPackage, Target
 from jingwei.system.atomic import whole_or_nothing
 
 
@@ -28,7 +28,8 @@ def write_layers(path: Path, layers: Sequence[Layer], *, crs: Any, notes: Mappin
     with whole_or_nothing(path) as part:
         for number, layer in enumerate(layers):
             types = {name: TYPES.get(values.dtype.kind, str) for name, values in layer.columns.items()}
-            with GeoPackage(part, path, layer.kind, types, crs, dict(notes), date, layer.name) as writer:
+            target = Target(part, path, layer.kind, types, crs, dict(notes), date)
+            with GeoPackage(target, layer.name) as writer:
                 writer.write(layer.polygons, layer.columns)
                 writer.add_style(layer.style, to_others=number > 0)
 

@@ -10,8 +10,8 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError
-from jingwei.polygons.files import DOWN, Y, read_notes
 from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
+from jingwei.polygons.reading import DOWN, Y, read_notes
 
 LABELS = "labels"  # the layer to read of a file of label.py
 BATCH = 50_000  # features in memory at a time

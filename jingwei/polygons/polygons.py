@@ -9,9 +9,10 @@ import numpy as np
 
 from jingwei.errors import SettingError
 from jingwei.legend import Legend
-from jingwei.polygons.files import Y, format_of, up_to_date, vector_writer
 from jingwei.polygons.polygonize import RegionPolygons
+from jingwei.polygons.reading import Y, up_to_date
 from jingwei.polygons.styles import class_style
+from jingwei.polygons.writing import format_of, vector_writer
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import vector_transform
 from jingwei.raster.pixel_area import HECTARE, ground_of

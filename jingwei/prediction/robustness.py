@@ -1,4 +1,4 @@
-"""How much of a map hangs on chance: labels that change when nothing that matters has changed.
+"""How much of a map depends on chance: labels that change when nothing that matters has changed.
 
 A part of a scene is predicted as it is, and again after small changes: cropped by 1 to 31 px (so that windows lie
 elsewhere), mirrored, under a little other light, at a little other scale. No labels are needed. What changes is not

@@ -120,9 +120,9 @@ def test_one_engine_is_made_for_many_calls(model, scene, monkeypatch):
     from jingwei.prediction import model as module
 
     pixels, _ = scene
-    model.predict(pixels, **HOW)
+    labels = model.predict(pixels, **HOW)
     monkeypatch.setattr(module, "choose_engine", lambda *_, **__: pytest.fail("another engine is made"))
-    model.predict(pixels, **HOW)
+    assert (model.predict(pixels, **HOW) == labels).all()
 
 
 @pytest.mark.parametrize(("change", "message"), [

@@ -23,7 +23,7 @@ from jingwei.evaluation.areas import area_numbers, area_table, measure_areas
 from jingwei.evaluation.sampling_design import FIELD, accuracy_numbers, accuracy_table, draw_sample, score_sample
 from jingwei.evaluation.zones import Zone, add_zone, read_zones
 from jingwei.legend import GF3, JINGWEI, NODATA
-from jingwei.polygons.files import read_features
+from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.pixel_area import ground_of
 from jingwei.raster.rasterize import flat_polygons

@@ -14,7 +14,7 @@ from jingwei.evaluation.certificate import Points, certified_part, compare
 from jingwei.evaluation.sampling_design import draw_sample, score_sample
 from jingwei.evaluation.statement import state
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.polygons.files import read_features
+from jingwei.polygons.reading import read_features
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_what_cannot_be_stated_is_refused(world):
         with pytest.raises(InputError, match="9 x 9 px"):
             state(scored, folder / "map.tif", JINGWEI, **{what: small})
     wide = tiff(folder / "wide.tif", np.full((300, 130), 200, np.uint8))
-    with pytest.raises(InputError, match="holds 200, which is no confidence in percent"):
+    with pytest.raises(InputError, match="holds 200, but a confidence is a percentage"):
         state(scored, folder / "map.tif", JINGWEI, confidence=wide)
     for how in ({}, {"label": folder / "map.tif", "sample": folder / "sample.gpkg"}):
         with pytest.raises(SettingError, match="needs a `label` or a `sample`"):

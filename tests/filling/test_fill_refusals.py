@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 from test_fill_map import tiff
 
 from jingwei.errors import InputError
@@ -26,6 +27,8 @@ def test_the_last_class_of_a_legend_is_known(tmp_path):
     labels = np.full((20, 20), len(GF3) - 1, np.uint8)
     tiff(tmp_path / "vote.tif", labels)
     fill_map(tmp_path / "vote.tif", tmp_path / "filled.tif", legend=GF3, min_area=3)
+    with rasterio.open(tmp_path / "filled.tif") as filled:
+        np.testing.assert_array_equal(filled.read(1), labels)
 
 
 def test_a_background_that_the_file_tags_as_nodata_is_refused(tmp_path):

@@ -12,8 +12,8 @@ from test_polygons import blobs
 
 from jingwei.errors import SettingError
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.polygons.files import read_features
 from jingwei.polygons.polygons import write_polygons
+from jingwei.polygons.reading import read_features
 
 CRSS = {
     "utm": ("EPSG:32650", Affine(10, 0, 400_000, 0, -10, 4_400_000)),

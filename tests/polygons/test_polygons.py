@@ -19,7 +19,7 @@ from scipy import ndimage
 
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.legend import GF3, JINGWEI, NODATA
-from jingwei.polygons import files, polygonize
+from jingwei.polygons import polygonize, reading
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.polygons.polygons import write_polygons
 from jingwei.raster.georeference import vector_transform
@@ -300,7 +300,7 @@ def test_a_map_keeps_its_place(tmp_path, field_map, place):
     source, target = tiff(tmp_path / "map.tif", field_map, place), tmp_path / "out" / "map.gpkg"
     written = write_polygons(source, target, legend=JINGWEI, classes=range(5), strip_rows=100)
     crs, transform = PLACES[place]
-    shapes, columns, found_crs = files.read_features(target)
+    shapes, columns, found_crs = reading.read_features(target)
     expected = reference(field_map)
     assert on_pixels(columns["class_id"], shapes, transform) == expected
     assert all(shape.exterior.is_ccw for shape in shapes)
@@ -325,7 +325,7 @@ def test_without_a_georeference_polygons_lie_where_viewers_show_the_raster(tmp_p
     labels[2:5, 7:9] = 1
     write_png(tmp_path / "map.png", labels)
     write_polygons(tmp_path / "map.png", tmp_path / "map.gpkg", legend=JINGWEI)
-    shapes, columns, _ = files.read_features(tmp_path / "map.gpkg")
+    shapes, columns, _ = reading.read_features(tmp_path / "map.gpkg")
     assert [shape.bounds for shape in shapes] == [(7, -5, 9, -2)]
     assert columns["area_px"].tolist() == [6]
 
@@ -408,7 +408,7 @@ def test_chinese_names_survive(tmp_path):
     source = tiff(tmp_path / "图.tif", np.ones((4, 5), np.uint8))
     for suffix in ("gpkg", "geojson"):
         write_polygons(source, tmp_path / f"图.{suffix}", legend=legend)
-        assert files.read_features(tmp_path / f"图.{suffix}")[1]["name"].tolist() == ["烤烟"]
+        assert reading.read_features(tmp_path / f"图.{suffix}")[1]["name"].tolist() == ["烤烟"]
 
 
 @contextmanager

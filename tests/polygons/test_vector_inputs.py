@@ -10,7 +10,7 @@ import pytest
 import shapely
 
 from jingwei.errors import InputError
-from jingwei.polygons.files import read_features
+from jingwei.polygons.reading import read_features
 
 BOX = shapely.box(0, 0, 4, 2)
 VRT = '<OGRVRTDataSource><OGRVRTLayer name="secret"><SrcDataSource>{}</SrcDataSource></OGRVRTLayer></OGRVRTDataSource>'

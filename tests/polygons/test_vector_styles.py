@@ -11,8 +11,8 @@ from test_polygons import blobs, tiff
 
 from jingwei.evaluation.sampling_design import draw_sample
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.polygons.files import read_features, read_notes
 from jingwei.polygons.polygons import write_polygons
+from jingwei.polygons.reading import read_features, read_notes
 from jingwei.polygons.styles import NULL
 from jingwei.raster.stamps import STAMP
 

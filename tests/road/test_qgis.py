@@ -14,7 +14,7 @@ import rasterio
 import shapely
 
 from jingwei.legend import JINGWEI
-from jingwei.polygons.files import read_features
+from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import placed, vector_transform
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))

@@ -1,7 +1,6 @@
 """Ctrl-C, SIGTERM and kill -9 in the middle of an epoch: a run goes on as if it had not been stopped."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +15,7 @@ import pytest
 import torch
 from outcomes import rows_of, same
 
-from jingwei.crops.cut import cut_train
-from jingwei.crops.settings import CutSettings
 from jingwei.evaluation.metrics import ConfusionMatrix
-from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.system.interrupts import Interrupted, Interrupts
 from jingwei.training import loop
@@ -73,25 +69,10 @@ def usual():
 
 
 @pytest.fixture(scope="module")
-def cut(county, tmp_path_factory) -> Path:
-    """A project folder with 64-px training crops. Only to be read."""
-    root = tmp_path_factory.mktemp("cut")
-    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
-    return root
-
-
-@pytest.fixture
-def project(cut, tmp_path) -> Workspace:
-    """A project folder of one's own."""
-    shutil.copytree(cut / "train", tmp_path / "train")
-    return Workspace(tmp_path)
-
-
-@pytest.fixture(scope="module")
 def whole_run(cut) -> Path:
     """The folder of an uninterrupted run of BUSY. Only to be read."""
     torch.set_num_threads(1)
-    return loop.train(Workspace(cut), BUSY, "whole", HERE)
+    return loop.train(Workspace(cut), BUSY, "busy", HERE)
 
 
 def assert_same_result(folder: Path, other: Path) -> None:

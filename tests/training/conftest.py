@@ -1,6 +1,5 @@
 """Fixtures that several test files of this folder share."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -23,22 +22,6 @@ def cut_county(county, tmp_path_factory):
     root = tmp_path_factory.mktemp("cut")
     settings = CutSettings(64, 64, val_fraction=0, keep_background=1)
     return root / "train", cut_train(Workspace(root), Workspace(county).train_scenes(), settings, JINGWEI, 2)
-
-
-@pytest.fixture(scope="session")
-def cut(county, tmp_path_factory) -> Path:
-    """A project folder with 64-px training crops. Only to be read."""
-    torch.set_num_threads(1)
-    root = tmp_path_factory.mktemp("cut")
-    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
-    return root
-
-
-@pytest.fixture
-def project(cut, tmp_path) -> Workspace:
-    """A project folder of one's own."""
-    shutil.copytree(cut / "train", tmp_path / "train")
-    return Workspace(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -63,21 +63,6 @@ SMALL = replace(
 
 
 @pytest.fixture(scope="module")
-def cut(county, tmp_path_factory) -> Path:
-    """A project folder with 64-px training crops. Only to be read."""
-    root = tmp_path_factory.mktemp("cut")
-    cut_train(Workspace(root), Workspace(county).train_scenes(), CutSettings(64, 64), JINGWEI, workers=2)
-    return root
-
-
-@pytest.fixture
-def project(cut, tmp_path) -> Workspace:
-    """A project folder of one's own."""
-    shutil.copytree(cut / "train", tmp_path / "train")
-    return Workspace(tmp_path)
-
-
-@pytest.fixture(scope="module")
 def whole_run(cut) -> Path:
     """The folder of an uninterrupted run of SMALL. Only to be read."""
     torch.set_num_threads(1)

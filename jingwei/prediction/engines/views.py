@@ -17,7 +17,7 @@ class View:
     """How a window is shown: scaled, then mirrored left to right, then turned by quarters counter-clockwise.
 
     Or `shifted` by rows and columns, 0 to STEP px: its border is repeated until it is STEP px larger, so many of them
-    above and on its left. Networks look at maps of every 2nd to 32nd pixel, so what they say hangs on where these lie.
+    above and on its left. Networks look at maps of every 2nd to 32nd pixel: what they say depends on where these lie.
     """
 
     scale: float = 1.0

@@ -1,13 +1,13 @@
-"""Vector files: GeoPackage, GeoJSON and GeoParquet, written batch by batch, whole or not at all; and read.
+"""Vector files, written batch by batch, whole or not at all: GeoPackage, GeoJSON and GeoParquet.
 
-The only room that opens vector files. Geometries go through it as WKB.
+Geometries come as WKB.
 """
 
 import json
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -16,19 +16,15 @@ import numpy as np
 import pyogrio
 import shapely
 
-from jingwei.errors import InputError, OutputError, SettingError
-from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name, is_utf8
+from jingwei.errors import OutputError, SettingError
+from jingwei.polygons.opening import is_utf8
 from jingwei.polygons.styles import LAYER_STYLES
 from jingwei.raster.georeference import on_earth
-from jingwei.raster.stamps import STAMP
 from jingwei.raster.styles import write_qml
 from jingwei.system.atomic import room_at, whole_or_nothing
 from jingwei.system.extras import install_hint
 from jingwei.system.while_used import WhileUsed
 
-HEAD = 4096  # bytes of a GeoJSON in which its notes are
-Y = "JINGWEI_Y"  # the note that says how y counts where coordinates are pixels
-DOWN = {"row": True, "-row": False}  # what it may say -> whether y goes down; files up to version 0.3 have no such note
 STRAIGHT = 200  # metres: so long an edge bends by some millimetre between a projection and longitude and latitude
 DECIMALS = 9  # of degrees: a tenth of a millimetre
 
@@ -43,6 +39,19 @@ def _usual() -> Iterator[None]:
 
 
 without_usual_warnings = WhileUsed(_usual)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A layer to be written, in the words of `vector_writer`. `part` is where the file grows, `path` its place."""
+
+    part: Path
+    path: Path
+    kind: str
+    columns: dict[str, type]
+    crs: Any
+    notes: dict[str, str]
+    date: float | None
 
 
 @contextmanager
@@ -80,7 +89,7 @@ def vector_writer(
     path = Path(path)
     form = format_of(path)
     with whole_or_nothing(path) as part:
-        with form(part, path, kind, dict(columns), crs, dict(notes or {}), date) as writer:
+        with form(Target(part, path, kind, dict(columns), crs, dict(notes or {}), date)) as writer:
             yield writer
         if style and form is GeoPackage:
             writer.add_style(style)
@@ -91,24 +100,16 @@ def vector_writer(
 class GeoPackage:
     """Written by GDAL. The file keeps its date of change, which is set."""
 
-    def __init__(
-        self,
-        part: Path,
-        path: Path,
-        kind: str,
-        columns: dict[str, type],
-        crs: Any,
-        notes: dict[str, str],
-        date: float | None,
-        layer: str | None = None,
-    ):
-        self._part, self._path, self._kind, self._columns, self._notes = part, path, kind, columns, notes
-        self._crs = crs.to_wkt() if crs else None
-        if not is_utf8(path):
-            raise SettingError(path, "is not UTF-8, as GDAL wants names of vector files", "take .geojson or .parquet")
-        layer = layer or path.stem
+    def __init__(self, target: Target, layer: str | None = None):
+        self._target = target
+        self._crs = target.crs.to_wkt() if target.crs else None
+        if not is_utf8(target.path):
+            problem = "is not UTF-8, as GDAL wants names of vector files"
+            raise SettingError(target.path, problem, "take .geojson or .parquet")
+        layer = layer or target.path.stem
         self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
-        self._date = None if date is None else datetime.fromtimestamp(date, UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+        changed = None if target.date is None else datetime.fromtimestamp(target.date, UTC)
+        self._date = changed and changed.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
 
     def __enter__(self) -> Self:
@@ -116,26 +117,30 @@ class GeoPackage:
 
     def __exit__(self, kind, *exception):
         if not self._begun and kind is None:
-            self.write([], {name: [] for name in self._columns})
+            self.write([], {name: [] for name in self._target.columns})
 
     def write(self, geometries: Sequence[bytes], columns: Mapping[str, Sequence | np.ndarray]) -> None:
         """Adds features."""
         wkb = np.empty(len(geometries), object)
         wkb[:] = geometries
         types = {int: np.int64, float: np.float64, str: object}
-        data = [np.asarray(columns[name], types[kind]) for name, kind in self._columns.items()]
-        kept = {} if self._begun else {"layer_metadata": self._notes, "layer_options": {} if self._crs else UNPLACED}
-        where = {"layer": self._layer, "geometry_type": self._kind, "crs": self._crs, "append": self._begun}
-        self._write(wkb, data, list(self._columns), **where, **kept)
+        data = [np.asarray(columns[name], types[kind]) for name, kind in self._target.columns.items()]
+        kept = (
+            {}
+            if self._begun
+            else {"layer_metadata": self._target.notes, "layer_options": {} if self._crs else UNPLACED}
+        )
+        where = {"layer": self._layer, "geometry_type": self._target.kind, "crs": self._crs, "append": self._begun}
+        self._write(wkb, data, list(self._target.columns), **where, **kept)
         self._begun = True
 
     def _write(self, wkb: np.ndarray | None, data: list[np.ndarray], names: list[str], **how: Any) -> None:
         pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": self._date})
         try:
             with without_usual_warnings:
-                pyogrio.raw.write(self._part, wkb, data, names, driver="GPKG", **how)
+                pyogrio.raw.write(self._target.part, wkb, data, names, driver="GPKG", **how)
         except RuntimeError as error:  # GDAL says neither the cause's number nor its kind
-            raise OutputError(self._path, f"can't be written ({error})", room_at(self._path)) from error
+            raise OutputError(self._target.path, f"can't be written ({error})", room_at(self._target.path)) from error
         finally:
             pyogrio.set_gdal_config_options({"OGR_CURRENT_DATE": None})
 
@@ -160,21 +165,12 @@ class _GeoJson:
     Without a CRS the coordinates stay as they are, which the format has no way to say.
     """
 
-    def __init__(
-        self,
-        part: Path,
-        path: Path,
-        kind: str,
-        columns: dict[str, type],
-        crs: Any,
-        notes: dict[str, str],
-        date: float | None,
-    ):
-        self._path, self._columns, self._crs = path, columns, crs
-        name = path.stem.encode(errors="replace").decode()
+    def __init__(self, target: Target):
+        self._path, self._columns, self._crs = target.path, target.columns, target.crs
+        name = target.path.stem.encode(errors="replace").decode()
         head: dict[str, Any] = {"type": "FeatureCollection", "name": name}
-        head |= {name.lower(): text for name, text in notes.items()}
-        self._file = open(part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        head |= {name.lower(): text for name, text in target.notes.items()}
+        self._file = open(target.part, "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "features": [')
         self._comma = "\n"
 
@@ -215,34 +211,28 @@ class _GeoJson:
 class _GeoParquet:
     """GeoParquet 1.1: WKB in an Arrow column, its CRS as PROJJSON."""
 
-    def __init__(
-        self,
-        part: Path,
-        path: Path,
-        kind: str,
-        columns: dict[str, type],
-        crs: Any,
-        notes: dict[str, str],
-        date: float | None,
-    ):
+    def __init__(self, target: Target):
         try:
             import pyarrow
             import pyarrow.parquet
         except ImportError:
             remedy = f"{install_hint('parquet')}, or take .gpkg"
-            raise SettingError(path, "GeoParquet needs pyarrow", remedy) from None
+            raise SettingError(target.path, "GeoParquet needs pyarrow", remedy) from None
         types = {int: pyarrow.int64(), float: pyarrow.float64(), str: pyarrow.string()}
-        fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]
-        geometry = {"encoding": "WKB", "geometry_types": [kind], "crs": crs.to_dict(projjson=True) if crs else None}
+        fields = [pyarrow.field(name, types[kind]) for name, kind in target.columns.items()]
+        crs = target.crs.to_dict(projjson=True) if target.crs else None
+        geometry = {"encoding": "WKB", "geometry_types": [target.kind], "crs": crs}
         geo: dict[str, Any] = {"version": "1.1.0", "primary_column": "geometry"}
-        geo["columns"] = {"geometry": geometry | ({"orientation": "counterclockwise"} if kind == "Polygon" else {})}
+        geo["columns"] = {
+            "geometry": geometry | ({"orientation": "counterclockwise"} if target.kind == "Polygon" else {})
+        }
         fields.append(pyarrow.field("geometry", pyarrow.binary()))
-        schema = pyarrow.schema(fields, {"geo": json.dumps(geo), **notes})
+        schema = pyarrow.schema(fields, {"geo": json.dumps(geo), **target.notes})
         self._table = lambda arrays: pyarrow.Table.from_arrays(
             [pyarrow.array(array, field.type) for array, field in zip(arrays, schema, strict=True)], schema=schema
         )
-        self._columns = columns
-        self._file = open(part, "wb")  # noqa: SIM115
+        self._columns = target.columns
+        self._file = open(target.part, "wb")  # noqa: SIM115
         self._writer = pyarrow.parquet.ParquetWriter(self._file, schema, compression="zstd")
 
     def __enter__(self) -> Self:
@@ -262,53 +252,6 @@ class _GeoParquet:
 FORMATS: dict[str, Any] = {".gpkg": GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
 NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
-
-
-def up_to_date(path: Path, mark: str) -> bool:
-    """Whether a vector file is there and has this stamp."""
-    return Path(path).exists() and read_notes(path).get(STAMP) == mark
-
-
-def read_notes(path: Path) -> dict[str, str]:
-    """The texts that go with a file of ours; none where it is somebody else's, or broken."""
-    path, layer = file_and_layer(path)
-    try:
-        if path.suffix.lower() == ".gpkg":
-            check_vector(path)
-            return dict(pyogrio.read_info(path, layer=0 if layer is None else layer)["layer_metadata"] or {})
-        if path.suffix.lower() == ".parquet":
-            import pyarrow.parquet
-
-            metadata = pyarrow.parquet.read_schema(path).metadata or {}
-            return {name.decode(): text.decode() for name, text in metadata.items()}
-        with open(path, "rb") as file:
-            head = file.read(HEAD).decode("utf-8", "replace")
-        found = re.findall(rf'"({STAMP}|{Y})": "([\w-]+)"', head, re.IGNORECASE)
-        return {name.upper(): text for name, text in found}
-    except (RuntimeError, ImportError, OSError, ValueError, InputError):
-        return {}
-
-
-def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[str, np.ndarray], str | None]:
-    """All features of a layer of a vector file: (shapely geometries, columns by name, CRS as text or None).
-
-    `path` may be `FILE:LAYER`; else it is the only layer, or the only one of this kind: `Polygon` or `Point`.
-    """
-    path, layer = file_and_layer(path)
-    check_vector(path)
-    try:
-        layer = choose_layer(path, layer, kind)
-        meta, _, wkb, fields = pyogrio.raw.read(gdal_name(path), layer=layer, force_2d=True)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
-    if wkb is None:
-        raise InputError(path, "has no geometries", "export it again")
-    try:
-        geometries = shapely.from_wkb(wkb)
-    except shapely.errors.GEOSException as error:  # a ring that isn't closed, or of two points
-        raise InputError(path, f"has a geometry that can't be used ({error})", "repair it, in QGIS say") from error
-    return geometries, dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]
 
 
 def format_of(path: Path) -> Any:

@@ -2,8 +2,9 @@
 
 GDAL takes a flipped bit in a tile for other pixels, and one in a directory for another place, mostly without a word.
 So what our reader asks GDAL for, it looks at first. The checksums lie behind the directories, where TIFF readers do not
-look; files without them, of other programs and of version 0.3, are read as they are. A program that changes a file
-writes its own directories behind them: then it is a file of that program. Bytes that were merely added change nothing.
+look; files without them, of other programs and of version 0.3, are read as they are. A program that changes a file in
+place (gdal_edit.py, QGIS) leaves the mark behind the header, so what it did looks like any damage, and is refused with
+the way out: a copy by GDAL has no mark. Bytes that were merely added change nothing.
 
     behind the header: MAGIC, size of the file, uint64: so that one that was cut off is known
     at the end: CRC-32 of each tile's bytes, uint32, in the order of the directories; 0 of a blank one
@@ -35,7 +36,7 @@ MAGIC = b"JWSUMS1\n"
 _MARK, _FOOT = struct.Struct("<8sQ"), struct.Struct("<8sQ16s")
 HEAD_SIZE = HEADER_SIZE + _MARK.size  # bytes: tiles come behind
 AT_ONCE = 1 << 22  # bytes that are read at a time
-REMEDY = f"make it again, or copy it again; if another program changed it on purpose, set {CHECKSUMS}=0"
+REMEDY = "make it again, or copy it again; if another program changed it on purpose, copy it with gdal_translate"
 
 
 def append_checksums(file: BinaryIO, directories: int, sums: Sequence[np.ndarray]) -> None:
@@ -102,21 +103,18 @@ class Checksums:
         begins, noted = _MARK.unpack(head[HEADER_SIZE:]) if len(head) == HEAD_SIZE else (b"", 0)
         if begins == MAGIC and size < noted:
             raise InputError(path, f"is cut off: {size:,} of its {noted:,} bytes are there", REMEDY)
-        longer = begins == MAGIC and size > noted  # something was added: by a program that changed it, or by accident
-        written = noted if longer else size
-        if written < HEAD_SIZE + _FOOT.size:
-            return None
-        file.seek(written - _FOOT.size)
-        magic, place, digest = _FOOT.unpack(file.read(_FOOT.size))
-        if magic != MAGIC and (begins != MAGIC or longer):
+        written = noted if begins == MAGIC else size  # behind it lies what was merely added
+        magic, place, digest = b"", 0, b""
+        if HEAD_SIZE + _FOOT.size <= written:
+            file.seek(written - _FOOT.size)
+            magic, place, digest = _FOOT.unpack(file.read(_FOOT.size))
+        if magic != MAGIC and not _like_mark(begins):
             return None
         tail = b""
         if HEAD_SIZE <= place < written - _FOOT.size:
             file.seek(place)
             tail = _read_all(file, written - len(digest) - place)
         if _digest(head, tail) != digest:
-            if longer:
-                return None
             raise InputError(path, "is not as it was written: its header or its directories have changed", REMEDY)
         directories = list_directories(tail, place, place)
         tiles = sum(len(tiles_of(directory)[0]) for directory in directories)
@@ -193,6 +191,11 @@ def is_whole(path: str | Path) -> bool:
     except InputError:
         return False
     return True
+
+
+def _like_mark(begins: bytes) -> bool:
+    """Whether what lies behind a header is our mark, or what damage has left of it."""
+    return sum(a == b for a, b in zip(begins, MAGIC, strict=False)) > len(MAGIC) // 2
 
 
 def _digest(head: bytes, tail: bytes) -> bytes:

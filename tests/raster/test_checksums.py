@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
+import rasterio.shutil
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 
@@ -222,21 +223,41 @@ def _overviews(file):
     file.build_overviews([2, 4], Resampling.nearest)
 
 
-@pytest.mark.parametrize("edit", [_tags, _no_data, _pixels, _blank, _overviews])
-def test_what_another_program_changed_is_read_as_it_is_or_refused(edit, like, tmp_path):
+def _place(file):
+    """As `gdal_edit.py -a_srs` does."""
+    file.crs = "EPSG:32651"
+
+
+def _shift(file):
+    file.transform = from_origin(1, 2, 3, 3)
+
+
+@pytest.mark.parametrize("edit", [_tags, _no_data, _pixels, _blank, _overviews, _place, _shift])
+def test_what_another_program_changed_in_place_is_refused_and_its_copy_is_read(edit, like, tmp_path):
     path = write(tmp_path / "a.tif", "map", like)
     with rasterio.open(path, "r+") as file:
         edit(file)
     with rasterio.open(path) as file:
-        expected, nodata = file.read(), file.nodata
-    try:
-        with Raster(path) as raster:
-            found, _ = raster.read(WHOLE)
-            found_nodata = raster.nodata
-    except InputError:
-        return
-    np.testing.assert_array_equal(found, expected)
-    assert found_nodata == nodata
+        expected, facts = file.read(), (file.nodata, file.crs, file.transform)
+    with (
+        pytest.raises(InputError, match="a.tif: is not as it was written.*: make .* copy it with gdal_translate$"),
+        Raster(path) as raster,
+    ):
+        raster.read(WHOLE)
+    rasterio.shutil.copy(path, tmp_path / "copy.tif", driver="GTiff")
+    with Raster(tmp_path / "copy.tif") as raster:
+        np.testing.assert_array_equal(raster.read(WHOLE)[0], expected)
+        assert (raster.nodata, raster.crs, raster.transform) == facts
+
+
+@pytest.mark.parametrize("place", [*range(8, HEAD_SIZE), -60])
+def test_a_file_with_more_behind_it_and_another_head_is_refused(place, like, tmp_path):
+    """It was taken for a file of another program, and gave another place without a word."""
+    content = write(tmp_path / "whole.tif", "map", like).read_bytes()
+    place %= len(content)
+    (tmp_path / "a.tif").write_bytes(flipped(content, place, 2) + b"\n")
+    with pytest.raises(InputError, match="a.tif: is (not as it was written|cut off)"):
+        Raster(tmp_path / "a.tif")
 
 
 def test_files_of_others_have_none(tmp_path):

@@ -29,6 +29,7 @@ from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.raster.stamps import read_score
 
 LABELS = "label"  # the folder of the rounds of label.py, a folder for each scene
+CONFIDENCE_FOLDER = "confidence"  # beside label maps
 
 
 @dataclass(frozen=True)
@@ -234,7 +235,7 @@ class Workspace:
 
 def confidence_of(labels: Path) -> Path:
     """Where the confidence of a label map lies: in a folder beside it, so that nobody takes it for another map."""
-    return labels.parent / "confidence" / f"{labels.stem}.tif"
+    return labels.parent / CONFIDENCE_FOLDER / f"{labels.stem}.tif"
 
 
 def robustness_of(labels: Path) -> Path:

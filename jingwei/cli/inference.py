@@ -45,6 +45,8 @@ def inference_command() -> str | None:
     parser.flag("precision", "arithmetic of the network", choices=precisions, default=defaults.precision)
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")
     parser.flag("ids", "write <id>_label.png too: class ids, 255 where there is no data", action="store_true")
+    text = "write confidence/<id>_gt.tif too: how likely each pixel's class is, in percent"
+    parser.flag("confidence", text, action="store_true")
     parser.flag("workers", "threads that work beside the reader", type=positive, default=cores(), metavar="N")
     parser.flag(
         "origin",
@@ -65,6 +67,7 @@ def inference_command() -> str | None:
     weights = Path(args.checkpoint) if "checkpoint" in args else find_newest_checkpoint(SAVED)
     how = {
         "ids": args.ids,
+        "confidence": args.confidence,
         "device": args.device,
         "workers": args.workers,
         "batch_size": getattr(args, "batch_size", 0),

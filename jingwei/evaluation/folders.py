@@ -27,6 +27,7 @@ from jingwei.raster.stamps import STAMP
 from jingwei.raster.tiles import TILE
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, Task
+from jingwei.workspace import CONFIDENCE_FOLDER
 
 LARGE_PX = 1 << 24  # label maps from this size on are read as maps, not as pictures
 
@@ -185,7 +186,8 @@ def find_masks(folder: Path, drawn: bool = False) -> dict[tuple[str, str], Path]
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "check the path")
     found: dict[tuple[str, str], Path] = {}
-    for place in [folder, *(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]:
+    subfolders = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    for place in [folder, *(path for path in subfolders if path.name != CONFIDENCE_FOLDER)]:
         visible = sorted(path for path in place.iterdir() if not path.name.startswith("."))
         masks = [path for path in visible if path.suffix.lower() in SCENE_TYPES]
         masks += [path for path in visible if drawn and path.suffix.lower() in VECTOR_TYPES]

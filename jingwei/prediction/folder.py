@@ -1,6 +1,7 @@
 """System B's predictions: every sample of a folder as a picture in the legend's colours, with an annotation.
 
-    INPUT/7.tif                       OUTPUT/7_gt.png, 7.xml, and 7_label.png (class ids) where wanted
+    INPUT/7.tif                       OUTPUT/7_gt.png, 7.xml, and where wanted
+                                      7_label.png (class ids), confidence/7_gt.tif
     INPUT/test_A/1_HH.tiff, _HV ...   OUTPUT/test_A/1_gt.png, 1.xml
 
 Of samples with a georeference, 7_gt.pgw and 7_gt.png.aux.xml say where the picture lies.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -38,6 +40,7 @@ from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import open_labels
 from jingwei.raster.sidecars import write_sidecars
 from jingwei.raster.stamps import STAMP, is_stamped
+from jingwei.raster.styles import write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.prefetch import ahead
@@ -112,9 +115,7 @@ def _predict_all(order: Inference, checkpoint: Checkpoint, items: list[Item], ou
             try:
                 if isinstance(scene, InputError):
                     raise scene
-                how = {"device": order.device, "batch_size": order.batch_size, "workers": order.workers}
-                job = Job(order.weights, scene, item.labels, item.settings, **how)
-                predict_scene(job, checkpoint, engine, bar)
+                predict_scene(_job(order, item, scene), checkpoint, engine, bar)
                 _write(order, item, checkpoint.legend)
             except InputError as error:
                 skip(error)
@@ -123,6 +124,13 @@ def _predict_all(order: Inference, checkpoint: Checkpoint, items: list[Item], ou
             bar.update(before + item.px - bar.n)
             item.scene.unlink(missing_ok=True)
             item.labels.unlink(missing_ok=True)
+
+
+def _job(order: Inference, item: Item, scene: Path) -> Job:
+    """A sample's map: its confidence goes to its own place at once, the labels become a picture first."""
+    how: dict[str, Any] = {"device": order.device, "batch_size": order.batch_size, "workers": order.workers}
+    how |= {"confidence": item.confidence} if order.confidence else {"stale": (item.confidence,)}
+    return Job(order.weights, scene, item.labels, item.settings, originals=item.sample.images, **how)
 
 
 def _prepared(order: Inference, checkpoint: Checkpoint, items: list[Item]) -> Iterator[tuple[Item, Path | InputError]]:
@@ -137,7 +145,7 @@ def _prepared(order: Inference, checkpoint: Checkpoint, items: list[Item]) -> It
 def _write(order: Inference, item: Item, legend: Legend) -> None:
     """A sample's map as the files that are wanted. The picture is finished last: it says that all are there.
 
-    Raises InputError, and leaves none of them, where there is nothing but no data.
+    The confidence is there already. Raises InputError, and leaves none of them, where there is nothing but no data.
     """
     tags = {STAMP: item.mark}
     colors = np.zeros((256, 3), np.uint8)
@@ -157,10 +165,14 @@ def _write(order: Inference, item: Item, legend: Legend) -> None:
             if mask:
                 mask.write(ids)
         if not any_valid:
+            if order.confidence:
+                item.confidence.unlink(missing_ok=True)
             problem = "has no valid pixel: all are transparent or nodata"
             raise InputError(item.sample.images[0], problem, "check the file")
         for path in (item.picture, *([item.id_mask] if order.ids else [])):
             write_sidecars(path, labels.georeference)
+        if order.confidence:
+            write_percent_style(item.confidence)
         _annotate(order, item)
 
 

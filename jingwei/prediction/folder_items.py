@@ -17,6 +17,7 @@ from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.stamps import is_stamped, stamp, up_to_date
+from jingwei.workspace import confidence_of
 
 MODES = ("sliding", "single", "multi_scale")
 TURNS = ("none", "flips", "d4")
@@ -60,8 +61,8 @@ class InferenceSettings:
 class Inference:
     """What is to be done: the samples of `source` into `target` by the checkpoint `weights`.
 
-    `ids` keeps class ids too, as `<id>_label.png`, 255 where there is no data. `batch_size` 0 takes 1 window at a time
-    on a CPU, 8 on a GPU.
+    `ids` keeps class ids too, as `<id>_label.png`, 255 where there is no data; `confidence` how sure each pixel's class
+    is, as `confidence/<id>_gt.tif`. `batch_size` 0 takes 1 window at a time on a CPU, 8 on a GPU.
     """
 
     source: Path
@@ -70,6 +71,7 @@ class Inference:
     settings: InferenceSettings = InferenceSettings()
     annotation: Annotation = Annotation()
     ids: bool = False
+    confidence: bool = False
     device: str = "auto"
     batch_size: int = 0
     workers: int = 1
@@ -99,6 +101,16 @@ class Item:
     @property
     def id_mask(self) -> Path:
         return self.picture.with_name(f"{self.sample.id}_label.png")
+
+    @property
+    def confidence(self) -> Path:
+        """In a folder of its own: whoever gathers the contest's results takes it for none of them."""
+        return confidence_of(self.picture)
+
+    def rasters(self, order: Inference) -> list[Path]:
+        """Its rasters that an order asks for, the picture first."""
+        wanted = {self.picture: True, self.id_mask: order.ids, self.confidence: order.confidence}
+        return [path for path, kept in wanted.items() if kept]
 
     @property
     def px(self) -> int:
@@ -176,7 +188,7 @@ def check_free(order: Inference, items: list[Item]) -> None:
         if item.annotation.exists() and not is_annotation(item.annotation, item.picture.name):
             problem = "is there already, and is not an annotation by inference.py"
             raise OutputError(item.annotation, problem, "name another output folder, or move it away")
-        for path in (item.picture, *([item.id_mask] if order.ids else [])):
+        for path in item.rasters(order):
             if path.exists() and not (is_stamped(path) or _is_broken(path)):
                 problem = "is there already, and was not written by inference.py"
                 raise OutputError(path, problem, "name another output folder, or move it away")
@@ -192,8 +204,7 @@ def _is_broken(picture: Path) -> bool:
 
 
 def is_done(order: Inference, item: Item) -> bool:
-    pictures = [item.picture, *([item.id_mask] if order.ids else [])]
-    return all(up_to_date(path, item.mark) for path in pictures)
+    return all(up_to_date(path, item.mark) for path in item.rasters(order))
 
 
 def prepared_raster(order: Inference, checkpoint: Checkpoint, item: Item) -> Path:

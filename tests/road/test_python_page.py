@@ -37,15 +37,17 @@ def test_the_page_does_what_it_shows(county, tmp_path, monkeypatch, capsys, one_
     for block in BLOCKS:
         exec(compile(block, "docs/python.md", "exec"), names)
         printed.append(capsys.readouterr().out)
-    scores, in_memory, error = (text.strip().splitlines()[-1] for text in printed)
+    scores, in_memory, calibration, error = (text.strip().splitlines()[-1] for text in printed)
     assert 0 <= float(scores.split()[0]) <= 1
     assert in_memory.endswith("(170, 140)")
+    assert calibration == "None None" or float(calibration.split()[0]) > 0
     assert error.startswith("missing.png: ")
     assert (tmp_path / "fields.gpkg").exists()
+    assert (tmp_path / "confidence" / "map.tif").exists()
     assert not (tmp_path / "nothing.tif").exists()
 
 
 def test_the_page_has_blocks():
-    assert len(BLOCKS) == 3
+    assert len(BLOCKS) == 4
     with pytest.raises(AttributeError):
         jingwei.no_such_step  # noqa: B018

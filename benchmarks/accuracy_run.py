@@ -3,32 +3,34 @@
     python benchmarks/accuracy_run.py JOB.json RESULT.json
 
 Both kinds of arm see the same labelled pixels, start from the same encoder, normalise alike and are scored on the same
-windows of 512 px, without overlap or test-time augmentation. The budget covers all that training does: reading crops,
-augmentation, steps, averages; neither kind validates. Both follow their schedule by the share of the budget that is
-spent, so that the rate ends at 0 whatever a step costs on the machine at that moment.
+windows of 512 px, without overlap: looked at once, which is what counts, and as the mean over their four mirrorings.
+The budget covers all that training does: reading crops, augmentation, steps, averages; neither kind validates. Both
+follow their schedule by the share of the budget that is spent, so that the rate ends at 0 whatever a step costs on the
+machine at that moment. Probabilities of the scored pixels are kept beside the result, for votes: `accuracy_votes.py`.
 """
 
+import contextlib
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import accuracy_arms
 import cv2
 import numpy as np
 import plain_loop
 import torch
-from accuracy_folds import Pair, legend_of
+from accuracy_arms import CONFIDENCE, recipe_of
+from accuracy_folds import Pair, legend_of, write_tif
+from accuracy_score import WAYS, Predict, Scene, network_input, read_pair, score, scores_of, windows_of
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
-from jingwei.evaluation.metrics import ConfusionMatrix
-from jingwei.grid import Window
-from jingwei.inputs.scenes import Scene
+from jingwei.inputs import scenes
 from jingwei.legend import NODATA, Legend
 from jingwei.models.devices import autocast
-from jingwei.raster.reading import open_image, open_labels
 from jingwei.training.datasets import training_loader
 from jingwei.training.distributed import Team
 from jingwei.training.experiments import TrainingData, read_training_data
@@ -39,23 +41,38 @@ from jingwei.training.start import Start
 from jingwei.workspace import Workspace
 
 PLANNED = 20_000  # steps in which a schedule is written down; a run makes as many of them as it has time for
-SCORED = 512  # px, the side of the windows that are scored
+SURE = "image_9000"  # begins the names of scenes that a network has labelled itself
 REFIT_BATCHES = 20  # windows that an average's batch norm is fitted to: minutes, not hours
 
 
 def cut(folder: Path, pairs: list[Pair], legend: Legend) -> TrainingData:
     """Cuts a fold's training scenes, all of their labels, unless that was done."""
     workspace = Workspace(folder)
-    cut_train(workspace, [Scene(*pair) for pair in pairs], CutSettings(val_fraction=0, keep_background=1), legend, 1)
+    listed = [scenes.Scene(*pair) for pair in pairs]
+    cut_train(workspace, listed, CutSettings(val_fraction=0, keep_background=1), legend, 1)
     return read_training_data(workspace)
 
 
-def read_pair(pair: Pair, legend: Legend) -> plain_loop.Scene:
-    """A scene as arrays: pixels_HWC in the file's type, labels_HW with NODATA where nothing was seen."""
-    with open_image(pair[0]) as image, open_labels(pair[1], legend) as truth:
-        pixels, valid = image.read(Window(0, 0, *image.shape))
-        labels = truth.read_label_rows(0, truth.height)
-    return np.ascontiguousarray(pixels.transpose(1, 2, 0)), np.where(valid, labels, np.uint8(NODATA))
+class Budget:
+    """The CPU seconds of this process that a training may take, from now on."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self._begun = seconds, time.process_time()
+
+    def spent(self) -> float:
+        """CPU seconds so far, without those that were `paused`."""
+        return time.process_time() - self._begun
+
+    def share(self) -> float:
+        """The share of all that is spent."""
+        return self.spent() / self.seconds
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What is done inside doesn't count: cutting crops, which no arm pays for."""
+        before = self.spent()
+        yield
+        self._begun += self.spent() - before
 
 
 def train_ours(
@@ -80,73 +97,111 @@ def train_ours(
     return learner.averaged_over_cycles(loader), steps
 
 
-def score(
-    predict: Callable[[torch.Tensor], torch.Tensor], scene: plain_loop.Scene, mean: np.ndarray, limit: int
-) -> Callable:
-    """Yields (labels_HW, prediction_HW) of at most `limit` windows of a scene, spread out evenly over it."""
-    pixels, labels = scene
-    places = [(r, c) for r in range(0, labels.shape[0], SCORED) for c in range(0, labels.shape[1], SCORED)]
-    windows = [(slice(r, r + SCORED), slice(c, c + SCORED)) for r, c in places]
-    windows = [window for window in windows if (labels[window] != NODATA).any()]
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(limit, len(windows))).round().astype(int))
-    for number in chosen:
-        part, truth = pixels[windows[number]], labels[windows[number]]
-        height, width = truth.shape
-        whole = np.tile(mean.astype(np.float32), (-(-height // 32) * 32, -(-width // 32) * 32, 1))
-        whole[:height, :width] = part
-        tensor = torch.from_numpy(whole).permute(2, 0, 1)[None].contiguous(memory_format=torch.channels_last)
-        yield truth, predict(tensor)[0, :, :height, :width].argmax(0).to(torch.uint8).numpy()
+def train_on_own_labels(
+    recipe: Recipe, data: TrainingData, learner: Learner, budget: Budget, job: dict
+) -> tuple[torch.nn.Module, int]:
+    """Half of the budget on the true labels; then on these and on the network's own of the scenes to be mapped.
+
+    Its own are those of the windows that are scored; a crop of either kind is drawn as often. The rate rises and falls
+    twice.
+    """
+    train, test = ([tuple(map(Path, pair)) for pair in job[side]] for side in ("train", "test"))
+    model, first = train_ours(recipe, data, learner, lambda: 2 * budget.share())
+    folder = Path(job["work"]).with_name(f"{job['fold']}_sure_{job['seed']}")
+    limit = max(1, job["score_windows"] // len(test))
+    model.eval()
+    with torch.inference_mode(), autocast(learner.device, learner.precision):
+        tests = [read_pair(pair, data.legend) for pair in test]
+        mean, confidence = np.float32(learner.kind.mean), job["changes"][CONFIDENCE]
+        believed = sure_windows(model, tests, mean, limit, confidence, folder / "scenes")
+    with budget.paused():
+        both = with_equal_halves(cut(folder, [*train, *believed], data.legend))
+    model, second = train_ours(recipe, both, learner, lambda: 2 * budget.share() - 1)
+    return model, first + second
 
 
-def run(job: dict) -> dict:
-    """Trains and scores: steps, CPU seconds of the training, the confusion matrix."""
+def sure_windows(
+    predict: Predict, tests: list[Scene], mean: np.ndarray, limit: int, confidence: float, folder: Path
+) -> list[Pair]:
+    """The windows that are scored, as scenes of their own in `folder`, labelled by what the network is sure of.
+
+    That is by its best class where its probability is `confidence` or more, else NODATA; the true labels' values are
+    not looked at.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = []
+    for pixels, labels in tests:
+        for window in windows_of(labels, limit):
+            part = pixels[window]
+            found = predict(network_input(part, mean))[0, :, : part.shape[0], : part.shape[1]].float().softmax(0)
+            sure, best = (values.numpy() for values in found.max(0))
+            believed = np.where((sure >= confidence) & (part != 0).any(2), best, NODATA).astype(np.uint8)
+            pair = folder / f"{SURE}{len(pairs)}.tif", folder / f"{SURE}{len(pairs)}_label.png"
+            write_tif(pair[0], np.ascontiguousarray(part.transpose(2, 0, 1)))
+            cv2.imwrite(str(pair[1]), believed)
+            pairs.append(pair)
+    return pairs
+
+
+def with_equal_halves(data: TrainingData) -> TrainingData:
+    """The crops with the network's own labels as often as make up half of all, since crops are drawn alike."""
+    own = [crop for crop in data.training if crop.scene.startswith(SURE)]
+    true = [crop for crop in data.training if not crop.scene.startswith(SURE)]
+    if not own:
+        return data
+    return replace(data, training=true + own * max(1, round(len(true) / len(own))))
+
+
+def run(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    """Trains and scores: (steps, CPU seconds of the training, scores; what was scored, for `accuracy_votes.py`)."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     legend = legend_of(Path(job["folder"]))
     train, test = ([tuple(map(Path, pair)) for pair in job[side]] for side in ("train", "test"))
     data = cut(Path(job["work"]), train, legend)
-    recipe = accuracy_arms.recipe_of(job, PLANNED).check()
+    recipe = recipe_of(job, PLANNED).check()
     learner = Learner(recipe, data.kind, torch.device("cpu"), Team(), Start(weights=job["weights"]))
     learner.load_start()
     mean, std = (np.float32(values) for values in (learner.kind.mean, learner.kind.std))
 
-    def share() -> float:
-        return (time.process_time() - begun) / job["cpu_seconds"]
-
     if job["recipe"]:
-        begun = time.process_time()
-        model, steps = train_ours(recipe, data, learner, share)
+        budget = Budget(job["cpu_seconds"])
+        if job["changes"].get(CONFIDENCE):
+            model, steps = train_on_own_labels(recipe, data, learner, budget, job)
+        else:
+            model, steps = train_ours(recipe, data, learner, budget.share)
         predict = model
     else:
-        scenes = [read_pair(pair, legend) for pair in train]
+        pictures = [read_pair(pair, legend) for pair in train]
         torch.manual_seed(job["seed"])
         model = plain_loop.build(learner.model.spec.backbone, len(mean), len(legend))
         if job["weights"]:
             model.encoder.load_state_dict(learner.model.network.encoder.state_dict())
-        how = {"size": job["crop_size"], "count": job["batch_size"], "seed": job["seed"]}
-        begun = time.process_time()
-        steps = plain_loop.train(model, scenes, mean, std, **how, share=share)
+        how: dict[str, Any] = {"size": job["crop_size"], "count": job["batch_size"], "seed": job["seed"]}
+        budget = Budget(job["cpu_seconds"])
+        steps = plain_loop.train(model, pictures, mean, std, **how, share=budget.share)
 
         def predict(pixels: torch.Tensor) -> torch.Tensor:
             return model((pixels - learner.model.mean) / learner.model.std)
 
-    spent = time.process_time() - begun
+    spent = budget.spent()
     model.eval()
-    matrix = ConfusionMatrix(len(legend))
+    parts = []
     for pair in test:
         limit = max(1, job["score_windows"] // len(test))
         with torch.inference_mode(), autocast(torch.device("cpu"), learner.precision):
-            for truth, prediction in score(predict, read_pair(pair, legend), mean, limit):
-                matrix.update(truth, prediction)
-    iou = [None if np.isnan(value) else round(float(value), 5) for value in matrix.iou]
-    scores = {"miou": matrix.mean_iou(legend.foreground), "accuracy": matrix.accuracy, "iou": iou}
-    return {"steps": steps, "cpu_seconds": round(spent, 1), **scores, "counts": matrix.counts.tolist()}
+            parts += score(predict, read_pair(pair, legend), mean, limit)
+    seen = {"labels": np.concatenate([labels for labels, _ in parts])}
+    seen |= {way: np.concatenate([found[way] for _, found in parts]) for way in WAYS}
+    once, flips = (scores_of(seen["labels"], seen[way], legend) for way in WAYS)
+    return {"steps": steps, "cpu_seconds": round(spent, 1), **once, "flips": flips}, seen
 
 
 if __name__ == "__main__":
     job_path, result_path = map(Path, sys.argv[1:])
     job = json.loads(job_path.read_text())
-    result = run(job)
+    result, seen = run(job)
+    np.savez_compressed(result_path.with_suffix(".npz"), **seen)
     partial = result_path.with_suffix(".partial")
     partial.write_text(json.dumps({"job": job, **result}, indent=1))
     partial.rename(result_path)

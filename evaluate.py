@@ -6,7 +6,7 @@
 Reads data/test/maskN/ and data/truth/image_N_label.png; prints IoU per class, mIoU, FWIoU, F1, kappa.
 """
 
-from jingwei.cli.maps import evaluate_command
+from jingwei.cli.evaluate import evaluate_command
 
 if __name__ == "__main__":
     evaluate_command()

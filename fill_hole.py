@@ -5,7 +5,7 @@
 Reads data/test/maskN/vote.tif; writes filled.tif there, data/submit/image_N_predict.png and fill_vis_N.png.
 """
 
-from jingwei.cli.maps import fill_hole_command
+from jingwei.cli.fill import fill_hole_command
 
 if __name__ == "__main__":
     fill_hole_command()

@@ -5,7 +5,7 @@
 Reads data/test/maskN/; writes vote.tif and agreement.tif there, and data/submit/image_N_predict.png.
 """
 
-from jingwei.cli.maps import vote_command
+from jingwei.cli.vote import vote_command
 
 if __name__ == "__main__":
     vote_command()

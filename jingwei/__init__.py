@@ -12,7 +12,9 @@ See `jingwei.api` for all functions. Nothing heavy is imported before it is used
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.3.0"
+from jingwei.version import VERSION
+
+__version__ = VERSION
 
 # What is offered here -> the module that it is in.
 _PUBLIC = {

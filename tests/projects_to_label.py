@@ -1,15 +1,18 @@
 """Projects with a cut scene, maps of it and where they disagree."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyogrio
-import rasterio
 import shapely
 from affine import Affine
+from rasterio.crs import CRS
 
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.georeference import Georeference
 from jingwei.raster.writing import TiledWriter
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
@@ -31,11 +34,9 @@ def write_scene(root: Path, labels: np.ndarray, *, name: str = "image_3", place=
     valid = np.ones(labels.shape, bool)
     valid[:, -30:] = False
     image = root / "test" / name.replace("_", "") / f"{name}.tif"
-    with TiledWriter(image, *labels.shape, bands=bands, mask=True) as writer:
+    like: Any = SimpleNamespace(georeference=Georeference(CRS.from_user_input(place[0]), place[1])) if place else None
+    with TiledWriter(image, *labels.shape, like=like, bands=bands, mask=True) as writer:
         writer.write(Window(0, 0, *labels.shape), pixels, valid)
-    if place:
-        with rasterio.open(image, "r+") as file:
-            file.crs, file.transform = place
     return Workspace(root)
 
 

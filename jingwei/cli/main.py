@@ -5,11 +5,11 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from jingwei import __version__
 from jingwei.cli.command import command
 from jingwei.cli.steps import STEPS, Step
 from jingwei.cli.wording import called_by
 from jingwei.errors import SettingError
+from jingwei.version import VERSION
 
 
 def main(program: str = "jingwei") -> None:
@@ -24,7 +24,7 @@ def run(words: Sequence[str], program: str) -> str | None:
     if not words or words[0] in ("-h", "--help"):
         return print(overview(program))
     if words[0] == "--version":
-        return print(f"jingwei {__version__}")
+        return print(f"jingwei {VERSION}")
     step = find_step(words[0], program)
     sys.argv = [f"{program} {step.name}", *words[1:]]
     return function_of(step)()

@@ -1,6 +1,8 @@
 """Step 3: predicting and stitching."""
 
+import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jingwei.cli import dry_run
 from jingwei.cli.command import command
@@ -19,6 +21,9 @@ from jingwei.cli.wording import say
 from jingwei.planning.room import require_room_for_maps
 from jingwei.workspace import Workspace, robustness_of
 
+if TYPE_CHECKING:  # torch is loaded after the arguments were read
+    from jingwei.prediction.job import Job
+
 # What -h shows, and all flags by what they are about.
 USUAL = "data_dir exp checkpoint scene window overlap tta engine batch_size device probabilities output"
 GROUPS = {
@@ -32,6 +37,45 @@ GROUPS = {
 @command
 def predict_command() -> str | None:
     """Step 3: predicts and stitches."""
+    args = _parser().parse_args()
+    from jingwei.models.devices import gpu_count
+    from jingwei.prediction.job import PredictSettings
+    from jingwei.prediction.orders import crops_to_calibrate, jobs_on, trained_networks
+    from jingwei.prediction.shared_out import predict
+    from jingwei.raster.styles import write_class_style
+    from jingwei.raster.writing import write_submission
+
+    workspace = Workspace(Path(args.data_dir))
+    files = [Path(file) for file in getattr(args, "checkpoint", ())]
+    networks = trained_networks(workspace, getattr(args, "exp", ()), files)
+    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision, args.engine).check()
+    crops = crops_to_calibrate(workspace, args.engine)
+    if args.engine == "openvino-int8" and not crops:
+        print(f"no crops in {workspace.train}: {args.engine} is made with windows of each scene")
+    scenes = _scenes(args, workspace)
+    how = {"output": Path(args.output) if "output" in args else None, "probabilities": args.probabilities}
+    how["confidence"] = not args.no_confidence
+    how |= {"device": args.device, "batch_size": getattr(args, "batch_size", 0), "workers": args.workers}
+    jobs, submissions = jobs_on(workspace, scenes, networks, settings, crops=crops, **how)
+    if args.dry_run or args.robustness:
+        return (_rehearse if args.dry_run else _tell_robustness)(jobs, networks)
+    for job in jobs:
+        require_room_for_maps(job.source, _maps(job))
+    with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
+        for job, fresh in predict(jobs, cluster):
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, _maps(job)))}")
+    for labels, png in submissions.items():
+        write_submission(labels, png)
+        write_class_style(png, networks[0].checkpoint.legend)
+        say(f"written: {png} ({networks[0].name})")
+    write_cogs(args, submissions.items())
+    if "output" in args:
+        return None
+    one = all(len(workspace.predictions(scene)) == 1 and not workspace.vote(scene).exists() for scene, _ in scenes)
+    return going_on(args, "fill_hole.py" if one else "vote.py")
+
+
+def _parser() -> Parser:
     from jingwei.prediction.engines.choosing import AUTO
     from jingwei.prediction.engines.registry import ENGINES
     from jingwei.prediction.engines.views import TTA
@@ -64,50 +108,23 @@ def predict_command() -> str | None:
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
     parser.arrange(USUAL, GROUPS)
-    args = parser.parse_args()
-    from jingwei.models.devices import gpu_count
-    from jingwei.prediction.orders import crops_to_calibrate, jobs_on, tiled_copy, trained_networks
-    from jingwei.prediction.shared_out import predict
-    from jingwei.raster.styles import write_class_style
-    from jingwei.raster.writing import write_submission
+    return parser
 
-    workspace = Workspace(Path(args.data_dir))
-    files = [Path(file) for file in getattr(args, "checkpoint", ())]
-    networks = trained_networks(workspace, getattr(args, "exp", ()), files)
-    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision, args.engine).check()
-    crops = crops_to_calibrate(workspace, args.engine)
-    if args.engine == "openvino-int8" and not crops:
-        print(f"no crops in {workspace.train}: {args.engine} is made with windows of each scene")
+
+def _scenes(args: argparse.Namespace, workspace: Workspace) -> list:
+    """The scenes asked for, each with the file to predict: its tiled copy, made where --scene names it."""
+    from jingwei.prediction.orders import tiled_copy
+
     if "scene" not in args:
-        scenes = [(scene, scene.image) for scene in workspace.cut_scenes()]
-    elif args.dry_run:
-        scenes = [(scene, scene.image) for scene in test_scenes(args, workspace)]
-    else:
-        found = test_scenes(args, workspace)
-        scenes = [(scene, tiled_copy(scene, workspace.tiled(scene), args.workers)) for scene in found]
-    how = {"output": Path(args.output) if "output" in args else None, "probabilities": args.probabilities}
-    how["confidence"] = not args.no_confidence
-    how |= {"device": args.device, "batch_size": getattr(args, "batch_size", 0), "workers": args.workers}
-    jobs, submissions = jobs_on(workspace, scenes, networks, settings, crops=crops, **how)
+        return [(scene, scene.image) for scene in workspace.cut_scenes()]
+    found = test_scenes(args, workspace)
     if args.dry_run:
-        return _rehearse(jobs, networks)
-    if args.robustness:
-        return _tell_robustness(jobs, networks)
-    for job in jobs:
-        require_room_for_maps(job.source, [job.target, *([job.confidence] if job.confidence else [])])
-    with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
-        for job, fresh in predict(jobs, cluster):
-            made = ", ".join(map(str, [job.target, *([job.confidence] if job.confidence else [])]))
-            say(f"{'written' if fresh else 'kept, it is up to date'}: {made}")
-    for labels, png in submissions.items():
-        write_submission(labels, png)
-        write_class_style(png, networks[0].checkpoint.legend)
-        say(f"written: {png} ({networks[0].name})")
-    write_cogs(args, submissions.items())
-    if "output" in args:
-        return None
-    one = all(len(workspace.predictions(scene)) == 1 and not workspace.vote(scene).exists() for scene, _ in scenes)
-    return going_on(args, "fill_hole.py" if one else "vote.py")
+        return [(scene, scene.image) for scene in found]
+    return [(scene, tiled_copy(scene, workspace.tiled(scene), args.workers)) for scene in found]
+
+
+def _maps(job: "Job") -> list[Path]:
+    return [job.target, *([job.confidence] if job.confidence else [])]
 
 
 def _tell_robustness(jobs: list, networks: list) -> None:

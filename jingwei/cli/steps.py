@@ -46,9 +46,9 @@ STEPS = (
         "train-unet", "Unet_resnet34/train.py", "2 train: U-Net with attention", "train:train_command", "ATTENTION_UNET"
     ),
     Step("predict", "predict.py", "3 predict and stitch", "predict:predict_command"),
-    Step("vote", "vote.py", "4 vote: the majority of several maps", "maps:vote_command"),
-    Step("fill-hole", "fill_hole.py", "5 fill holes, join small regions to neighbours", "maps:fill_hole_command"),
-    Step("evaluate", "evaluate.py", "6 score maps against labels; areas", "maps:evaluate_command"),
+    Step("vote", "vote.py", "4 vote: the majority of several maps", "vote:vote_command"),
+    Step("fill-hole", "fill_hole.py", "5 fill holes, join small regions to neighbours", "fill:fill_hole_command"),
+    Step("evaluate", "evaluate.py", "6 score maps against labels; areas", "evaluate:evaluate_command"),
     Step("report", "report.py", "7 look: a report for any browser", "report:report_command"),
     Step("label", "label.py", "label where it teaches most, round by round", "label:label_command"),
     Step("polygons", "polygons.py", "8 hand over: maps as polygons", "polygons:polygons_command"),

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import torch
 
-from jingwei import __version__
 from jingwei.legend import hex_of
 from jingwei.models.checkpoints import Checkpoint
+from jingwei.version import VERSION
 
 MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
@@ -48,7 +48,7 @@ def model_card(
         "mlm:pretrained": True,
         "mlm:input": [_input(bands, tile, scale)],
         "mlm:output": [_output(checkpoint, tile)],
-        "jingwei:version": __version__,
+        "jingwei:version": VERSION,
         "jingwei:quantised": int8,
         "jingwei:trained_on": checkpoint.dtype,
         "jingwei:normalisation": {"mean": list(checkpoint.mean), "std": list(checkpoint.std), "inside": True},

@@ -4,10 +4,10 @@ import hashlib
 import json
 from pathlib import Path
 
-from jingwei import __version__
 from jingwei.errors import InputError
 from jingwei.raster.identity import identity
 from jingwei.raster.reading import read_tags
+from jingwei.version import VERSION
 
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
 SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
@@ -48,5 +48,5 @@ def stamp(*inputs: Path, **settings) -> str:
 
     Raises InputError where an input is missing.
     """
-    text = json.dumps([__version__, [identity(path) for path in inputs], settings], sort_keys=True, default=str)
+    text = json.dumps([VERSION, [identity(path) for path in inputs], settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -6,7 +6,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
-from jingwei import __version__
 from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.legend import Legend
@@ -21,6 +20,7 @@ from jingwei.reporting.summary import delivered, models_of, scene_score, score_m
 from jingwei.reporting.worst import SIDE
 from jingwei.system.atomic import only_run, whole_or_nothing
 from jingwei.system.scheduling import Cluster, Here, Task
+from jingwei.version import VERSION
 from jingwei.workspace import Workspace
 
 
@@ -78,7 +78,7 @@ def write_report(
         maps = score_maps(workspace, scenes, legend, scheduler)
         content = {
             "language": language,
-            "version": __version__,
+            "version": VERSION,
             "command": command,
             "data": None if workspace.root == Path("data") else shlex.quote(shown(str(workspace.root))),
             "tile": TILE,

@@ -496,7 +496,7 @@ def test_bands_of_other_settings_are_not_gone_on_with(tmp_path, toy, weights, st
     elif change == "weights":
         make_checkpoint(path, score=0.7)
     else:
-        monkeypatch.setattr(stamps, "__version__", "0.0.0")
+        monkeypatch.setattr(stamps, "VERSION", "0.0.0")
     assert predict_here(checkpoint, path, scene, target, settings)
     assert not parts.exists()
     assert_same_map(read(target), *in_memory(toy, draw(600, 140), np.ones((600, 140), bool), settings))

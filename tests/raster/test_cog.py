@@ -7,7 +7,8 @@ import pytest
 import rasterio
 from rasterio.transform import Affine
 
-from jingwei.cli.maps import fill_hole_command, vote_command
+from jingwei.cli.fill import fill_hole_command
+from jingwei.cli.vote import vote_command
 from jingwei.errors import OutputError
 from jingwei.grid import Window
 from jingwei.legend import JINGWEI, NODATA

@@ -1,17 +1,19 @@
 """Polygons that a reader draws in the report, and the file that becomes of them."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import rasterio
 import rasterio.features
 from affine import Affine
+from rasterio.crs import CRS
 from report_page import Opened
 
 from jingwei.grid import Window
 from jingwei.labelling.rounds import add_round
 from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.georeference import Georeference
 from jingwei.raster.writing import TiledWriter
 from jingwei.reporting.report import write_report
 from jingwei.workspace import Workspace
@@ -23,11 +25,9 @@ FIELD = [(40, 60), (40, 200), (160, 200), (160, 60)]  # (row, column) of corners
 def opened_report(chromium, root, transform=None) -> Opened:
     workspace = Workspace(root)
     image = root / "test" / "image3" / "image_3.tif"
-    with TiledWriter(image, SIDE, SIDE, bands=3) as writer:
+    like = SimpleNamespace(georeference=Georeference(CRS.from_epsg(32649), transform)) if transform else None
+    with TiledWriter(image, SIDE, SIDE, like=like, bands=3) as writer:
         writer.write(Window(0, 0, SIDE, SIDE), np.full((3, SIDE, SIDE), 120, np.uint8))
-    if transform:
-        with rasterio.open(image, "r+") as file:
-            file.crs, file.transform = "EPSG:32649", transform
     with TiledWriter(workspace.masks(workspace.cut_scenes()[0]) / "a_1.tif", SIDE, SIDE, nodata=NODATA) as writer:
         writer.write(Window(0, 0, SIDE, SIDE), np.ones((SIDE, SIDE), np.uint8))
     write_report(workspace, workspace.cut_scenes(), JINGWEI, root / "report")

@@ -1,0 +1,3 @@
+"""The version of the package, for all that names it: stamps, reports, exported networks."""
+
+VERSION = "0.3.0"

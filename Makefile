@@ -21,6 +21,8 @@ setup: .venv/ready
 	@# torch alone and first: so pip takes the build that this machine offers, before anything else can ask for another.
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,cpu]'
+	@# Half a minute now, not at the first run of every step. Where it fails, first runs are slower, and all else is as ever.
+	-$(BIN)/python -m jingwei.cli.compile_ahead
 	touch .venv/ready
 
 demo: setup

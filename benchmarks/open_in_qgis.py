@@ -155,10 +155,10 @@ def draw(layers: list, path: Path) -> None:
     job.renderedImage().save(str(path))
 
 
-def look_at_all(folder: Path, python: str) -> subprocess.CompletedProcess:
+def look_at_all(folder: Path, python: str, script: Path = Path(__file__)) -> subprocess.CompletedProcess:
     """Starts QGIS's Python on the worlds of a folder; its status says whether all is well."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")} | {"QT_QPA_PLATFORM": "offscreen"}
-    command = [python, str(Path(__file__).resolve()), "--look", "--folder", str(folder)]
+    command = [python, str(script.resolve()), "--look", "--folder", str(folder)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
 

@@ -128,7 +128,11 @@ class GeoPackage:
         kept = (
             {}
             if self._begun
-            else {"layer_metadata": self._target.notes, "layer_options": {} if self._crs else UNPLACED}
+            else {
+                "dataset_options": OLDER,
+                "layer_metadata": self._target.notes,
+                "layer_options": {} if self._crs else UNPLACED,
+            }
         )
         where = {"layer": self._layer, "geometry_type": self._target.kind, "crs": self._crs, "append": self._begun}
         self._write(wkb, data, list(self._target.columns), **where, **kept)
@@ -155,7 +159,9 @@ class GeoPackage:
         columns |= {"useAsDefault": np.array([True]), "description": np.array([""], object)}
         columns |= {"owner": np.array([""], object), "ui": np.array([None], object)}
         columns["update_time"] = np.array([(self._date or "1970-01-01T00:00:00.000Z")[:-1]], "datetime64[ms]")
-        new = {} if to_others else {"layer_options": {"FID": "id"}}
+        columns["update_time"] += np.timedelta64(1, "ms")  # else GDAL leaves .000 out, and older GDAL warns of that
+        new: dict[str, Any] = {"gdal_tz_offsets": {"update_time": np.array([UTC_OFFSET])}}
+        new |= {} if to_others else {"layer_options": {"FID": "id"}}
         self._write(None, list(columns.values()), list(columns), layer=LAYER_STYLES, append=to_others, **new)
 
 
@@ -252,6 +258,8 @@ class _GeoParquet:
 FORMATS: dict[str, Any] = {".gpkg": GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
 NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
+OLDER = {"VERSION": "1.2"}  # of GeoPackage: QGIS on GDAL before 3.8 warns of later ones, and nothing here needs them
+UTC_OFFSET = 100  # by GDAL's count
 
 
 def format_of(path: Path) -> Any:

@@ -54,15 +54,21 @@ def expect(project: Path) -> list[dict]:
             "places": project / "label" / scene.name / "next.gpkg",
         }
         scenes.append({
-            "name": scene.name, "scene": str(originals[scene.name]), "final": str(final), "size": [height, width],
-            "points": points, "values": values, "legend": [[c.id, c.name, "#%02x%02x%02x" % c.color] for c in legend.classes],
-            "background": legend.background, "vectors": {name: str(path) for name, path in vectors.items()},
+            "name": scene.name,
+            "scene": str(originals[scene.name]),
+            "final": str(final),
+            "size": [height, width],
+            "points": points,
+            "values": values,
+            "legend": [[c.id, c.name, "#{:02x}{:02x}{:02x}".format(*c.color)] for c in legend.classes],
+            "background": legend.background,
+            "vectors": {name: str(path) for name, path in vectors.items()},
         })  # fmt: skip
     return scenes
 
 
 class Look:
-    """What QGIS finds in a scene's files that is not as expected. Runs in QGIS's Python, which knows nothing of ours."""
+    """What QGIS finds in a scene's files that is not as expected. Runs in QGIS's Python, which knows none of ours."""
 
     def __init__(self, expected: dict):
         from qgis.core import QgsRasterLayer
@@ -86,8 +92,8 @@ class Look:
     def check_inside(self, name: str, layer) -> None:
         box = layer.extent()
         left, bottom, right, top = self.extent
-        inside = left - 1e-6 <= box.xMinimum() and box.xMaximum() <= right + 1e-6
-        self.check(name, "inside the scene", inside and bottom - 1e-6 <= box.yMinimum() and box.yMaximum() <= top + 1e-6, True)  # fmt: skip
+        found = left - box.xMinimum(), bottom - box.yMinimum(), box.xMaximum() - right, box.yMaximum() - top
+        self.check(name, "inside the scene", max(found) < 1e-6, True)
         self.check(name, "CRS", layer.crs().authid(), self.base.crs().authid())
 
     def raster(self, path: str, values: list[int]):

@@ -1,10 +1,13 @@
 """Scene, maps, polygons and points of a world lie on each other and say what they show: for GDAL, and in real QGIS."""
 
 import json
+import re
 import shutil
+import sqlite3
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -84,3 +87,13 @@ def test_qgis_shows_what_was_meant(worlds):
     done = look_at_all(worlds, PYTHON)
     assert "placed/vote.tif: classes" in done.stdout
     assert "nowhere/polygons.gpkg: lies at" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["polygons", "sample", "next"])
+def test_older_readers_of_geopackages_have_nothing_to_warn_of(worlds, name):
+    """GDAL before 3.8 warns of later versions, and of times that are not to the millisecond in UTC."""
+    with closing(sqlite3.connect(worlds / "placed" / f"{name}.gpkg")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (10200,)
+        times = [time for (time,) in file.execute("SELECT update_time FROM layer_styles")]
+    assert times
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", time) for time in times)

@@ -26,6 +26,7 @@ from jingwei.models.spec import ModelSpec
 from jingwei.models.torch_files import AGAIN, first_line
 from jingwei.training.averaging import equal_average, moving_average, refit_batch_norm
 from jingwei.training.calibration import LogitSample
+from jingwei.training.depthwise import fast_depthwise
 from jingwei.training.distributed import Team, synchronize_batch_norm
 from jingwei.training.losses import build_loss
 from jingwei.training.position import Position
@@ -78,6 +79,8 @@ class Learner:
             wrapped = nn.parallel.DistributedDataParallel(wrapped)
         self.network: Any = torch.compile(wrapped) if compiled else wrapped
         self._no_sync = getattr(wrapped, "no_sync", contextlib.nullcontext)
+        fast = functools.partial(fast_depthwise, device, self.precision)
+        self._forward_in = contextlib.nullcontext if compiled else fast  # the compiler has kernels of its own
         self.optimizer = self._optimizer()
         self._buffers = list(self.model.buffers())
         self._buffers_before = [buffer.clone() for buffer in self._buffers]  # as they were before the step at hand
@@ -192,7 +195,7 @@ class Learner:
         return [count * self.team.size / max(total, 1) for count in counts]
 
     def _losses(self, pixels: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.precision), self._forward_in():
             output = self.network(pixels)
         logits, *auxiliary = output if isinstance(output, tuple) else (output,)
         losses = self._terms(logits, labels)

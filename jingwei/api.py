@@ -119,6 +119,7 @@ def train(
     scratch: bool = False,
     skip_bad_steps: int = 0,
     weights_bands: str = "",
+    refit: str | None = None,
     **changes: Any,
 ) -> Path:
     """Trains a recipe on the crops of DIR/train/, or goes on with a run that was stopped; returns best.pt.
@@ -128,7 +129,8 @@ def train(
     recipe: epochs=30, base_lr=0.007, backbone="resnet18", crop_sizes=(512, 448). The other arguments are those of the
     flags of train.py: `resume` a checkpoint to go on from though settings have changed, `weights` a file of weights or
     a name that `train.py --list_weights` shows, `weights_bands` the bands that a file was made for ("sentinel2"),
-    `init_from` a checkpoint of ours to start from, `scratch` random weights.
+    `init_from` a checkpoint of ours to start from, `scratch` random weights, `refit` an experiment of this recipe to
+    train once more, on all labels, as `exp`.
 
     Raises SettingError for settings that make no sense or where `exp` holds a run with other settings, InputError where
     nothing was cut, TrainingError where the loss is not a number any more.
@@ -136,21 +138,29 @@ def train(
     from jingwei.system.machine import cores
 
     if str(recipe).endswith(".json"):
-        if exp != "default" or changes or scratch or init_from is not None or workers is not None:
+        if exp != "default" or changes or scratch or refit or init_from is not None or workers is not None:
             problem = "says itself what is trained, and on which data"
             raise SettingError(str(recipe), problem, "give no other settings: change the file")
         how = {"device": device, "compile": compile, "skip_bad_steps": skip_bad_steps, "weights_bands": weights_bands}
         return _train_config(Path(str(recipe)), resume, weights, how)
     from jingwei.training.loop import RunOptions
     from jingwei.training.loop import train as run
+    from jingwei.training.refit import refit_recipe
     from jingwei.workspace import Workspace
 
-    chosen = _recipe(recipe, changes | ({"pretrained": False} if scratch else {}))
+    changes |= {"pretrained": False} if scratch else {}
+    chosen, workspace = _recipe(recipe, changes), Workspace(Path(data_dir))
+    if refit and changes:
+        problem = f"takes all settings from {refit}, but these are given too: {', '.join(changes)}"
+        raise SettingError(f"`refit` {refit}", problem, "leave them out")
+    if refit:
+        chosen = refit_recipe(workspace, chosen.name, refit)
     first, last = (None if path is None else Path(path) for path in (init_from, resume))
     loaders = min(8, max(1, cores() - 1)) if workers is None else workers
     start: dict[str, Any] = {"weights": weights, "init_from": first, "weights_bands": weights_bands}
+    start["refit"] = workspace.experiment(chosen.name, refit) if refit else None
     options = RunOptions(device, loaders, compile, resume=last, skip_bad_steps=skip_bad_steps, **start)
-    return run(Workspace(Path(data_dir)), chosen, exp, options) / "best.pt"
+    return run(workspace, chosen, exp, options) / "best.pt"
 
 
 def _recipe(recipe: str | Recipe | Path, changes: Mapping[str, Any]) -> Recipe:

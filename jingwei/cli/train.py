@@ -19,7 +19,7 @@ from jingwei.workspace import Workspace
 # What -h shows, and all flags by what they are about.
 USUAL = "train exp data_dir model backbone scratch weights loss crop_size batch_size base_lr epochs device"
 GROUPS = {
-    "run": "train exp data_dir resume seed workers device precision compile skip_bad_steps",
+    "run": "train exp refit data_dir resume seed workers device precision compile skip_bad_steps",
     "network": (
         "model backbone output_stride aux_weight scratch weights weights_bands list_weights init_from freeze_bn "
         "freeze_backbone sync_bn"
@@ -49,6 +49,8 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     _recipe_flags(parser, recipe)
     weights_flags(parser)
     parser.flag("init_from", "experiment to start from, in place of ImageNet's weights", metavar="RECIPE/EXP")
+    text = "train EXP, of this recipe, once more as --exp, with its settings and best number of epochs: on all labels"
+    parser.flag("refit", text, metavar="EXP")
     text = "go on from FILE (default last.pt) though settings or crops have changed; else a run goes on by itself"
     parser.flag("resume", text, nargs="?", const="", metavar="FILE")
     text = "processes that read and augment; 0: the training process itself"
@@ -62,11 +64,11 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     from jingwei.training import distributed, experiments, loop
 
     workspace = Workspace(Path(args.data_dir))
-    recipe = _recipe_from(args, recipe)
+    recipe, refit = _chosen(args, recipe, workspace)
     resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
     init_from = _init_from(args, workspace) if "init_from" in args else None
     how = {"device": args.device, "workers": args.workers, "compile": args.compile, "resume": resume}
-    how |= {"init_from": init_from, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
+    how |= {"refit": refit, "init_from": init_from, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
     options = loop.RunOptions(**how)
     if args.train:
         folder = loop.train(workspace, recipe, args.exp, options)
@@ -91,6 +93,21 @@ def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
     if not separator:
         raise SettingError(f"--init_from {args.init_from}", "is no RECIPE/EXP", "name both, as in focal_lovasz/demo")
     return find_experiment(workspace, recipe, exp) / "best.pt"
+
+
+def _chosen(args: argparse.Namespace, usual: Recipe, workspace: Workspace) -> tuple[Recipe, Path | None]:
+    """What flags make of the usual recipe; or the recipe of the experiment to train again, and its folder."""
+    chosen = _recipe_from(args, usual)
+    if "refit" not in args:
+        return chosen, None
+    from jingwei.training.refit import refit_recipe
+
+    exp = args.refit
+    given = [f.metadata["flag"] or f.name for f in fields(usual) if getattr(chosen, f.name) != getattr(usual, f.name)]
+    if given:
+        problem = f"takes all settings from {exp}, but these are given too: {', '.join(given)}"
+        raise SettingError(f"`refit` {exp}", problem, "leave them out")
+    return refit_recipe(workspace, usual.name, exp), workspace.experiment(usual.name, exp)
 
 
 def _recipe_flags(parser: Parser, recipe: Recipe) -> None:

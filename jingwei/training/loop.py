@@ -25,6 +25,7 @@ from jingwei.training.learner import Learner
 from jingwei.training.log import TrainingLog
 from jingwei.training.position import EpochSums, Position
 from jingwei.training.recipes import Recipe
+from jingwei.training.refit import taken_calibration, with_all_labels
 from jingwei.training.resume import checkpoint_to_resume
 from jingwei.training.run_files import Keeping, RunFiles
 from jingwei.training.sampling import with_steps
@@ -49,6 +50,7 @@ class RunOptions:
     init_from: Path | None = None  # a checkpoint of ours to start from, its normalisation included
     skip_bad_steps: int = 0  # steps whose loss is not finite that are left out before the run gives up
     weights_bands: str = ""  # the bands that a file of weights was made for
+    refit: Path | None = None  # the folder of a validated experiment: all labels are trained on, none validated
 
 
 def train(workspace: Workspace, recipe: Recipe, exp: str, options: RunOptions) -> Path:
@@ -64,6 +66,8 @@ def run(workspace: Workspace, recipe: Recipe, keeping: Keeping, options: RunOpti
     Ctrl-C, SIGTERM and SIGHUP.
     """
     data = read_training_data(workspace)
+    if options.refit:
+        data = with_all_labels(data)
     recipe = with_steps(recipe.check(), data.training)
     device = process_device(options.device)
     if recipe.sync_bn and in_team():
@@ -268,8 +272,10 @@ class _TrainingRun:
         return LogitSample(self.team.share(crops), sum(crop.valid for crop in crops))
 
     def _save_best(self, checkpoint: Checkpoint) -> None:
-        self.files.save_best(checkpoint)
         self.calibration = checkpoint.calibration
+        if self.options.refit:
+            checkpoint.calibration = taken_calibration(self.options.refit)
+        self.files.save_best(checkpoint)
 
     def tell_calibration(self) -> None:
         """Says how far probabilities can be trusted, of the best network that this run has kept."""

@@ -1,0 +1,41 @@
+"""Training once more, on all labels: what a validated experiment has found out is taken over, and nothing is validated.
+
+Its settings stay, and so do the steps of an epoch; the epochs are as many as its best one took. Since there is no
+validation, the last epoch counts, and the temperature is that of the validated experiment.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from jingwei.models.checkpoints import load_checkpoint
+from jingwei.training.experiments import TrainingData, find_experiment
+from jingwei.training.recipes import Recipe, read_recipe
+from jingwei.workspace import Workspace
+
+ALL_LABELS = "+validation"  # what the stamp of crops ends with, where those for validation were trained on too
+
+
+def refit_recipe(workspace: Workspace, recipe: str, exp: str) -> Recipe:
+    """The recipe by which an experiment is trained again on all labels.
+
+    An average of cycles takes all epochs: the cycles' ends are what it is made of. Raises SettingError for an
+    experiment that is not there.
+    """
+    folder = find_experiment(workspace, recipe, exp)
+    validated = read_recipe(folder / "recipe.json")
+    epochs = validated.epochs
+    if not validated.average_cycles:
+        state = load_checkpoint(folder / "last.pt").training or {}
+        epochs = min(epochs, state.get("best_epoch", epochs) + 1)
+    return replace(validated, epochs=epochs, val_period=0, monitor="off", early_stop=0)
+
+
+def with_all_labels(data: TrainingData) -> TrainingData:
+    """The data with its validation crops among those to train on."""
+    training = [*data.training, *data.validation]
+    return replace(data, training=training, validation=[], stamp=data.stamp + ALL_LABELS)
+
+
+def taken_calibration(folder: Path) -> dict:
+    """How the validated experiment was calibrated."""
+    return load_checkpoint(folder / "best.pt").calibration

@@ -50,9 +50,10 @@ demo-gf: setup
 	$(BIN)/python inference.py $(GF)/sar/test $(GF)/maps/sar
 	$(BIN)/python evaluate.py --prediction $(GF)/maps/sar --label $(GF)/sar/test/lbl --legend gf3
 
-# A process a core, each with one thread: processes that share the cores wait for each other's threads.
+# Whole files at a time, the longest first (tests/conftest.py). Each process has one thread: those that share the cores
+# wait for each other's threads.
 test: setup browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # The report's test opens it in a real browser: one of the system's packages, where it may be installed. Else the test is
 # skipped and says so.

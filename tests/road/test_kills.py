@@ -3,18 +3,15 @@
 Training has tests of its own, in test_interrupts.py.
 """
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from warm_processes import Running
 
 from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import Checkpoint, save_checkpoint
@@ -22,7 +19,6 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.raster.png import write_png
 
-ROOT = Path(__file__).resolve().parents[2]
 # In the order of the README; each stage starts from what those before it have left.
 STAGES = {
     "generate_train_data": ["--crop_size", "128"],
@@ -33,18 +29,13 @@ STAGES = {
 }
 
 
-def command(stage: str, data: Path) -> list[str]:
-    return [sys.executable, str(ROOT / f"{stage}.py"), "--data_dir", str(data), *STAGES[stage]]
+def start(stage: str, data: Path) -> Running:
+    return Running(f"{stage}.py", "--data_dir", data, *STAGES[stage])
 
 
-def start(stage: str, data: Path) -> subprocess.Popen:
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "start_new_session": True}
-    return subprocess.Popen(command(stage, data), env={**os.environ, "OMP_NUM_THREADS": "1"}, **quiet)
-
-
-def finish(process: subprocess.Popen) -> None:
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
+def finish(process: Running) -> None:
+    status, _, errors = process.finish(300)
+    assert status == 0, errors
 
 
 def contents(data: Path) -> dict[str, bytes]:
@@ -53,8 +44,8 @@ def contents(data: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def states(tmp_path_factory) -> dict[str, Path]:
-    """The project folder as it is before each stage, and at the end; and how long a stage goes on, in seconds."""
+def states(tmp_path_factory) -> dict[str, tuple[Path, float]]:
+    """The project folder as it is before each stage, and at the end; and how long the stage works, in seconds."""
     root = tmp_path_factory.mktemp("states")
     data = root / "now"
     rng = np.random.default_rng(0)
@@ -77,42 +68,40 @@ def states(tmp_path_factory) -> dict[str, Path]:
         )
     kept = {}
     for stage in STAGES:
-        kept[stage] = root / stage
-        shutil.copytree(data, kept[stage])
-        finish(start(stage, data))
-    kept["end"] = data
-    return kept
+        before = Path(shutil.copytree(data, root / stage))
+        kept[stage] = before, working_time(stage, data)
+    return kept | {"end": (data, 0.0)}
 
 
-def assert_kills_leave_no_trace(stage: str, states: dict[str, Path], folder: Path, moments: list[float]) -> None:
-    """Stops a stage at shares of its working time, each time from a fresh start, and lets the next run finish it."""
-    after = [*STAGES, "end"][list(STAGES).index(stage) + 1]
-    expected = contents(states[after])
-    seconds = working_time(stage, states, folder / "timed")
-    for number, moment in enumerate(moments):
-        data = folder / str(number)
-        shutil.copytree(states[stage], data)
-        process = start(stage, data)
-        wait_for_work(process, data, contents(states[stage]))
-        time.sleep(moment * seconds)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        finish(start(stage, data))
-        assert contents(data) == expected, f"{stage}, killed after {moment:.3f} of its time"
-        shutil.rmtree(data)
-
-
-def working_time(stage: str, states: dict[str, Path], data: Path) -> float:
-    """Seconds from a stage's first file to its end."""
-    shutil.copytree(states[stage], data)
+def working_time(stage: str, data: Path) -> float:
+    """Seconds from a stage's first file to its end, which it is led to."""
+    before = contents(data)
     process = start(stage, data)
-    wait_for_work(process, data, contents(states[stage]))
+    wait_for_work(process, data, before)
     begun = time.perf_counter()
     finish(process)
     return time.perf_counter() - begun
 
 
-def wait_for_work(process: subprocess.Popen, data: Path, before: dict) -> None:
+def assert_kills_leave_no_trace(stage: str, states: dict, folder: Path, moments: list[float]) -> None:
+    """Stops a stage at shares of its working time, each time from a fresh start, and lets the next run finish it."""
+    after = [*STAGES, "end"][list(STAGES).index(stage) + 1]
+    before, seconds = states[stage]
+    expected = contents(states[after][0])
+    for number, moment in enumerate(moments):
+        data = folder / str(number)
+        shutil.copytree(before, data)
+        process = start(stage, data)
+        wait_for_work(process, data, contents(before))
+        time.sleep(moment * seconds)
+        process.kill()
+        process.finish()
+        finish(start(stage, data))
+        assert contents(data) == expected, f"{stage}, killed after {moment:.3f} of its time"
+        shutil.rmtree(data)
+
+
+def wait_for_work(process: Running, data: Path, before: dict) -> None:
     """Until the stage has begun its first file: what comes before is Python that is starting up."""
     while process.poll() is None and {str(p.relative_to(data)) for p in data.rglob("*") if p.is_file()} <= set(before):
         time.sleep(0.005)

@@ -1,7 +1,6 @@
 """Outputs: whole or not at all, and one run at a time."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +16,11 @@ from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_no
 from jingwei.workspace import Workspace
 
 HOLD = """
-import sys, time
+import sys
 from jingwei.system.atomic import only_run
 with only_run(sys.argv[1]):
     print("held", flush=True)
-    time.sleep(60)
+    sys.stdin.read()
 """
 
 
@@ -59,12 +58,14 @@ def test_a_second_writer_of_the_same_file_says_so_and_one_of_another_does_not(tm
 @pytest.mark.parametrize("how", ["ends", "is killed"])
 def test_another_process_keeps_an_output_until_it(tmp_path, how):
     target = tmp_path / "folder"
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, str(target)], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", HOLD, str(target)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert holder.stdout.readline() == "held\n"
     with pytest.raises(OutputError, match="another run"), only_run(target):
         pass
-    holder.send_signal(signal.SIGKILL if how == "is killed" else signal.SIGINT)
-    holder.communicate()
+    if how == "is killed":
+        holder.kill()
+    holder.communicate()  # closes what it reads
     with only_run(target):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from outcomes import rows_of, same
+from warm_processes import Running
 
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.models.checkpoints import load_checkpoint
@@ -266,6 +267,14 @@ def start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen([sys.executable, *arguments], env=environment, start_new_session=True, **streams)
 
 
+def drive(folder: Path, event: str, nth: int, *arguments: str) -> tuple[int, str]:
+    """(status, stderr) of DRIVER and its loaders."""
+    script = folder / "driver.py"
+    script.write_text(DRIVER)
+    status, _, err = Running(script, event, nth, *arguments).finish()
+    return status, err
+
+
 def finish(running: subprocess.Popen) -> tuple[int, str]:
     """(status, stderr) of a process that ends by itself, soon, and so do its loaders: they hold stderr open too."""
     try:
@@ -302,10 +311,10 @@ def test_sigterm_to_the_command_saves_says_how_to_go_on_and_gives_143(project, w
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_to_the_command_and_its_loaders_loses_nothing_either(project, whole_run, number):
+def test_a_signal_to_the_command_and_its_loaders_loses_nothing_either(project, whole_run, tmp_path, number):
     # A terminal's Ctrl-C reaches them all, and so does the SIGTERM of `timeout` and of batch systems.
     arguments = train_arguments(project.root, BUSY, workers=1)
-    status, err = finish(start("-c", DRIVER, f"{number.value} all", "2", *arguments))
+    status, err = drive(tmp_path, f"{number.value} all", 2, *arguments)
     folder = project.experiment(BUSY.name, "stopped")
     assert status == 128 + number, err
     assert_says_how_to_go_on(err, folder)
@@ -314,9 +323,9 @@ def test_a_signal_to_the_command_and_its_loaders_loses_nothing_either(project, w
     assert_same_result(folder, whole_run)
 
 
-def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(project, whole_run):
+def test_a_run_killed_within_an_epoch_ends_as_if_it_had_not_been(project, whole_run, tmp_path):
     arguments = train_arguments(project.root, BUSY, workers=1)
-    status, _ = finish(start("-c", DRIVER, f"{signal.SIGKILL.value} self", "5", *arguments))
+    status, _ = drive(tmp_path, f"{signal.SIGKILL.value} self", 5, *arguments)
     assert status == -signal.SIGKILL
     folder = project.experiment(BUSY.name, "stopped")
     assert place_of(folder) == (1, 0)

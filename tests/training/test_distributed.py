@@ -12,6 +12,8 @@ import psutil
 import pytest
 import torch
 from torch import nn
+from torch.distributed import TCPStore
+from warm_processes import Running
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
@@ -54,8 +56,23 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+def team_of(processes: int, *command) -> list[tuple[int, str, str]]:
+    """Runs a script as so many processes that find each other as torchrun's do: (status, stdout, stderr) of each."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)  # the launcher's
+    everywhere = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": str(processes),
+        "LOCAL_WORLD_SIZE": str(processes), "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0",
+    }  # fmt: skip
+    members = [Running(*command, **everywhere, RANK=f"{n}", LOCAL_RANK=f"{n}") for n in range(processes)]
+    try:
+        return [member.finish() for member in members]
+    finally:
+        for member in members:
+            member.kill()
+
+
 def torchrun(processes: int, *command, timeout: int = 240) -> subprocess.CompletedProcess:
-    """Runs a script as so many processes that form a team. Those that hang tell where, and the test fails."""
+    """The same by torchrun itself. Processes that hang tell where, and the test fails."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "PYTHONFAULTHANDLER": "1"}
     line = [*launcher, *map(str, command)]
@@ -86,13 +103,13 @@ def both(cut, tmp_path_factory) -> dict[int, Path]:
     """The same run in float64 by one process and by two: their folders."""
     script = tmp_path_factory.mktemp("script") / "in_float64.py"
     script.write_text(IN_FLOAT64)
-    folders = {}
-    for processes in (1, 2):
-        done = torchrun(processes, script, *TRAINING, "--exp", f"by{processes}", "--data_dir", cut)
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.count("trained:") == 1  # the leader alone speaks
-        folders[processes] = cut / "model" / "cross_entropy" / f"by{processes}"
-    return folders
+    command = [script, *TRAINING, "--data_dir", cut, "--exp"]
+    ((status, _, errors),) = team_of(1, *command, "by1")
+    assert status == 0, errors
+    done = torchrun(2, *command, "by2")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("trained:") == 1  # the leader alone speaks
+    return {processes: cut / "model" / "cross_entropy" / f"by{processes}" for processes in (1, 2)}
 
 
 def test_two_processes_have_the_loss_curve_of_one(both):
@@ -104,10 +121,9 @@ def test_two_processes_have_the_loss_curve_of_one(both):
 
 
 def test_a_team_whose_run_has_ended_says_so_and_leaves(cut, both):
-    command = [*TRAINING, "--exp", "by2", "--data_dir", cut]
-    done = torchrun(2, *command, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("2 epochs are trained already") == 1
+    done = team_of(2, *TRAINING, "--exp", "by2", "--data_dir", cut)
+    assert [status for status, _, _ in done] == [0, 0], done
+    assert ["2 epochs are trained already" in out for _, out, _ in done] == [True, False]
 
 
 def test_two_processes_end_with_the_weights_of_one(both):
@@ -145,8 +161,8 @@ with team(device) as crew:
 """
     )
     for processes in (1, 2):
-        done = torchrun(processes, script)
-        assert done.returncode == 0, done.stderr
+        done = team_of(processes, script)
+        assert {status for status, _, _ in done} == {0}, done
     found = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
     assert set(found) == {"1_0", "2_0", "2_1"}
     assert found["2_0"] == found["2_1"] == found["1_0"]
@@ -156,9 +172,10 @@ with team(device) as crew:
 
 
 def test_a_batch_that_cannot_be_shared_out_gives_one_line(cut):
-    done = torchrun(2, *TRAINING, "--exp", "odd", "--data_dir", cut, "--batch_size", "5")
-    assert done.returncode != 0
-    assert "error: --batch_size 5: can't be shared out over 2 processes: give a multiple of 2" in done.stderr
+    done = team_of(2, *TRAINING, "--exp", "odd", "--data_dir", cut, "--batch_size", "5")
+    assert [status for status, _, _ in done] == [2, 2]
+    line = "error: --batch_size 5: can't be shared out over 2 processes: give a multiple of 2"
+    assert [err.splitlines() for _, _, err in done] == [[line], [line]]
 
 
 COUNTING = """
@@ -184,8 +201,8 @@ def test_nothing_that_holds_the_process_group_outlives_the_team(cut, tmp_path, r
     script = tmp_path / "counting.py"
     script.write_text(COUNTING)
     command = [*TRAINING, "--exp", f"left_{rate}", "--data_dir", cut, "--base_lr", rate]
-    done = torchrun(2, script, tmp_path, *command)
-    assert end in done.stdout + done.stderr, done.stderr
+    ((_, out, err), _) = team_of(2, script, tmp_path, *command)
+    assert end in out + err, err
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0", "0"]
 
 
@@ -220,8 +237,9 @@ def test_synchronized_batch_norms_keep_what_the_plain_ones_know_and_their_activa
 
 
 def test_a_team_of_cpus_refuses_synchronized_batch_norms(cut):
-    done = torchrun(2, *TRAINING, "--exp", "sync", "--data_dir", cut, "--sync_bn")
-    assert done.returncode != 0
-    assert "error: --sync_bn: batch norm over several processes" in done.stderr
-    assert "works on GPUs only: leave it out" in done.stderr
+    done = team_of(2, *TRAINING, "--exp", "sync", "--data_dir", cut, "--sync_bn")
+    assert [status for status, _, _ in done] == [2, 2]
+    for _, _, errors in done:
+        assert "error: --sync_bn: batch norm over several processes" in errors
+        assert "works on GPUs only: leave it out" in errors
     assert not (cut / "model" / "cross_entropy" / "sync").exists()

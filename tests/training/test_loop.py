@@ -1,11 +1,8 @@
 """Training: learns, remembers its best, and goes on after any interruption as if it had not been."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +13,7 @@ import rasterio
 import torch
 from outcomes import rows_of, same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from warm_processes import Running
 from weight_files import load_weights
 
 from jingwei.crops.cut import cut_train
@@ -42,7 +40,6 @@ from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-ROOT = Path(__file__).resolve().parents[2]
 HERE = RunOptions(device="cpu", workers=0)
 # A small encoder in fp32; dropout and an auxiliary head, so that every source of chance is in play.
 SMALL = replace(
@@ -88,7 +85,7 @@ def kept_files(folder: Path) -> dict[str, bytes]:
 
 
 def command(root: Path, exp: str, recipe=SMALL) -> list[str]:
-    """The command line that trains SMALL."""
+    """train.py, and the flags that make it train SMALL."""
     flags = {
         "data_dir": root, "exp": exp, "model": recipe.model, "backbone": recipe.backbone,
         "output_stride": recipe.output_stride, "epochs": recipe.epochs, "steps_per_epoch": recipe.steps_per_epoch,
@@ -97,13 +94,12 @@ def command(root: Path, exp: str, recipe=SMALL) -> list[str]:
     }  # fmt: skip
     given = [part for name, value in flags.items() for part in (f"--{name}", str(value))]
     sizes = ["--crop_size", *map(str, recipe.crop_sizes)]
-    return [sys.executable, str(ROOT / "train.py"), "--train", "--scratch", *given, *sizes]
+    return ["train.py", "--train", "--scratch", *given, *sizes]
 
 
 def test_a_run_killed_after_an_epoch_ends_as_if_it_had_not_been(project, whole_run):
     folder = project.experiment(SMALL.name, "killed")
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen(command(project.root, "killed"), env=environment, stdout=subprocess.DEVNULL)
+    running = Running(*command(project.root, "killed"))
     last, log = folder / "last.pt", folder / "log.csv"
     deadline = time.monotonic() + 120
     # An epoch writes its line of the log, then last.pt.
@@ -112,12 +108,10 @@ def test_a_run_killed_after_an_epoch_ends_as_if_it_had_not_been(project, whole_r
         assert time.monotonic() < deadline
         time.sleep(0.005)
     running.send_signal(signal.SIGKILL)
-    assert running.wait() == -signal.SIGKILL
+    assert running.finish()[0] == -signal.SIGKILL
     assert load_checkpoint(last).training["epoch"] in (2, 3)
-    again = subprocess.run(
-        command(project.root, "killed"), env=environment, capture_output=True, text=True, timeout=150
-    )
-    assert again.returncode == 0, again.stderr
+    status, _, errors = Running(*command(project.root, "killed")).finish()
+    assert status == 0, errors
     assert_same_result(folder, whole_run)
     assert not list(folder.glob(".*.part"))
 

@@ -25,13 +25,14 @@ PNG_OPTIONS = {"GDAL_PNG_WHOLE_IMAGE_OPTIM": "NO"}
 def _small_cache():
     """GDAL's block cache is no larger than CACHE_BYTES, unless the user has set its size."""
     before = get_gdal_config("GDAL_CACHEMAX")
+    ending = sys.is_finalizing  # where the interpreter ends before a reader does, this module has no names any more
     smaller = "GDAL_CACHEMAX" not in os.environ and before > CACHE_BYTES
     if smaller:
         set_gdal_config("GDAL_CACHEMAX", CACHE_BYTES)
     try:
         yield
     finally:
-        if smaller:
+        if smaller and not ending():
             set_gdal_config("GDAL_CACHEMAX", before)
 
 

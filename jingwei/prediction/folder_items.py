@@ -10,7 +10,7 @@ from jingwei.inputs.sar import read_settings
 from jingwei.models.checkpoints import Checkpoint, check_type
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.annotation_xml import Annotation, is_annotation
-from jingwei.prediction.blending import Bands
+from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.views import STEP, TTA
 from jingwei.prediction.fitting import open_fitting
 from jingwei.prediction.job import PredictSettings

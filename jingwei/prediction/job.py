@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jingwei.errors import SettingError, known
 from jingwei.models.devices import find_device, find_precision
-from jingwei.prediction.blending import Bands
+from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.choosing import AUTO
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA

@@ -17,12 +17,13 @@ from jingwei.inputs.sar import SarSettings, decibels_of, has_echo
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
-from jingwei.prediction.blending import Bands, blended
+from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose_engine, trial_windows
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import TTA, Viewer
 from jingwei.prediction.job import PredictSettings
+from jingwei.prediction.pipeline import predicted_bands
 from jingwei.raster.validity import measurable
 
 
@@ -189,13 +190,15 @@ class Model:
         network = Viewer(self._engine(settings, image, bands), settings.tta)
         labels = np.full(image.shape, NODATA, np.uint8)
         how: dict[str, Any] = {"batch_size": batch_size or (8 if self.device.type == "cuda" else 1)}
-        how |= {"temperature": self.checkpoint.temperature, "with_probabilities": probabilities is not None}
+        kinds = ("labels",) if probabilities is None else ("labels", "probabilities")
+        how |= {"temperature": self.checkpoint.temperature, "kinds": kinds}
         mean = np.array(self.checkpoint.mean)  # what the network sees as 0
-        for band in blended(image, bands, range(len(bands)), network, self.checkpoint.spec.classes, mean, **how):
+        classes = self.checkpoint.spec.classes
+        for band in predicted_bands(image.read, bands, range(len(bands)), network, classes, mean, **how):
             place = bands.window(band.number).slices
-            labels[place] = band.labels
+            labels[place] = band.values["labels"]
             if probabilities is not None:
-                probabilities[:, *place] = band.probabilities / np.float32(255)
+                probabilities[:, *place] = band.values["probabilities"] / np.float32(255)
         return labels
 
     def _as_image(self, pixels: np.ndarray, valid: np.ndarray | None, nodata: float | None) -> Pixels:

@@ -20,13 +20,14 @@ from jingwei.grid import Window
 from jingwei.legend import NODATA
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.devices import find_device, find_precision
-from jingwei.prediction.blending import Bands, blended
+from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.choosing import AUTO
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.model import Pixels
+from jingwei.prediction.pipeline import predicted_bands
 from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import Raster
 from jingwei.system.atomic import whole_or_nothing
@@ -83,10 +84,9 @@ def robustness(
         bands = Bands.of(image.shape, settings.window, settings.overlap)
         labels = np.full(image.shape, NODATA, np.uint8)
         batch_size = 8 if found.type == "cuda" else 1
-        for band in blended(
-            image, bands, range(len(bands)), network, checkpoint.spec.classes, mean, batch_size=batch_size
-        ):
-            labels[bands.window(band.number).slices] = band.labels
+        numbers, classes = range(len(bands)), checkpoint.spec.classes
+        for band in predicted_bands(image.read, bands, numbers, network, classes, mean, batch_size=batch_size):
+            labels[bands.window(band.number).slices] = band.values["labels"]
         return labels
 
     first = labels_of(pixels)

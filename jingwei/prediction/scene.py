@@ -1,22 +1,19 @@
 """From a tiled scene and a checkpoint to a label map, band by band, and on from where a run was stopped.
 
-Finished bands lie in a folder `.NAME.parts` beside the map until all are there; then the map is put together from them,
-whole or not at all. What is kept of an earlier run is used where scene, weights, settings and version are the same.
+Finished bands go to the map, which is there when all are, and to a folder `.NAME.parts` beside it until then. What is
+kept there of an earlier run is used where scene, weights, settings and version are the same.
 """
 
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import torch
 
-from jingwei.grid import Window, strips
-from jingwei.legend import NODATA
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
-from jingwei.prediction.blending import Bands, Finished, blended
+from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.choosing import (
     SIDE,
@@ -31,16 +28,16 @@ from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import TTA, Viewer
 from jingwei.prediction.fitting import check_scene, note_on_bands, open_fitting
 from jingwei.prediction.job import Job, Plan, runs_of
+from jingwei.prediction.outputs import Outputs, keep_band, kept_band
+from jingwei.prediction.pipeline import Finished, predicted_bands
 from jingwei.raster.checksums import is_whole
-from jingwei.raster.map_legend import legend_tags
-from jingwei.raster.reading import Raster, open_image
-from jingwei.raster.stamps import CONFIDENCE, SCORE, STAMP
-from jingwei.raster.tiles import TILE
-from jingwei.raster.writing import TiledWriter
+from jingwei.raster.shared import SharedRaster
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.own_files import kept_lines
-from jingwei.system.prefetch import ahead, behind
+from jingwei.system.prefetch import behind
 from jingwei.system.progress import Progress
+
+MOST_READERS = 4  # threads that read windows for a GPU: each has two batches of them in memory
 
 
 def predict_scene(
@@ -66,12 +63,20 @@ def predict_scene(
         total = plan.bands.height * plan.bands.width
         title = f"predict {job.source.stem} by {job.target.stem}"
         shown = nullcontext(bar) if bar is not None else Progress(total=total, unit="px", unit_scale=True, desc=title)
-        with shown as bar:
-            bar.update(total - plan.px_of(plan.missing))
-            for first, end in runs_of(plan.missing):
-                for number in predict_bands(job, plan, range(first, end), checkpoint, engine):
-                    bar.update(plan.px_of([number]))
-        assemble(job, plan, checkpoint)
+        with shown as bar, Outputs(job, plan, checkpoint) as outputs:
+
+            def put_away(band: Finished | int) -> None:
+                if isinstance(band, Finished):
+                    keep_band(job, band)
+                else:
+                    band = kept_band(job, band)
+                outputs.write(band)
+                bar.update(plan.px_of([band.number]))
+
+            with behind(put_away) as hand_over:
+                for band in _all_bands(job, plan, checkpoint, engine):
+                    hand_over(band)
+        remove(job.parts)
         return True
 
 
@@ -108,59 +113,56 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
 
 
-def predict_bands(
-    job: Job, plan: Plan, numbers: range, checkpoint: Checkpoint | None = None, engine: Engine | None = None
-) -> Iterator[int]:
+def predict_bands(job: Job, plan: Plan, numbers: range) -> Iterator[int]:
     """Computes bands of a job that `prepare` has looked at, and gives the number of each that is on the disk."""
-    device = find_device(job.device)
-    checkpoint = checkpoint or load_checkpoint(job.weights)
-    if engine is None:
-        name, precision = read_label(plan.engine)
-        calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
-        engine = make_engine(name, checkpoint, device, precision, calibration)
-    network = Viewer(engine, job.settings.tta)
-    batch_size = job.batch_size or (8 if device.type == "cuda" else 1)
     written: list[int] = []
 
-    def keep(band: Finished) -> None:
-        for kind, path in job.files_of(band.number).items():
-            values = getattr(band, kind)
-            pixels = values if values.ndim == 3 else values[None]
-            _, *shape = pixels.shape
-            with TiledWriter(path, *shape, bands=len(pixels), workers=1, durable=False) as writer:
-                writer.write(Window(0, 0, *shape), pixels)
+    def put_away(band: Finished) -> None:
+        keep_band(job, band)
         written.append(band.number)
 
-    with open_fitting(job.source, checkpoint) as image, behind(keep) as hand_over:
-        how = {"batch_size": batch_size, "temperature": checkpoint.temperature}
-        how |= {f"with_{kind}": kind in job.outputs for kind in ("probabilities", "confidence")}
-        mean = np.array(checkpoint.mean)  # what the network sees as 0
-        for band in blended(image, plan.bands, numbers, network, checkpoint.spec.classes, mean, **how):
+    with behind(put_away) as hand_over:
+        for band in _computed(job, plan, numbers, load_checkpoint(job.weights), None):
             hand_over(band)
             while written:
                 yield written.pop(0)
     yield from written
 
 
-def assemble(job: Job, plan: Plan, checkpoint: Checkpoint | None = None) -> None:
+def assemble(job: Job, plan: Plan) -> None:
     """Puts the map, and what else is wanted, together from their bands, and clears those."""
-    checkpoint = checkpoint or load_checkpoint(job.weights)
-    tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)} | legend_tags(checkpoint.legend)
-    said = f"probability, temperature {checkpoint.temperature:g}" if checkpoint.calibration else "probability"
-    forms = {
-        "labels": {"nodata": NODATA, "colormap": checkpoint.legend.colormap()},
-        "confidence": {"nodata": NODATA, "tags": tags | {CONFIDENCE: said}},
-        "probabilities": {"nodata": 0, "bands": checkpoint.spec.classes, "band_names": checkpoint.legend.names},
-    }
-    job.remove_stale(plan.mark)  # first: a new map never stands beside the confidence of an old one
-    with open_image(job.source) as image:
-        for kind, path in job.outputs.items():
-            parts = [job.files_of(band)[kind] for band in range(len(plan.bands))]
-            form: dict[str, Any] = {"like": image, "bands": 1, "workers": job.workers, "tags": tags} | forms[kind]
-            with TiledWriter(path, image.height, image.width, overviews=True, **form) as writer:
-                for first, pixels in ahead(_mosaic(parts, plan.bands, form["bands"])):
-                    writer.write(Window(first, 0, *pixels.shape[1:]), pixels)
+    with Outputs(job, plan, load_checkpoint(job.weights)) as outputs:
+        for number in range(len(plan.bands)):
+            outputs.write(kept_band(job, number))
     remove(job.parts)
+
+
+def _all_bands(job: Job, plan: Plan, checkpoint: Checkpoint, engine: Engine | None) -> Iterator[Finished | int]:
+    """The bands of a map in their order: the missing ones, and the numbers of the others, which are on the disk."""
+    done = 0
+    for first, end in runs_of(plan.missing):
+        yield from range(done, first)
+        yield from _computed(job, plan, range(first, end), checkpoint, engine)
+        done = end
+    yield from range(done, len(plan.bands))
+
+
+def _computed(
+    job: Job, plan: Plan, numbers: range, checkpoint: Checkpoint, engine: Engine | None
+) -> Iterator[Finished]:
+    """Bands as they come from the network."""
+    device = find_device(job.device)
+    if engine is None:
+        name, precision = read_label(plan.engine)
+        calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+        engine = make_engine(name, checkpoint, device, precision, calibration)
+    network, classes = Viewer(engine, job.settings.tta), checkpoint.spec.classes
+    mean = np.array(checkpoint.mean)  # what the network sees as 0
+    readers = min(job.workers, MOST_READERS) if network.in_flight else 1  # else the network has all cores
+    how: dict[str, Any] = {"batch_size": job.batch_size or (8 if device.type == "cuda" else 1), "readers": readers}
+    how |= {"temperature": checkpoint.temperature, "kinds": tuple(job.outputs)}
+    with SharedRaster(lambda: open_fitting(job.source, checkpoint), readers) as image:
+        yield from predicted_bands(image.read, plan.bands, numbers, network, classes, mean, **how)
 
 
 def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> Engine:
@@ -176,23 +178,3 @@ def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device
     megapixels = windows * settings.window**2 / 1e6
     how = {"calibration": calibration, "say": Progress.write}
     return choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how).engine
-
-
-def _mosaic(parts: list[Path], bands: Bands, count: int) -> Iterator[tuple[int, np.ndarray]]:
-    """The scene's rows, top to bottom, from its bands: (first row, pixels_CHW)."""
-    height, width = (bands.width, bands.height) if bands.turned else (bands.height, bands.width)
-    windows = [bands.window(number) for number in range(len(bands))]
-    with ExitStack() as stack:
-        opened: dict[int, Raster] = {}
-        for first, end in strips(height, TILE):
-            pixels = np.empty((count, end - first, width), np.uint8)
-            strip = Window(first, 0, end - first, width)
-            for number, window in enumerate(windows):
-                shared = window.overlap(strip)
-                if shared is None:
-                    continue
-                if number not in opened:
-                    opened[number] = stack.enter_context(Raster(parts[number]))
-                part, _ = opened[number].read(shared.relative_to(window.row, window.col))
-                pixels[:, *shared.relative_to(first, 0).slices] = part
-            yield first, pixels

@@ -22,6 +22,8 @@ class Engine(ABC):
     """A network in the hands of a library that runs it: raw windows in, class probabilities out."""
 
     name: str
+    # Batches that it may be given before the answers to the first are fetched: none where it answers at once.
+    in_flight = 0
     # Megapixels that have to go through the network before `auto` tries the engine: what its start-up is worth.
     pays_from_mpx: float = 0
 
@@ -49,6 +51,10 @@ class Engine(ABC):
     def load(self, pixels_BCHW: np.ndarray) -> Tensor:
         """Raw pixels as float32, on the device: what `run` takes."""
         return torch.from_numpy(np.ascontiguousarray(pixels_BCHW, np.float32))
+
+    def fetch(self, values: Tensor) -> Callable[[], np.ndarray]:
+        """Begins to bring values from the device; what is given back waits for them, and gives them."""
+        return values.cpu().numpy
 
     @abstractmethod
     def run(self, pixels_BCHW: Tensor) -> Tensor:

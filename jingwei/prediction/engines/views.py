@@ -44,10 +44,15 @@ TTA = {
 
 
 class Viewer:
-    """An engine that looks at each window in several views, and gives the mean of its answers."""
+    """An engine that looks at each window in several views, and gives the mean of its answers.
+
+    `device`, `in_flight` and `fetch` are the engine's.
+    """
 
     def __init__(self, engine: Engine, tta: str):
         self.engine, self.views = engine, TTA[tta]
+
+        self.device, self.in_flight, self.fetch = engine.device, engine.in_flight, engine.fetch
 
     def __call__(self, pixels_BCHW: np.ndarray) -> Tensor:
         """Raw pixels of any real type -> mean class probabilities, float32 BCHW, on the engine's device."""

@@ -74,7 +74,7 @@ class _Above(logging.Handler):
 
 small_cache = WhileUsed(_small_cache)
 without_warnings_of_place = WhileUsed(_without_warnings_of_place)
-_speaking = WhileUsed(_rasterio_speaks)
+speaking = WhileUsed(_rasterio_speaks)
 
 # What rasterio raises where GDAL fails. UnicodeDecodeError: of a message that is not UTF-8, by a file's name in it.
 GDAL_FAILURES = (RasterioError, CRSError, CPLE_BaseError, UnicodeDecodeError)
@@ -106,7 +106,7 @@ def gdal_errors(of_this_thread: bool = False):
     handler.emit = emit  # type: ignore[method-assign]
     _GDAL_LOG.addHandler(handler)
     try:
-        with _speaking, _undecodable:
+        with speaking, _undecodable:
             yield collected
     finally:
         _GDAL_LOG.removeHandler(handler)

@@ -8,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from jingwei.grid import Window
+from jingwei.raster.gdal import speaking
 from jingwei.raster.reading import Raster
 
 
@@ -20,6 +21,7 @@ class SharedRaster:
     def __init__(self, open_raster: Callable[[], Raster], threads: int):
         self._free: LifoQueue[Raster] = LifoQueue()
         with ExitStack() as stack:
+            stack.enter_context(speaking)  # once: to begin it at every window would take a twelfth of all reading
             for _ in range(threads):
                 self._free.put(stack.enter_context(open_raster()))
             self._opened = stack.pop_all()

@@ -1,5 +1,6 @@
 """Test-time augmentation: a window seen turned, mirrored and scaled, whatever engine looks at it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,15 +45,11 @@ TTA = {
 
 
 class Viewer:
-    """An engine that looks at each window in several views, and gives the mean of its answers.
-
-    `device`, `in_flight` and `fetch` are the engine's.
-    """
+    """An engine that looks at each window in several views, and gives the mean of its answers."""
 
     def __init__(self, engine: Engine, tta: str):
         self.engine, self.views = engine, TTA[tta]
 
-        self.device, self.in_flight, self.fetch = engine.device, engine.in_flight, engine.fetch
 
     def __call__(self, pixels_BCHW: np.ndarray) -> Tensor:
         """Raw pixels of any real type -> mean class probabilities, float32 BCHW, on the engine's device."""
@@ -63,6 +60,19 @@ class Viewer:
         for view in self.views[1:]:
             total = total + self._seen(pixels, view)
         return total / len(self.views)
+
+    @property
+    def device(self) -> torch.device:
+        return self.engine.device
+
+    @property
+    def in_flight(self) -> int:
+        """See Engine."""
+        return self.engine.in_flight
+
+    def fetch(self, values: Tensor) -> Callable[[], np.ndarray]:
+        """See Engine."""
+        return self.engine.fetch(values)
 
     def _seen(self, pixels: Tensor, view: View) -> Tensor:
         if view.shifted is not None:

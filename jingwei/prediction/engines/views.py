@@ -50,7 +50,6 @@ class Viewer:
     def __init__(self, engine: Engine, tta: str):
         self.engine, self.views = engine, TTA[tta]
 
-
     def __call__(self, pixels_BCHW: np.ndarray) -> Tensor:
         """Raw pixels of any real type -> mean class probabilities, float32 BCHW, on the engine's device."""
         pixels = self.engine.load(pixels_BCHW)

@@ -4,7 +4,7 @@
 
 Each broken file is judged as in tests/road/hostile.py, in a process of its own: a crash of a library, an endless loop
 and a hunger for memory are faults too. Prints a line per fault, by whose number `--first N --count 1 --subject NAME`
-does it again, and then a table. Ends with status 1 where there are faults.
+does it again, and then a table; stopped by Ctrl-C, that of what was done. Ends with status 1 where there are faults.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import tempfile
 import time
 import warnings
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 from measure import ROOT
@@ -39,22 +40,26 @@ def main() -> None:
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        base = make_base(Path(folder) / "base")
-        each = -(-args.count // len(args.subject))
-        counts = {}
-        for name in args.subject:
-            look(base, name, Path(folder) / "work")
-            data = content_of(base, name)
-            counts[name] = Counter()
-            for seed in range(args.first, args.first + each):
-                changed = mutated(data, SUBJECTS[name].kind, f"{name} {seed}")
-                verdict = judged_apart(base, name, changed, Path(folder) / f"work-{seed}")
-                counts[name][verdict.word] += 1
-                if verdict.fault:
-                    print(f"{name} {seed}: {verdict.fault}", flush=True)
+    counts: dict[str, Counter] = {}
+    with suppress(KeyboardInterrupt), tempfile.TemporaryDirectory() as folder:
+        judge_all(args.subject, args.first, -(-args.count // len(args.subject)), Path(folder), counts)
     print_table(counts, ("refused", "as it was", "changed", "fault"))
     sys.exit(any(count["fault"] for count in counts.values()))
+
+
+def judge_all(names: list[str], first: int, each: int, folder: Path, counts: dict[str, Counter]) -> None:
+    """Judges `each` broken files of each kind, from number `first` on; adds what came of them to `counts`."""
+    base = make_base(folder / "base")
+    for name in names:
+        look(base, name, folder / "work")
+        data = content_of(base, name)
+        counts[name] = Counter()
+        for seed in range(first, first + each):
+            changed = mutated(data, SUBJECTS[name].kind, f"{name} {seed}")
+            verdict = judged_apart(base, name, changed, folder / f"work-{seed}")
+            counts[name][verdict.word] += 1
+            if verdict.fault:
+                print(f"{name} {seed}: {verdict.fault}", flush=True)
 
 
 def judged_apart(base: Base, name: str, data: bytes, folder: Path) -> Verdict:
@@ -65,9 +70,11 @@ def judged_apart(base: Base, name: str, data: bytes, folder: Path) -> Verdict:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # what libraries in C say
         have = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
         resource.setrlimit(resource.RLIMIT_AS, (have + MEMORY, have + MEMORY))
-        with open(writing, "wb") as pipe:
-            pickle.dump(tuple(judge(base, name, data, folder)), pipe)
-        os._exit(0)
+        try:
+            with open(writing, "wb") as pipe:
+                pickle.dump(tuple(judge(base, name, data, folder)), pipe)
+        finally:
+            os._exit(0)
     os.close(writing)
     begun = time.monotonic()
     while os.waitpid(child, os.WNOHANG) == (0, 0):

@@ -528,6 +528,8 @@ def _legend(chosen: Legend | StrPath | None, map_of: Path, label_nodata: str | N
 
 
 def _id(land_class: Class, legend: Legend) -> int:
+    if type(land_class) is int and 0 <= land_class < len(legend):
+        return land_class  # a class may be named like the id of another
     return legend.id_of(str(land_class))
 
 

@@ -95,9 +95,9 @@ class Legend:
 
     def id_of(self, name_or_id: str) -> int:
         """The id of a class given by name or by id. Raises SettingError naming the known classes."""
-        for land_class in self.classes:
-            if name_or_id in (land_class.name, str(land_class.id)):
-                return land_class.id
+        ids = {str(c.id): c.id for c in self.classes} | {c.name: c.id for c in self.classes}  # names may be codes
+        if name_or_id in ids:
+            return ids[name_or_id]
         known = ", ".join(f"{c.id} {c.name}" for c in self.classes)
         raise SettingError(f"legend {self.name}", f"no class {name_or_id!r}", f"take one of: {known}")
 
@@ -130,7 +130,7 @@ def legend_from_dict(content: Any, where: object = "legend", kept: bool = False)
     unknown = sorted(set(content) - set(KEYS))
     if unknown:
         problems.append(f"unknown keys {', '.join(unknown)} ({known(KEYS, *unknown)})")
-    parsed = _classes(classes, problems)
+    parsed = _classes(classes, kept, problems)
     _note_clashes(parsed, kept, problems)
     background = content.get("background", 0)
     if background is not None and (type(background) is not int or background not in range(len(classes))):
@@ -159,7 +159,7 @@ def legend_from_dict(content: Any, where: object = "legend", kept: bool = False)
     return Legend(str(content.get("name", "own")), tuple(parsed), background, tuple(ignore), choice, spelled(bands))
 
 
-def _classes(entries: list, problems: list[str]) -> list[LandClass]:
+def _classes(entries: list, kept: bool, problems: list[str]) -> list[LandClass]:
     """The classes of a legend's JSON, as far as they make sense; adds what is wrong to the problems."""
     parsed = []
     for position, entry in enumerate(entries):
@@ -169,7 +169,10 @@ def _classes(entries: list, problems: list[str]) -> list[LandClass]:
                 problems.append(f"class at place {position} has unknown keys {', '.join(unknown)} "
                                 f"({known(CLASS_KEYS, *unknown)})")  # fmt: skip
             color = _rgb(entry["color"])
-            if entry["id"] != position:
+            name = entry["name"]
+            if not (kept or (type(name) in (str, int) and str(name).strip())):
+                problems.append(f"class at place {position} has the name {json.dumps(name)}, not a text")
+            if entry["id"] != position or entry["id"] is True or entry["id"] is False:
                 problems.append(
                     f"class {entry['name']!r} has id {entry['id']} at place {position}: ids run 0, 1, 2 ..."
                 )
@@ -178,7 +181,7 @@ def _classes(entries: list, problems: list[str]) -> list[LandClass]:
                 problem = f"class {entry['name']!r} has value {value!r}"
                 problems.append(f"{problem}, which is not a whole number from 0 to 255")
                 value = None
-            parsed.append(LandClass(position, str(entry["name"]), color, value))
+            parsed.append(LandClass(position, str(name), color, value))
         except (KeyError, TypeError, ValueError):
             problems.append(f"class at place {position} is not id, name, color as #RRGGBB: {entry!r}")
     return parsed

@@ -46,6 +46,7 @@ class Parser(argparse.ArgumentParser):
     def parse_args(self, *args: Any, **kwargs: Any) -> argparse.Namespace:  # type: ignore[override]  # no other namespace
         """argparse's; what all commands have takes effect here. SettingError for half of a pair of flags."""
         parsed = super().parse_args(*args, **kwargs)
+        self._refuse_empty(parsed)
         Progress.hidden, Progress.spell = parsed.quiet, spelled
         if parsed.allow_remote:
             os.environ[ALLOW_REMOTE] = "1"  # this process is ours, and those that it starts are to know
@@ -53,6 +54,18 @@ class Parser(argparse.ArgumentParser):
             if (one in parsed) != (other in parsed):
                 raise SettingError(self.prog, f"--{one} and --{other} go together", "give both or neither")
         return parsed
+
+    def _refuse_empty(self, parsed: argparse.Namespace) -> None:
+        """One line for a flag without a value, as of `--input "$MAP"` where the shell knows no MAP: "" is a folder."""
+        for action in self._actions:
+            waiting = [getattr(parsed, action.dest, None)]
+            while waiting:
+                value = waiting.pop()
+                if isinstance(value, list):
+                    waiting += value
+                elif value == "":
+                    name = action.option_strings[0] if action.option_strings else action.dest
+                    raise SettingError(name, "is given, but empty", "check what the shell makes of it, or leave it out")
 
     def arrange(self, usual: str, groups: dict[str, str]) -> None:
         """The flags that `-h` shows, and all flags by the titles of their groups: names with blanks between them."""

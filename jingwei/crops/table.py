@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -102,6 +103,10 @@ def read_crops(path: Path) -> list[Crop]:
             raise InputError(path, f"{what} (has no columns for classes, or not a mean_ and a std_ per band)", remedy)
         if crop.split not in (TRAIN, VALIDATION) or Path(crop.name).name != crop.name:  # never a path to elsewhere
             raise InputError(path, f"{what} ({short(crop.name)}, split {short(crop.split)})", remedy)
+    names = [crop.name for crop in crops]
+    if len(set(names)) < len(names):  # it would count twice, or be on both sides of the split
+        twice = next(name for name, count in Counter(names).items() if count > 1)
+        raise InputError(path, f"lists {short(twice)} twice", f"{cut} again, or delete all but one of its lines")
     return crops
 
 

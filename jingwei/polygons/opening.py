@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pyogrio
+from pyogrio.util import vsi_path
 
 from jingwei.errors import InputError
 from jingwei.polygons.styles import LAYER_STYLES
-from jingwei.raster.opening import is_vsi, remote_allowed, vsi_name
+from jingwei.raster.opening import is_vsi, remote_allowed, require_file, vsi_name
 
 # How files of one format begin, by ending. The zero bytes keep GDAL from finding XML further on.
 BEGINNINGS = {".gpkg": b"SQLite format 3\0", ".shp": b"\0\0\x27\x0a", ".fgb": b"fgb\x03fgb", ".parquet": b"PAR1"}
@@ -37,20 +38,29 @@ def file_and_layer(path: str | Path) -> tuple[Path, str | None]:
 
 def gdal_name(path: Path) -> str:
     """A name that GDAL takes for a file, not for the address of a driver such as `CSV:...`."""
-    return vsi_name(path) if is_vsi(path) else os.path.abspath(path)
+    return vsi_name(path) if is_vsi(path) else re.sub("^//", "/", os.path.abspath(path))
 
 
-def is_utf8(path) -> bool:
-    """Whether a name is UTF-8: pyogrio opens no other."""
-    return not re.search("[\ud800-\udfff]", str(path))
+def problem_of_name(path: Path) -> str | None:
+    """Why no vector file can be opened, or written, under a name; None where one can.
+
+    pyogrio takes names for addresses: `a!b.gpkg` for what lies in an archive, without what is behind a `;`, and without
+    tabs and line breaks. So it would open another file than the one that was looked at.
+    """
+    name = gdal_name(path)
+    if re.search("[\ud800-\udfff]", name):
+        return "has a name that is not UTF-8, or lies in such a folder"
+    if not is_vsi(path) and vsi_path(name) not in (name, f"/vsizip/{name}"):
+        return "has, or lies in a folder with, one of !, ;, ? or a line break in its name"
+    return None
 
 
 def check_vector(path: Path) -> None:
     """Raises InputError for a vector file that is not there, or could make GDAL open another one."""
-    if not is_vsi(path) and not os.path.exists(path):
-        raise InputError(path, "no such file", "check the path")
-    if not is_utf8(gdal_name(path)):
-        raise InputError(path, "has a name that is not UTF-8, or lies in such a folder", "rename it")
+    if not is_vsi(path):
+        require_file(path)
+    if problem := problem_of_name(path):
+        raise InputError(path, problem, "rename it")
     if remote_allowed():
         return
     if is_vsi(path):

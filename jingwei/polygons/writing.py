@@ -17,7 +17,7 @@ import pyogrio
 import shapely
 
 from jingwei.errors import OutputError, SettingError
-from jingwei.polygons.opening import is_utf8
+from jingwei.polygons.opening import problem_of_name
 from jingwei.polygons.styles import LAYER_STYLES
 from jingwei.raster.georeference import on_earth
 from jingwei.raster.styles import write_qml
@@ -103,9 +103,8 @@ class GeoPackage:
     def __init__(self, target: Target, layer: str | None = None):
         self._target = target
         self._crs = target.crs.to_wkt() if target.crs else None
-        if not is_utf8(target.path):
-            problem = "is not UTF-8, as GDAL wants names of vector files"
-            raise SettingError(target.path, problem, "take .geojson or .parquet")
+        if problem := problem_of_name(target.path):
+            raise SettingError(target.path, problem, "take .geojson or .parquet, or another name")
         layer = layer or target.path.stem
         self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
         changed = None if target.date is None else datetime.fromtimestamp(target.date, UTC)

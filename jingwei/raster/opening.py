@@ -68,8 +68,8 @@ def open_dataset(path: str | Path) -> DatasetReader:
 
     Of a TIFF with several pages the first one is read where it is the largest, as the others are previews then.
     """
-    if not is_vsi(path) and not os.path.exists(path):
-        raise InputError(path, "no such file", "check the path")
+    if not is_vsi(path):
+        require_file(path)
     ending = Path(path).suffix.lower()
     free = remote_allowed()
     if not (free or is_vsi(path)):
@@ -88,6 +88,17 @@ def open_dataset(path: str | Path) -> DatasetReader:
         dataset.close()
         raise
     return dataset
+
+
+def require_file(path: str | Path) -> None:
+    """Raises InputError where nothing lies at a path, or a pipe or a device: one would wait for it for ever.
+
+    Folders pass: some formats are folders.
+    """
+    if not os.path.exists(path):
+        raise InputError(path, "no such file", "check the path")
+    if not (os.path.isfile(path) or os.path.isdir(path)):
+        raise InputError(path, "is a pipe or a device, not a file", "save it to a file first")
 
 
 def drivers_of(path: str | Path) -> list[str]:

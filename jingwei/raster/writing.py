@@ -15,13 +15,13 @@ from rasterio.errors import RasterioError, RasterioIOError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterioWindow
 
-from jingwei.errors import OutputError
+from jingwei.errors import OutputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA
 from jingwei.raster.checksums import HEAD_SIZE, append_checksums
 from jingwei.raster.gdal import gdal_errors, without_warnings_of_place
 from jingwei.raster.georeference import Georeference
-from jingwei.raster.opening import open_by
+from jingwei.raster.opening import PICTURE_ENDINGS, open_by
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.tiff import (
@@ -36,6 +36,7 @@ from jingwei.raster.tiff import (
 from jingwei.raster.tiles import TILE, Encoded, Tile
 from jingwei.system.atomic import room_at, whole_or_nothing
 
+OTHERS = {*PICTURE_ENDINGS, ".vrt"} - {".tif", ".tiff"}  # endings of formats that are not written here
 AT_ONCE = 8  # tiles that a thread is given at a time: to give it one costs as much as to compress one of labels
 
 
@@ -74,6 +75,8 @@ class TiledWriter:
     ):
         assert not mask or nodata is None, "validity is a mask or a nodata value, not both"
         self.path, self._height, self._width = Path(path), height, width
+        if self.path.suffix.lower() in OTHERS:
+            raise SettingError(self.path, "would be a GeoTIFF under another format's ending", "name it .tif")
         self._colormap, self._mask, self._workers, self._tags = colormap, mask, workers, tags or {}
         self._band_names = band_names
         self._whole = whole_or_nothing(self.path, durable)

@@ -22,9 +22,10 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     as links, is not followed, and what a killed run left is thrown away. `durable`: when the block has ended, the file
     outlasts a power cut; without it, what is read later has to be checked then.
 
-    A full disk, a read-only folder or another run that writes the same path becomes an OutputError.
+    A full disk, a read-only folder, a device or another run that writes the same path becomes an OutputError.
     """
     path = Path(path)
+    _refuse_device(path)
     folder = path.with_name(f".{path.name}.part")
     with only_run(path):
         try:
@@ -41,6 +42,17 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
             raise _failure(path, error) from error
         finally:
             remove(folder)
+
+
+def _refuse_device(path: Path) -> None:
+    """Raises OutputError for pipes and devices: a file would take their place, for all programs of the machine.
+
+    Links to them in /dev too, such as /dev/stdout, whatever they lead to now.
+    """
+    place = Path(os.path.abspath(path))
+    of_system = place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")
+    if of_system or (place.exists() and not (place.is_file() or place.is_dir())):
+        raise OutputError(path, "is a pipe or a device, or lies among them", "name a file")
 
 
 def remove(path: Path) -> None:
@@ -102,6 +114,8 @@ def only_run(path: str | Path, wait: bool = False) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except Timeout:
+        if not file.exists():  # as in /proc, where no file can be made
+            raise OutputError(path, "can't be written (no files can be made there)", "write elsewhere") from None
         raise OutputError(path, "another run is writing it", "wait for its end, or stop it") from None
     except OSError as error:
         raise _failure(path, error) from error

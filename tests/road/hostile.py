@@ -31,6 +31,7 @@ from subjects import ANY, CONTENT, NET, SAME, SUBJECTS, Subject, write_inputs
 
 from jingwei.cli.command import command
 from jingwei.configs.config import read_config
+from jingwei.raster.gdal import PNG_OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 # What would train for hours where a number has become larger is only read.
@@ -125,8 +126,11 @@ def _left_by(subject: Subject, folder: Path) -> dict[str, object]:
 
 
 def _content(path: Path) -> tuple:
-    """(transform, CRS, mask, valid pixels) of a raster, all read at once, as rasterio reads it by itself."""
-    with rasterio.open(path) as source:
+    """(transform, CRS, mask, valid pixels) of a raster, all read at once, as rasterio reads it by itself.
+
+    Of a PNG row by row, as libpng does: GDAL's shortcut refuses some that libpng and Pillow read alike.
+    """
+    with rasterio.Env(**PNG_OPTIONS), rasterio.open(path) as source:
         mask = source.dataset_mask() > 0
         pixels = np.where(mask, source.read(), 0)
         return tuple(source.transform), source.crs, mask.tobytes(), pixels.shape, pixels.dtype.str, pixels.tobytes()

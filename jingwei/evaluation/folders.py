@@ -2,10 +2,10 @@
 
 import sys
 from collections.abc import Iterable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from jingwei.errors import InputError
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.evaluation.scenes import refuse_unlabelled, score_file
 from jingwei.grid import strips
-from jingwei.inputs.label_files import LabelFiles, label_files
+from jingwei.inputs.label_files import LabelFiles, in_areas, label_files
 from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.samples import LABEL_ENDS
 from jingwei.inputs.scenes import SCENE_TYPES, natural_order
@@ -159,10 +159,13 @@ def score_masks(prediction: Path | None, label: Path | LabelFiles, legend: Legen
     if files.drawn and not prediction:
         problem = "has no prediction, and without one nobody knows how many pixels it has"
         raise InputError(files.path, problem, "predict its picture too, or take it away")
-    with (
-        Mask(prediction, read_by or legend) if prediction else nullcontext() as guessed,
-        DrawnLabels(files.files, legend, files.rules, guessed) if files.drawn else Mask(files.path, legend) as known,
-    ):
+    with ExitStack() as stack:
+        guessed = stack.enter_context(Mask(prediction, read_by or legend)) if prediction else None
+        if files.drawn:
+            known: Any = DrawnLabels(files.files, legend, files.rules, guessed)
+        else:
+            raster = stack.enter_context(Mask(files.path, legend))
+            known = in_areas(raster, files.rules, guessed or raster)
         for note in known.notes:
             Progress.write(f"warning: {note}", file=sys.stderr)
         if guessed:

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, SettingError
+from jingwei.grid import Window
+from jingwei.labels.areas import ANY, TEST, TRAIN, VALIDATION, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import NODATA, Legend
@@ -52,30 +54,75 @@ class LabelFiles:
     @property
     def sources(self) -> tuple[Path, ...]:
         """All files that are read."""
-        areas = [self.rules.labelled] if (self.drawn or self.above) and self.rules.labelled else []
+        areas = [self.rules.labelled] if self.rules.labelled else []
         return tuple(dict.fromkeys(file_and_layer(file)[0] for file in (*self.files, *areas, *self.without)))
 
     @property
     def reading(self) -> dict:
         """The settings that change what is read, in JSON's types."""
         left_out = {"without": len(self.without)} if self.without else {}
-        if not self.drawn and not self.above:
+        if not self.drawn and not self.above and not self.rules.labelled:
             return left_out
         named = [*self.files, *([self.rules.labelled] if self.rules.labelled else [])]
         return {"drawn": self.rules.facts, "layers": [file_and_layer(file)[1] for file in named]} | left_out
 
     def open(self, legend: Legend, over: Any) -> Raster | DrawnLabels:
         """The labels, to be read: class ids. `over` is the raster that they belong to, open: its grid is theirs."""
-        labels = DrawnLabels(self.files, legend, self.rules, over) if self.drawn else open_labels(self.path, legend)
-        if not self.without and not self.above:
-            return labels
+        if self.drawn:
+            labels: Any = DrawnLabels(self.files, legend, self.rules, over)
+        else:
+            labels = open_labels(self.path, legend)
         with ExitStack() as stack:
             stack.enter_context(labels)
-            drawn = self.above and DrawnLabels(self.above, legend, self.rules.without_background(), over)
-            left_out = self.without and DrawnLabels(self.without, legend, AS_DRAWN, over)
-            changed = ChangedLabels(labels, drawn or None, left_out or None)
+            if not self.drawn:
+                labels = in_areas(labels, self.rules, over)
+            if self.above or self.without:
+                drawn = self.above and DrawnLabels(self.above, legend, self.rules.without_background(), over)
+                left_out = self.without and DrawnLabels(self.without, legend, AS_DRAWN, over)
+                labels = ChangedLabels(labels, drawn or None, left_out or None)
             stack.pop_all()
-        return cast(DrawnLabels, changed)  # for whoever reads rows
+        return cast(DrawnLabels, labels)  # for whoever reads rows
+
+
+def in_areas(labels: Any, rules: DrawingRules, over: Any) -> Any:
+    """The labels of an open raster or mask, less what the areas of `labelled` keep from the part that is wanted.
+
+    Only areas for testing can be kept with a raster: it says itself where it is complete, and is split in blocks.
+    SettingError where others lie in it.
+    """
+    if rules.labelled is None:
+        return labels
+    areas = LabelledAreas(rules.labelled, over)
+    if any(map(areas.has, (ANY, TRAIN, VALIDATION))):
+        problem = f"{rules.labelled} has areas in {Path(over.path).name} that are not for testing, but its labels are "
+        problem += f"a raster ({Path(labels.path).name}), which says itself what is labelled"
+        raise SettingError("`labelled`", problem, "give them the use test, take them out, or draw the labels")
+    return AreaLabels(labels, areas, rules.part) if areas.has(TEST) else labels
+
+
+class AreaLabels:
+    """Labels of a raster less what areas for testing leave out of a `part` (see `DrawingRules`), read as it is read
+    itself: rows of class ids. A context manager.
+    """
+
+    def __init__(self, labels: Any, areas: LabelledAreas, part: str):
+        self._labels, self._areas, self._part = labels, areas, part
+        self.notes = (*labels.notes, *areas.notes)
+
+    def __enter__(self) -> "AreaLabels":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._labels.__exit__(*exception)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._labels, name)
+
+    def read_label_rows(self, first: int, end: int) -> np.ndarray:
+        """The class ids of full rows, uint8 HW."""
+        labels = self._labels.read_label_rows(first, end)
+        self._areas.keep(labels, Window(first, 0, *labels.shape), self._part)
+        return labels
 
 
 class ChangedLabels:

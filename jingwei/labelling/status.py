@@ -58,7 +58,7 @@ def score_now(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> 
     """The score of the scenes' final maps on the labels in areas whose `use` is test; None without such areas."""
     matrix, rules = ConfusionMatrix(len(legend)), workspace.rules.only(ONLY_TEST)
     for scene in scenes:
-        if scene.label is None or not workspace.has_map(scene) or not scene.label_files.drawn:
+        if scene.label is None or not workspace.has_map(scene):
             continue
         with scene.open_image() as image:
             if not LabelledAreas(rules.labelled, image).has(TEST):

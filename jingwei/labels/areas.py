@@ -8,8 +8,9 @@ import numpy as np
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
 from jingwei.labels.classes import uses_of
-from jingwei.labels.rules import AS_DRAWN
+from jingwei.labels.rules import AS_DRAWN, ONLY_TEST, TRAINING
 from jingwei.labels.shapes import Note, shapes_of
+from jingwei.legend import NODATA
 from jingwei.polygons.layers import read_layer
 from jingwei.raster.rasterize import flat_polygons, paint, runs_of
 
@@ -57,6 +58,13 @@ class LabelledAreas:
         test = (self.read(larger) == TEST).view(np.uint8)
         near = cv2.dilate(test, np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8)).view(bool)
         return near[window.relative_to(larger.row, larger.col).slices]
+
+    def keep(self, labels: np.ndarray, window: Window, part: str) -> None:
+        """Makes NODATA, in the labels of a window (uint8 HW), what a part of them has not: see `DrawingRules.part`."""
+        if part == ONLY_TEST and self.has(TEST):
+            labels[self.read(window) != TEST] = NODATA
+        elif part == TRAINING and self.has(TEST):
+            labels[self.near_test(window)] = NODATA
 
 
 def refuse_without_background(argument: str, legend) -> None:

@@ -12,10 +12,10 @@ import numpy as np
 
 from jingwei.errors import InputError, SettingError, known
 from jingwei.grid import Window, strips
-from jingwei.labels.areas import ANY, TEST, LabelledAreas, refuse_without_background
+from jingwei.labels.areas import ANY, LabelledAreas, refuse_without_background
 from jingwei.labels.classes import NONE, classes_of, is_empty
 from jingwei.labels.rounds import FIELD, is_of_rounds
-from jingwei.labels.rules import ONLY_TEST, TRAINING, DrawingRules
+from jingwei.labels.rules import DrawingRules
 from jingwei.labels.shapes import Note, shapes_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layers import VectorLayer, read_layer
@@ -75,11 +75,7 @@ class DrawnLabels:
         if background is not None and self.rules.areas_complete:
             labels[uses > 0] = background
         paint(labels, runs_of(self.polygons, window, self.features_in(window)), self.values)
-        if self.areas.has(TEST):
-            if self.rules.part == ONLY_TEST:
-                labels[uses != TEST] = NODATA
-            elif self.rules.part == TRAINING:
-                labels[self.areas.near_test(window)] = NODATA
+        self.areas.keep(labels, window, self.rules.part)
         return labels
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:

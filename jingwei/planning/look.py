@@ -1,7 +1,7 @@
 """One scene of a data folder and its label, read from top to bottom: what is in them, and what is wrong with them."""
 
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
-from jingwei.inputs.label_files import LabelFiles
+from jingwei.inputs.label_files import LabelFiles, in_areas
 from jingwei.inputs.masks import Mask
 from jingwei.inputs.sample_scene import open_sample
 from jingwei.inputs.samples import Sample, place_for_mask
@@ -119,7 +119,12 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
 
 
 def _open_label(files: LabelFiles, legend: Legend, of_contest: bool, image) -> Raster | Mask | DrawnLabels:
-    return files.open(legend, image) if of_contest or files.drawn else Mask(files.path, legend)
+    if of_contest or files.drawn:
+        return files.open(legend, image)
+    with ExitStack() as stack:
+        labels = in_areas(stack.enter_context(Mask(files.path, legend)), files.rules, image)
+        stack.pop_all()
+    return labels
 
 
 def _count(image: Raster | SarReader, label: Raster | Mask | DrawnLabels | None, sar: SarSettings | None) -> _Counts:

@@ -10,6 +10,7 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError
+from jingwei.polygons import geoparquet
 from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.polygons.reading import DOWN, Y, read_notes
 
@@ -56,6 +57,9 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
     """The layer of a vector file (`FILE` or `FILE:LAYER`), its fields read: see `read_features` for which one."""
     path, layer = file_and_layer(path)
     check_vector(path)
+    if geoparquet.is_meant(path, layer):
+        fields, said = geoparquet.read_fields(path), read_notes(path).get(Y, "")
+        return VectorLayer(path, None, fields.columns, fields.crs, fields.size, (), DOWN.get(said))
     _refuse_stale(path)
     try:
         listed = [(str(name), shape) for name, shape in np.atleast_2d(pyogrio.list_layers(gdal_name(path)))]
@@ -86,16 +90,24 @@ def geometries(layer: VectorLayer, batch: int = BATCH) -> Iterator[np.ndarray]:
     """The geometries of a layer in the order of its fields, some at a time: shapely objects; None where one is missing
     or makes no sense.
     """
+    for wkb in _batches_of_wkb(layer, batch):
+        shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
+        sound = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+        shapes[~sound] = None
+        yield shapes
+
+
+def _batches_of_wkb(layer: VectorLayer, batch: int) -> Iterator[np.ndarray]:
+    if geoparquet.is_meant(layer.path, layer.layer):
+        yield from geoparquet.read_wkb(layer.path, batch)
+        return
     for first in range(0, layer.size, batch):
         how = {"skip_features": first, "max_features": batch, "columns": [], "force_2d": True}
         try:
             _, _, wkb, _ = pyogrio.raw.read(gdal_name(layer.path), layer=layer.layer, **how)
         except RuntimeError as error:
             raise _unreadable(layer.path, error) from error
-        shapes = shapely.from_wkb(wkb, on_invalid="ignore")
-        sound = np.isfinite(shapely.bounds(shapes)).all(axis=1)
-        shapes[~sound] = None
-        yield shapes
+        yield wkb
 
 
 def _refuse_stale(path: Path) -> None:

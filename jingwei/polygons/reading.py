@@ -8,6 +8,7 @@ import pyogrio
 import shapely
 
 from jingwei.errors import InputError
+from jingwei.polygons import geoparquet
 from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.raster.stamps import STAMP
 
@@ -48,16 +49,26 @@ def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[s
     """
     path, layer = file_and_layer(path)
     check_vector(path)
+    if geoparquet.is_meant(path, layer):
+        columns, crs, size = geoparquet.read_fields(path)
+        wkb: np.ndarray | None = np.concatenate([np.zeros(0, object), *geoparquet.read_wkb(path, max(1, size))])
+    else:
+        columns, crs, wkb = _read_all(path, layer, kind)
+    if wkb is None:
+        raise InputError(path, "has no geometries", "export it again")
+    try:
+        geometries = shapely.force_2d(shapely.from_wkb(wkb))
+    except shapely.errors.GEOSException as error:  # a ring that isn't closed, or of two points
+        raise InputError(path, f"has a geometry that can't be used ({error})", "repair it, in QGIS say") from error
+    return geometries, columns, crs
+
+
+def _read_all(path: Path, layer: str | None, kind: str) -> tuple[dict[str, np.ndarray], str | None, np.ndarray | None]:
+    """The fields, the CRS and the geometries (WKB) that GDAL reads of a layer."""
     try:
         layer = choose_layer(path, layer, kind)
         meta, _, wkb, fields = pyogrio.raw.read(gdal_name(path), layer=layer, force_2d=True)
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
-    if wkb is None:
-        raise InputError(path, "has no geometries", "export it again")
-    try:
-        geometries = shapely.from_wkb(wkb)
-    except shapely.errors.GEOSException as error:  # a ring that isn't closed, or of two points
-        raise InputError(path, f"has a geometry that can't be used ({error})", "repair it, in QGIS say") from error
-    return geometries, dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"]
+    return dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"], wkb

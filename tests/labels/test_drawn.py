@@ -148,7 +148,7 @@ def test_labels_as_polygons_give_the_same_crops(county, as_vectors, tmp_path):
     assert one == other
 
 
-@pytest.mark.parametrize("ending", ["gpkg", "geojson"])
+@pytest.mark.parametrize("ending", ["gpkg", "geojson", "parquet"])
 def test_our_polygons_say_how_y_counts(county, tmp_path, ending):
     label = next(county.rglob("image_1_label.png"))
     path = tmp_path / f"a.{ending}"

@@ -25,7 +25,9 @@ from jingwei.errors import SettingError, known
 from jingwei.inputs.legends import ChosenLegend, choose_legend
 from jingwei.inputs.samples import TRAIN_FOLDERS
 from jingwei.inputs.sar import SarSettings
+from jingwei.labels.rules import AS_DRAWN, TRAINING, DrawingRules, rules_of
 from jingwei.legend import NODATA, Legend
+from jingwei.polygons.opening import file_and_layer
 from jingwei.system.own_files import in_words, is_of, short
 from jingwei.training.recipes import MOST_CROP, SCORES, Recipe
 
@@ -120,7 +122,8 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
     if legend is None:
         return None
     fraction = args.val_fraction if file.trainer.val else 0.0  # without validation, all is there to be trained on
-    return FolderData(root, legend, sar, split, fraction, args.tile_size or tile_side(recipe))
+    rules = _rules(reading, args, legend)
+    return FolderData(root, legend, sar, split, fraction, args.tile_size or tile_side(recipe), rules)
 
 
 def tile_side(recipe: Recipe) -> int:
@@ -296,6 +299,19 @@ def _legend(reading: Reading, loader: TrainLoader, kind: tuple | None, root: Pat
         reading.problems.append("train_loader.args.legend is missing (gf2, gf3 or the JSON file of a legend), "
                                 "and no legend.json lies in data_dir")  # fmt: skip
     return None
+
+
+def _rules(reading: Reading, args: TrainArgs, legend: Legend) -> DrawingRules:
+    """How drawn masks are to be read."""
+    if args.background_outside and legend.background is None:
+        problem = f"train_loader.args.background_outside is true, but legend {legend.name} has no background class"
+        reading.problems.append(f"{problem}: draw all classes")
+    if args.labelled is not None and not file_and_layer(args.labelled)[0].exists():
+        reading.problems.append(f"train_loader.args.labelled is {short(args.labelled)}: no such file")
+    with reading.noting("train_loader.args.buffer"):
+        named = args.label_field, args.buffer, args.order, args.labelled, args.background_outside
+        return rules_of(*named).only(TRAINING) if any(named) else AS_DRAWN
+    return AS_DRAWN
 
 
 def _sar(reading: Reading, settings: SarSettings | None, kind: tuple | None) -> SarSettings | None:

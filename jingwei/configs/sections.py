@@ -79,6 +79,11 @@ class TrainArgs:
         "its folder train",
         None,
     )
+    label_field: str | None = _key("field of drawn masks with the classes; null: found, see docs/labels.md", None)
+    buffer: float | str | None = _key("width of drawn lines and points: metres (2.5), or pixels (3px)", None)
+    order: str | None = _key("field of drawn masks: where two overlap, the higher value counts", None)
+    labelled: str | None = _key("file of the areas that are labelled completely, or are for testing", None)
+    background_outside: bool = _key("true: all that is not drawn is background", False)
     sar: SarSettings | None = _key("radar: values (amplitude, intensity, db), lee, looks, low, high", None)
 
 

@@ -18,6 +18,7 @@ from jingwei.crops.split import choose_blocks
 from jingwei.crops.table import TRAIN, VALIDATION, read_crops
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import strips
+from jingwei.inputs.label_files import AreaLabels
 from jingwei.inputs.masks import Mask, refuse_0_255
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.samples import (
@@ -31,7 +32,9 @@ from jingwei.inputs.samples import (
 )
 from jingwei.inputs.sar import SarReader, SarSettings, Tails
 from jingwei.inputs.scenes import check_table_names
+from jingwei.labels import areas
 from jingwei.labels.drawn import DrawnLabels
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import Legend
 from jingwei.raster.same_place import check_same_place, check_same_size
 from jingwei.raster.stamps import stamp
@@ -60,6 +63,14 @@ class FolderData:
     split: str = "folders"  # folders: as they are, else whole samples; blocks: of every scene; fields: labelled regions
     val_fraction: float = 0.2
     crop_size: int = 1024
+    rules: DrawingRules = AS_DRAWN  # of masks that are drawn
+
+    @property
+    def settings(self) -> dict:
+        """What changes the crops, besides the samples, in JSON's types."""
+        facts = asdict(replace(self, rules=AS_DRAWN)) | {"root": None, "legend": self.legend.to_dict()}
+        del facts["rules"]
+        return facts if self.rules == AS_DRAWN else facts | {"drawn": self.rules.facts}
 
     def check(self) -> "FolderData":
         """The data set itself, or a SettingError."""
@@ -89,8 +100,8 @@ def prepare_training(data: FolderData, cache: Path, workers: int) -> Workspace:
     workspace = Workspace(Path(cache))
     scenes = _find_scenes(data.check())
     check_table_names(scenes)
-    mark = stamp(*(path for scene in scenes for path in scene.sources), names=[scene.name for scene in scenes],
-                 **asdict(data) | {"root": None, "legend": data.legend.to_dict()})  # fmt: skip
+    sources = [path for scene in scenes for path in scene.sources]
+    mark = stamp(*sources, names=[scene.name for scene in scenes], **data.settings)
     done = workspace.train / "stamp"
     if kept_lines(done, 1) == [mark] and _is_whole(workspace):
         return workspace
@@ -142,7 +153,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
             parts = (side, *sample.folder.relative_to(images).parts, sample.id)
             name = "_".join(part for part in parts if part)
             assert sample.label is not None, "bare samples were refused"
-            scenes.append(SampleScene(name, sample, sample.label, data.legend, data.sar, side))
+            scenes.append(SampleScene(name, sample, sample.label, data.legend, data.sar, side, rules=data.rules))
     names = [scene.name for scene in scenes]
     if len(set(names)) < len(names):
         twin = next(scene for scene in scenes if names.count(scene.name) > 1)
@@ -171,7 +182,10 @@ def _look(scenes: list[SampleScene], data: FolderData, workers: int) -> dict[str
         with scene.open_image() as image, scene.open_labels(scene.legend) as mask:
             check_same_size(mask, image)
             check_same_place(mask, image)
-            assert isinstance(mask, Mask | DrawnLabels), "people's own masks"
+            assert isinstance(mask, Mask | DrawnLabels | AreaLabels), "people's own masks"
+            if isinstance(mask, DrawnLabels) and any(map(mask.areas.has, (areas.TRAIN, areas.VALIDATION))):
+                problem = "has areas for training or validation, but the split of the data set says what is for which"
+                raise InputError(mask.rules.labelled, problem, "leave their use empty, or give them the use test")
             return image.bands, image.dtype.name, mask.count(), mask.at_255
 
     looks = list(_on_threads(look, scenes, workers, "look"))

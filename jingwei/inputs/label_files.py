@@ -8,15 +8,17 @@ from typing import Any, cast
 
 import numpy as np
 
-from jingwei.errors import InputError, SettingError
-from jingwei.grid import Window
+from jingwei.errors import InputError
+from jingwei.grid import Window, strips
 from jingwei.labels.areas import ANY, TEST, TRAIN, VALIDATION, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layers import is_vector
 from jingwei.polygons.opening import file_and_layer
+from jingwei.raster.histogram import histogram
 from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.tiles import TILE
 
 
 @dataclass(frozen=True)
@@ -88,15 +90,15 @@ def in_areas(labels: Any, rules: DrawingRules, over: Any) -> Any:
     """The labels of an open raster or mask, less what the areas of `labelled` keep from the part that is wanted.
 
     Only areas for testing can be kept with a raster: it says itself where it is complete, and is split in blocks.
-    SettingError where others lie in it.
+    InputError where others lie in it.
     """
     if rules.labelled is None:
         return labels
     areas = LabelledAreas(rules.labelled, over)
     if any(map(areas.has, (ANY, TRAIN, VALIDATION))):
-        problem = f"{rules.labelled} has areas in {Path(over.path).name} that are not for testing, but its labels are "
-        problem += f"a raster ({Path(labels.path).name}), which says itself what is labelled"
-        raise SettingError("`labelled`", problem, "give them the use test, take them out, or draw the labels")
+        problem = f"has areas in {Path(over.path).name} that are not for testing, but its labels are a raster "
+        problem += f"({Path(labels.path).name}), which says itself what is labelled"
+        raise InputError(rules.labelled, problem, "give them the use test, take them out, or draw the labels")
     return AreaLabels(labels, areas, rules.part) if areas.has(TEST) else labels
 
 
@@ -123,6 +125,14 @@ class AreaLabels:
         labels = self._labels.read_label_rows(first, end)
         self._areas.keep(labels, Window(first, 0, *labels.shape), self._part)
         return labels
+
+    def count(self) -> np.ndarray:
+        """Pixels per class of all these labels, int64. Of masks alone: InputError naming what the legend has not."""
+        counts = np.zeros(256, np.int64)
+        for first, end in strips(self.height, TILE):
+            counts += histogram(self.read_label_rows(first, end))
+        self._labels.refuse_unknown()
+        return counts[: len(self._labels.legend)]
 
 
 class ChangedLabels:

@@ -1,16 +1,17 @@
 """A sample of a folder as a scene: what the cutter, the checkup and the prediction open."""
 
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jingwei.errors import InputError
-from jingwei.inputs.label_files import LabelFiles
+from jingwei.inputs.label_files import LabelFiles, in_areas
 from jingwei.inputs.masks import Mask
 from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import SarReader, SarSettings
 from jingwei.labels.drawn import DrawnLabels
+from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import Legend
-from jingwei.polygons.layers import is_vector
 from jingwei.raster.reading import Raster, open_image, open_labels
 
 
@@ -25,6 +26,7 @@ class SampleScene:
     sar: SarSettings | None
     side: str | None = None  # of the split, where the folders or its fields say so
     as_ids: bool = False  # the mask is one of ours: ids as they are
+    rules: DrawingRules = AS_DRAWN  # of the mask, where it is drawn
 
     @property
     def image(self) -> Path:
@@ -32,11 +34,16 @@ class SampleScene:
 
     @property
     def sources(self) -> tuple[Path, ...]:
-        return (*self.sample.images, self.label)
+        return (*self.sample.images, *self._label_files.sources)
 
     @property
     def reading(self) -> dict:
-        return {"sar": asdict(self.sar)} if self.sar else {}
+        radar = {"sar": asdict(self.sar)} if self.sar else {}
+        return radar if self._label_files.rules == AS_DRAWN else radar | self._label_files.reading
+
+    @property
+    def _label_files(self) -> LabelFiles:
+        return LabelFiles((self.label,), AS_DRAWN if self.as_ids else self.rules)
 
     def open_image(self) -> Raster | SarReader:
         return open_sample(self.sample, self.sar)
@@ -44,10 +51,15 @@ class SampleScene:
     def open_labels(self, legend: Legend) -> Raster | Mask | DrawnLabels:
         if self.as_ids:
             return open_labels(self.label)
-        if not is_vector(self.label):
+        drawn = self._label_files.drawn
+        if not drawn and self.rules.labelled is None:
             return Mask(self.label, legend)
-        with self.open_image() as image:
-            return LabelFiles((self.label,)).open(legend, image)
+        with self.open_image() as image, ExitStack() as stack:
+            if drawn:
+                return self._label_files.open(legend, image)
+            labels = in_areas(stack.enter_context(Mask(self.label, legend)), self.rules, image)
+            stack.pop_all()
+        return labels
 
 
 def open_sample(sample: Sample, sar: SarSettings | None) -> Raster | SarReader:

@@ -7,7 +7,7 @@ import shapely
 
 import jingwei
 from jingwei.crops.table import label_path, read_crops
-from jingwei.errors import SettingError
+from jingwei.errors import InputError
 from jingwei.inputs.label_files import LabelFiles
 from jingwei.labels.areas import GAP
 from jingwei.labels.rules import ONLY_TEST, TRAINING, rules_of
@@ -75,7 +75,7 @@ def test_masks_of_a_folder_too(tmp_path):
 @pytest.mark.parametrize("use", [None, "train", "validation"])
 def test_other_areas_are_refused(scene, tmp_path, use):
     areas = draw(tmp_path / "areas.gpkg", [LEFT, LEFT], use=["test", use])
-    with pytest.raises(SettingError, match="in image_1.png that are not for testing, but its labels are a raster"):
+    with pytest.raises(InputError, match="areas.gpkg: has areas in image_1.png that are not for testing, but its labels are a raster"):
         jingwei.cut([(scene, scene.with_name("image_1_label.png"))], tmp_path, labelled=areas)
     assert not (tmp_path / "train" / "crops.csv").exists()
 

@@ -75,7 +75,9 @@ def test_masks_of_a_folder_too(tmp_path):
 @pytest.mark.parametrize("use", [None, "train", "validation"])
 def test_other_areas_are_refused(scene, tmp_path, use):
     areas = draw(tmp_path / "areas.gpkg", [LEFT, LEFT], use=["test", use])
-    with pytest.raises(InputError, match="areas.gpkg: has areas in image_1.png that are not for testing, but its labels are a raster"):
+    with pytest.raises(
+        InputError, match="areas.gpkg: has areas in image_1.png that are not for testing, but its labels are a raster"
+    ):
         jingwei.cut([(scene, scene.with_name("image_1_label.png"))], tmp_path, labelled=areas)
     assert not (tmp_path / "train" / "crops.csv").exists()
 

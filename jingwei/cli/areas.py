@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, gsd_flag, positive
+from jingwei.cli.parser import Parser, gsd_flag, not_negative, positive
 from jingwei.cli.wording import command_line, say
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
@@ -21,7 +21,7 @@ def area_flags(parser: Parser) -> None:
     parser.flag("zone_name", "field with the zones' names (default: name, or the first text field)", metavar="FIELD")
     text = "draw this many points of each map, by class, for people to label: DIR/sample/image_N.gpkg, or --sample_file"
     parser.flag("sample", text, type=positive, metavar="N")
-    parser.flag("seed", "of --sample", type=int, default=0)
+    parser.flag("seed", "of --sample", type=not_negative, default=0)
     text = "a labelled sample to score: accuracy and areas with 95 % intervals; with --sample, where it goes"
     parser.flag("sample_file", text, metavar="FILE")
     text = "with a labelled sample: certify the surest part of the map of which at most this share is wrong"

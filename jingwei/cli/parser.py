@@ -22,6 +22,7 @@ from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
 
+LARGEST = 1 << 62  # whole number that a flag takes
 DATA = "data"  # the folder that stages work on unless another is given
 
 
@@ -103,6 +104,8 @@ class Parser(argparse.ArgumentParser):
         spellings = [f"--{word}" for word in spellings]
         if settings.get("action") != "store_true" and settings.get("default") is None:
             settings["default"] = argparse.SUPPRESS
+        if settings.get("type") in (int, float):
+            settings["type"] = {int: whole, float: number}[settings["type"]]
         self.add_argument(*spellings, dest=name, help=as_called(help).replace("%", "%%"), **settings)
 
     def error(self, message: str):
@@ -193,9 +196,31 @@ def gsd_flag(parser: Parser) -> None:
 
 def length(text: str) -> float:
     """A number of metres above 0."""
-    value = float(text)
-    if not 0 < value < math.inf:
+    value = number(text)
+    if value <= 0:
         raise argparse.ArgumentTypeError(f"{text} is not a length")
+    return value
+
+
+def number(text: str) -> float:
+    """A number that is finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number that libraries can count with."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+    if abs(value) > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is too large a number")
     return value
 
 
@@ -216,7 +241,7 @@ def write_cogs(args: argparse.Namespace, maps: Iterable[tuple[Path, Path | None]
 
 def positive(text: str) -> int:
     """A whole number from 1 up."""
-    value = int(text)
+    value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
@@ -224,7 +249,7 @@ def positive(text: str) -> int:
 
 def not_negative(text: str) -> int:
     """A whole number from 0 up."""
-    value = int(text)
+    value = whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
     return value

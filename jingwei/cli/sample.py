@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, going_on, positive
+from jingwei.cli.parser import Parser, going_on, not_negative, positive
 
 
 @command
@@ -16,7 +16,7 @@ def sample_command() -> str | None:
     parser.flag("data_dir", "where to write", default="data/sample", metavar="DIR")
     parser.flag("size", "size of every scene; only image_1 unless --scenes says more", metavar="WxH")
     parser.flag("scenes", "numbers 1 to 4, or train, test, all (default: all)", nargs="+", metavar="N")
-    parser.flag("seed", "another seed, another county", type=int, default=0)
+    parser.flag("seed", "another seed, another county", type=not_negative, default=0)
     parser.flag("labels_only", "write labels, but no pictures", action="store_true")
     parser.flag("workers", "threads; they change nothing in the pixels", type=positive, default=2, metavar="N")
     args = parser.parse_args()
@@ -36,6 +36,6 @@ def sample_gf_command() -> None:
     parser.flag("scenes", "training scenes of each kind", type=int, default=24)
     parser.flag("size", "side of a scene, px", type=int, default=512)
     parser.flag("looks", "of the radar: the more, the less speckle", type=int, default=3)
-    parser.flag("seed", "another seed, other land", type=int, default=0)
+    parser.flag("seed", "another seed, other land", type=not_negative, default=0)
     args = parser.parse_args()
     make_samples(Path(args.data_dir), plan(args.scenes, args.size, args.seed, args.looks))

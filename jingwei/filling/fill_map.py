@@ -22,6 +22,7 @@ from jingwei.system.compiled import compiled
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
 
+LARGEST = 1 << 62  # pixels that a rule may name: more do not fit int64
 PICTURE_SIDE = 1500  # pixels: about 3 % of a contest scene
 HIGHLIGHTS = ((255, 0, 255), (255, 255, 255), (255, 0, 0), (0, 255, 0), (0, 255, 255))
 
@@ -137,7 +138,7 @@ def _check_rules(legend, max_size, min_area, connectivity, protect) -> None:
     areas = min_area.values() if isinstance(min_area, Mapping) else (min_area,)
     for flag, values in (("`max_size`", (max_size,)), ("`min_area`", areas)):
         for value in values:
-            if value < 0:
+            if not 0 <= value <= LARGEST:
                 raise SettingError(flag, f"is {value}", "take 0 (leaves the step out) or a number of pixels")
     _check_classes("`protect`", protect, legend)
     if isinstance(min_area, Mapping):

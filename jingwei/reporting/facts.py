@@ -102,6 +102,7 @@ def files_of(workspace: Workspace, scene: Scene, report: Path) -> list[dict]:
         ("scene", scene.image), ("map", workspace.final_map(scene) if workspace.has_map(scene) else None),
         ("contest", workspace.submission(scene)), ("vote", workspace.vote(scene)),
         ("agreement", workspace.agreement(scene)), ("entropy", workspace.entropy(scene)),
+        ("confidence", workspace.confidence(scene) if workspace.has_map(scene) else None),
         ("truth", file_and_layer(scene.label)[0] if scene.label else None),
         ("filling", workspace.fill_picture(scene)), *(("polygons", path) for path in polygons),
     ]  # fmt: skip

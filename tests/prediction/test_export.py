@@ -158,3 +158,17 @@ def test_settings_that_make_no_sense_are_refused(tmp_path, checkpoint, changes, 
 def test_a_file_that_programs_would_not_take_for_onnx_is_refused(tmp_path, checkpoint):
     with pytest.raises(OutputError, match="does not end in .onnx"):
         export_onnx(checkpoint, tmp_path / "net.pt", ExportSettings(tile=SIDE))
+
+
+def test_probabilities_are_calibrated_inside(tmp_path, checkpoint):
+    temperature = 2.5
+    calibrated = replace(checkpoint, calibration={"temperature": temperature, "error": [0.1, 0.02]})
+    export_onnx(calibrated, tmp_path / "net.onnx", ExportSettings(tile=SIDE))
+    seen = tiles(3)
+    with torch.no_grad():
+        logits = checkpoint.build()(torch.from_numpy(seen.transpose(0, 3, 1, 2).astype(np.float32)))
+    found = PlugIn(tmp_path / "net.onnx").probabilities(seen)
+    np.testing.assert_allclose(found, (logits / temperature).softmax(1).numpy(), atol=2e-3)
+    plain = logits.softmax(1).numpy()
+    assert np.abs(found - plain).max() > 0.05  # it does make a difference
+    assert (found.argmax(1) == plain.argmax(1)).mean() >= 0.999  # but to no label

@@ -125,7 +125,7 @@ def test_without_truth_the_page_leads_to_where_the_map_is_least_sure(chromium, t
     page, share = opened.page, 100 * 100 / SIDE**2
     assert figures(page) == {title: f"{100 - 80 * share:.1f} %", "Below 60 %": f"{100 * share:.1f} %",
                              "mIoU": "Not scored"}  # fmt: skip
-    assert page.inner_text("#places-title") == "Least sure"
+    assert page.inner_text("#places-title") == "Least sure places"
     assert page.inner_text("#worst li:first-child") == hint.replace("20", "20.0")
     page.click("#worst li:first-child button")
     page.wait_for_timeout(700)

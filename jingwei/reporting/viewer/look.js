@@ -86,6 +86,7 @@ const look = {
       else item.setClip(null);
     }
     this.viewer.forceRedraw();
+    places.pin();
     link.write();
   },
 

@@ -1,6 +1,8 @@
 // The places of a scene that are worth a look, the worst first.
 "use strict";
 
+const PINS = 9; // places that are numbered on the map
+
 const places = {
   at: -1, // the place that is shown; -1: none
 
@@ -29,8 +31,21 @@ const places = {
     look.follow();
   },
 
+  /** Numbers the first places on the map, while the layer that they come from is shown alone. */
+  pin() {
+    const { worst, sure } = look.scene, layer = look.tiles.errors ? "errors" : sure && sure.layer, pins = byId("pins");
+    pins.hidden = !look.items.scene || compare.on || !look.shown[layer];
+    if (pins.hidden) return;
+    const { clientWidth, clientHeight } = byId("viewer");
+    worst.slice(0, PINS).forEach(({ row, col }, i) => {
+      const at = look.items.scene.imageToViewerElementCoordinates(new OpenSeadragon.Point(col, row));
+      Object.assign(pins.children[i].style, { left: `${(100 * at.x) / clientWidth}%`, top: `${(100 * at.y) / clientHeight}%` });
+    });
+  },
+
   /** Draws the frame around the place that is shown. */
   frame() {
+    this.pin();
     const outline = byId("outline"), place = look.scene.worst[this.at];
     outline.hidden = !place;
     if (!place) return;
@@ -52,6 +67,7 @@ const places = {
     if (worst.length) note.replaceChildren(word("coarse")(coarse));
     else note.replaceChildren(...(errors ? [word("noErrors")] : sure ? [word("sureEverywhere")] : map ? this.howToKnow() : [
       word("noMapHere"), commandLine(command("predict.py"))]));
+    byId("pins").replaceChildren(...worst.slice(0, PINS).map((_, i) => element("span", { text: String(i + 1) })));
     byId("worst").replaceChildren(...worst.map((place, i) => {
       const what = errors
         ? [swatch(place.truth), element("span", { text: word("takenFor")(className(place.truth), className(place.guess)) }),

@@ -13,11 +13,11 @@ WORDS.zh = {
   toScore: "用一份标注样本来评估：", toScoreOr: "或把标签放到 truth/ 下，再重新生成报告。",
   mean: { confidence: "平均置信度", agreement: "平均一致度", certainty: "平均确定度" },
   meanHint: {
-    confidence: "模型对自己结果的估计，不是精度",
+    confidence: "分类图对自身类别的把握，不是精度",
     agreement: "投给所选类别的票数比例，不是精度",
     certainty: "100 减去投票的熵，不是精度",
   },
-  doubt: (percent) => `低于 ${percent} %`, doubtHint: "应先检查的面积比例",
+  doubt: (percent) => `低于 ${percent} %`, doubtHint: "存疑面积的比例，应先检查",
   shifted: "平移后改变", shiftedHint: (flips, light, scale) => `标签比例；镜像 ${flips}，亮度变 5 % ${light}，尺度 ${scale}`,
   howSure: "可信程度", howSureHint: "尚无依据", noMap: "尚无分类图", noMapHint: "影像已切分，但尚未分类",
   bestRun: "最佳验证 mIoU", bestRunHint: (name, epoch) => `${name}，第 ${epoch} 轮`,
@@ -63,7 +63,7 @@ WORDS.zh = {
   fillingNote: (count, share) => `${count} 个像素（${share}）的类别发生了变化。`,
   files: "文件", filesNote: "报告留在生成的位置时，链接有效。",
   file: {
-    scene: "影像", map: "分类图", contest: "竞赛用 PNG", vote: "投票", agreement: "一致度", entropy: "熵", truth: "真值",
+    scene: "影像", map: "分类图", contest: "竞赛用 PNG", vote: "投票", agreement: "一致度", entropy: "熵", confidence: "置信度", truth: "真值",
     filling: "填洞的变化", polygons: "矢量多边形",
   },
   stages: { vote: "投票", filled: "填洞后" },

@@ -37,7 +37,7 @@ from jingwei.models.devices import find_precision
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.engines.registry import make_engine
-from jingwei.prediction.job import PredictSettings
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster, open_image, open_labels
 from jingwei.raster.writing import TiledWriter

@@ -22,7 +22,8 @@ from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpo
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.folder import infer
-from jingwei.prediction.folder_items import Inference, InferenceSettings
+from jingwei.prediction.folder_items import Inference
+from jingwei.prediction.settings import InferenceSettings
 
 
 def make_folders(root: Path, count: int, side: int) -> list[Path]:

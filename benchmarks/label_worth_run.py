@@ -39,8 +39,9 @@ from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS
 from jingwei.polygons.reading import Y
 from jingwei.polygons.styles import class_style
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.reading import open_image, open_labels
 from jingwei.training.distributed import Team
 from jingwei.training.experiments import read_training_data

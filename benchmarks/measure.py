@@ -7,6 +7,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,14 +30,22 @@ class Measured(NamedTuple):
 def run(*command: str, quiet: bool = False) -> Measured:
     """Runs `python COMMAND` from the project's root. Exits with the command's status where it fails."""
     print("$ python", *(part if "\n" not in part else "..." for part in command), flush=True)
+    status, measured = attempt([sys.executable, *command], output=subprocess.DEVNULL if quiet else None)
+    if status:
+        sys.exit(status)
+    return measured
+
+
+def attempt(
+    command: Sequence[str | Path], output=subprocess.DEVNULL, cwd: Path = ROOT, **env: str
+) -> tuple[int, Measured]:
+    """Runs any command in a folder: its status and figures. `output` takes what it prints; None shows it."""
     with tempfile.NamedTemporaryFile("r") as report:
-        output = subprocess.DEVNULL if quiet else None
         # Through a small process: the system counts a child's peak from the memory of whoever starts it.
-        launcher = [sys.executable, __file__, report.name, sys.executable, *command]
-        status = subprocess.run(launcher, cwd=ROOT, stdout=output).returncode
-        if status:
-            sys.exit(status)
-        return Measured(*json.load(report))
+        launcher = [sys.executable, __file__, report.name, *map(str, command)]
+        errors = None if output is None else subprocess.STDOUT
+        done = subprocess.run(launcher, cwd=cwd, stdout=output, stderr=errors, env=os.environ | env)
+        return done.returncode, Measured(*json.load(report))
 
 
 def launch(report: str, *command: str) -> int:

@@ -32,8 +32,9 @@ from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.engines.choosing import read_label
 from jingwei.prediction.engines.registry import make_engine
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import open_image, open_labels
 from jingwei.system.machine import cores

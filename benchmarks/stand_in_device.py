@@ -32,7 +32,8 @@ from jingwei.prediction import pipeline
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.base import Engine
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.machine import cores
 from predict import random_checkpoint

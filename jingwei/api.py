@@ -212,8 +212,9 @@ def predict(
     other arguments are as of `Model.predict`; `device` is the model's, or auto. Memory does not grow with the scene. A
     map that is up to date is kept; a run that was stopped goes on from its finished bands.
     """
-    from jingwei.prediction.job import Job, PredictSettings
+    from jingwei.prediction.job import Job
     from jingwei.prediction.model import Model, load_model
+    from jingwei.prediction.settings import PredictSettings
     from jingwei.prediction.single import predict_file
 
     settings = PredictSettings(window, overlap, tta, precision, engine).check()
@@ -507,8 +508,9 @@ def export(
     ranges are found on windows of `scene`. `licence` is that of the weights.
     """
     from jingwei.prediction.engines.choosing import calibration_windows
-    from jingwei.prediction.export import ExportSettings, export_onnx
+    from jingwei.prediction.export import export_onnx
     from jingwei.prediction.model import Model, load_model
+    from jingwei.prediction.settings import ExportSettings
 
     if not isinstance(model, Model):
         model = load_model(model, "cpu")

@@ -8,14 +8,13 @@ import numpy as np
 from jingwei.cli.command import command
 from jingwei.cli.parser import Parser, positive, workspace_flags
 from jingwei.cli.wording import say
+from jingwei.prediction.settings import ExportSettings
 from jingwei.workspace import Workspace
 
 
 @command
 def export_command() -> str | None:
     """Writes a network as ONNX, with a model card beside it."""
-    from jingwei.prediction.export import ExportSettings, export_onnx
-
     defaults = ExportSettings()
     parser = Parser("Writes a trained network as ONNX, for QGIS (plug-in Deepness) and whatever else runs ONNX.")
     workspace_flags(parser, workers=False)
@@ -33,6 +32,7 @@ def export_command() -> str | None:
     from jingwei.errors import SettingError
     from jingwei.models.checkpoints import load_checkpoint
     from jingwei.prediction.engines.choosing import calibration_windows
+    from jingwei.prediction.export import export_onnx
     from jingwei.prediction.orders import map_name, trained_networks, training_crops
 
     workspace = Workspace(Path(args.data_dir))

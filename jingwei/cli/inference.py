@@ -12,6 +12,8 @@ from jingwei.cli.wording import command_line, say
 from jingwei.errors import JingweiError, SettingError
 from jingwei.inputs.samples import IMAGE_FOLDERS, LABEL_FOLDERS, folders_named
 from jingwei.legend import LEGENDS, Legend
+from jingwei.prediction.annotation_xml import Annotation
+from jingwei.prediction.settings import AUTO, ENGINES, MODES, TURNS, InferenceSettings
 from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 
@@ -21,12 +23,6 @@ SAVED = Path("saved")  # where train.py --config leaves its runs
 @command
 def inference_command() -> str | None:
     """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
-    from jingwei.prediction.annotation_xml import Annotation
-    from jingwei.prediction.engines.choosing import AUTO
-    from jingwei.prediction.engines.registry import ENGINES
-    from jingwei.prediction.folder import find_newest_checkpoint, infer
-    from jingwei.prediction.folder_items import MODES, TURNS, Inference, InferenceSettings
-
     defaults, maker = InferenceSettings(), Annotation()
     parser = Parser("Predicts every sample of a folder: <id>_gt.png in the legend's colours, and <id>.xml.")
     text = "folder of samples, N.tif or N_HH.tiff, N_HV.tiff, N_VH.tiff, N_VV.tiff; subfolders of one level too"
@@ -59,6 +55,9 @@ def inference_command() -> str | None:
     for name in ("provider", "author"):
         parser.flag(name, f"{name} in <id>.xml", default=getattr(maker, name), metavar="TEXT")
     args = parser.parse_args()
+    from jingwei.prediction.folder import find_newest_checkpoint, infer
+    from jingwei.prediction.folder_items import Inference
+
     if args.mode == "single" and ("window" in args or "overlap" in args):
         problem = "means nothing to --window and --overlap"
         raise SettingError("--mode single", problem, "leave them out, or take --mode sliding")

@@ -19,6 +19,8 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.planning.room import require_room_for_maps
+from jingwei.prediction.settings import AUTO, ENGINES, PredictSettings
+from jingwei.prediction.views import TTA
 from jingwei.workspace import Workspace, robustness_of
 
 if TYPE_CHECKING:  # torch is loaded after the arguments were read
@@ -39,7 +41,6 @@ def predict_command() -> str | None:
     """Step 3: predicts and stitches."""
     args = _parser().parse_args()
     from jingwei.models.devices import gpu_count
-    from jingwei.prediction.job import PredictSettings
     from jingwei.prediction.orders import crops_to_calibrate, jobs_on, trained_networks
     from jingwei.prediction.shared_out import predict
     from jingwei.raster.styles import write_class_style
@@ -76,11 +77,6 @@ def predict_command() -> str | None:
 
 
 def _parser() -> Parser:
-    from jingwei.prediction.engines.choosing import AUTO
-    from jingwei.prediction.engines.registry import ENGINES
-    from jingwei.prediction.engines.views import TTA
-    from jingwei.prediction.job import PredictSettings
-
     defaults = PredictSettings()
     parser = Parser("Predicts scenes with trained networks: overlapping windows, blended, stitched.")
     workspace_flags(parser)

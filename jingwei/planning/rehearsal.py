@@ -26,6 +26,7 @@ from jingwei.legend import Legend
 from jingwei.planning import estimates
 from jingwei.planning.excerpts import Drawn, copy_parts, count_windows, take_excerpt
 from jingwei.planning.room import size_of
+from jingwei.prediction.views import TTA
 from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
 from jingwei.voting.vote import VoteFiles, vote
@@ -87,8 +88,6 @@ def predict_step(job, checkpoint) -> Step:
 
     So few of them go through torch, where the engine auto may find a faster one for the whole scene.
     """
-    from jingwei.prediction.engines.views import TTA  # here, because all other stages need no torch
-
     settings = job.settings.check()
     window, overlap, turns = settings.window, settings.overlap, len(TTA[settings.tta])
     count = estimates.window_count(size_of(job.source), window, overlap)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pyogrio
 import shapely
 
 from jingwei.errors import InputError
@@ -46,6 +45,8 @@ def is_vector(path) -> bool:
 
 
 def _has_features(path: Path) -> bool:
+    import pyogrio  # not loaded by those who only ask for a file's kind
+
     check_vector(path)
     try:
         return len(pyogrio.list_layers(gdal_name(path))) > 0
@@ -55,6 +56,8 @@ def _has_features(path: Path) -> bool:
 
 def read_layer(path, kind: str = "Polygon") -> VectorLayer:
     """The layer of a vector file (`FILE` or `FILE:LAYER`), its fields read: see `read_features` for which one."""
+    import pyogrio
+
     path, layer = file_and_layer(path)
     check_vector(path)
     if geoparquet.is_meant(path, layer):
@@ -83,6 +86,8 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
 
 def _count(path: Path, layer: str | None) -> int:
     """The features of a layer without fields."""
+    import pyogrio
+
     return pyogrio.read_info(gdal_name(path), layer=layer, force_feature_count=True)["features"]
 
 
@@ -101,6 +106,8 @@ def _batches_of_wkb(layer: VectorLayer, batch: int) -> Iterator[np.ndarray]:
     if geoparquet.is_meant(layer.path, layer.layer):
         yield from geoparquet.read_wkb(layer.path, batch)
         return
+    import pyogrio
+
     for first in range(0, layer.size, batch):
         how = {"skip_features": first, "max_features": batch, "columns": [], "force_2d": True}
         try:

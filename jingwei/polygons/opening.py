@@ -9,8 +9,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pyogrio
-from pyogrio.util import vsi_path
 
 from jingwei.errors import InputError
 from jingwei.polygons.styles import LAYER_STYLES
@@ -47,6 +45,8 @@ def problem_of_name(path: Path) -> str | None:
     pyogrio takes names for addresses: `a!b.gpkg` for what lies in an archive, without what is behind a `;`, and without
     tabs and line breaks. So it would open another file than the one that was looked at.
     """
+    from pyogrio.util import vsi_path
+
     name = gdal_name(path)
     if re.search("[\ud800-\udfff]", name):
         return "has a name that is not UTF-8, or lies in such a folder"
@@ -92,6 +92,8 @@ def choose_layer(path: Path, layer: str | None, kind: str) -> str | None:
 
     Raises InputError, which lists the layers, where none is named and several could be meant. None: the first.
     """
+    import pyogrio  # not loaded by those who only ask for a file's kind
+
     there = np.atleast_2d(pyogrio.list_layers(gdal_name(path)))
     layers = [each for each in there if each[0] != LAYER_STYLES]  # QGIS's own
     names = [str(name) for name, _ in layers]

@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import pyogrio
 import shapely
 
 from jingwei.errors import InputError
@@ -24,6 +23,8 @@ def up_to_date(path: Path, mark: str) -> bool:
 
 def read_notes(path: Path) -> dict[str, str]:
     """The texts that go with a file of ours; none where it is somebody else's, or broken."""
+    import pyogrio  # not loaded by those who only ask for a file's kind
+
     path, layer = file_and_layer(path)
     try:
         if path.suffix.lower() == ".gpkg":
@@ -65,6 +66,8 @@ def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[s
 
 def _read_all(path: Path, layer: str | None, kind: str) -> tuple[dict[str, np.ndarray], str | None, np.ndarray | None]:
     """The fields, the CRS and the geometries (WKB) that GDAL reads of a layer."""
+    import pyogrio
+
     try:
         layer = choose_layer(path, layer, kind)
         meta, _, wkb, fields = pyogrio.raw.read(gdal_name(path), layer=layer, force_2d=True)

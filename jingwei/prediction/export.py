@@ -12,7 +12,6 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -22,43 +21,16 @@ from torch import Tensor, nn
 
 from jingwei.errors import OutputError, SettingError
 from jingwei.models.checkpoints import Checkpoint
-from jingwei.models.segmenter import PAD_TO, Segmenter
+from jingwei.models.segmenter import Segmenter
 from jingwei.prediction.engines.base import buildable, silent_imports
 from jingwei.prediction.engines.onnx import OPSET
 from jingwei.prediction.model_card import model_card
+from jingwei.prediction.settings import ExportSettings
 from jingwei.system.atomic import whole_or_nothing
 
 PIXEL_SCALE = 255.0  # the plug-in divides 8-bit pixels by it, and knows no other input
-MOST_TILE = 4096  # px: a larger tile takes more memory than a desktop program should
 # Parts that weigh whole maps stay as they are at int8: see prediction/engines/openvino.py.
 GATES = (r".*attention.*", r".*\.se\..*", r".*/se/.*")
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """How a network is handed over.
-
-    tile: side of the square windows that it takes, px, a multiple of 32. overlap: percent of a tile that the next one
-    repeats. resolution: side of a pixel on the ground in cm, None where it is not known. int8: convolutions in 8-bit
-    whole numbers. licence: of the weights, an SPDX name.
-    """
-
-    tile: int = 512
-    overlap: int = 25
-    resolution: float | None = None
-    int8: bool = False
-    licence: str | None = None
-
-    def check(self) -> "ExportSettings":
-        """The settings themselves, or a SettingError."""
-        if self.tile % PAD_TO or not 2 * PAD_TO <= self.tile <= MOST_TILE:
-            remedy = f"take a multiple of {PAD_TO} from {2 * PAD_TO} to {MOST_TILE}"
-            raise SettingError("`tile`", f"is {self.tile} px", remedy)
-        if not 0 <= self.overlap <= 90:
-            raise SettingError("`overlap`", f"is {self.overlap} percent", "take 0 to 90")
-        if self.resolution is not None and not 0 < self.resolution < 1e7:
-            raise SettingError("`resolution`", f"is {self.resolution:g} cm", "give the side of a pixel in centimetres")
-        return self
 
 
 class ForOthers(nn.Module):

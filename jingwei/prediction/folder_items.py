@@ -4,57 +4,22 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError, SettingError, known
+from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError
 from jingwei.inputs.samples import Sample, find_samples
 from jingwei.inputs.sar import read_settings
 from jingwei.models.checkpoints import Checkpoint, check_type
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.annotation_xml import Annotation, is_annotation
 from jingwei.prediction.bands import Bands
-from jingwei.prediction.engines.views import STEP, TTA
 from jingwei.prediction.fitting import open_fitting
-from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.prepare_sample import prepare_scene
+from jingwei.prediction.settings import InferenceSettings, PredictSettings
+from jingwei.prediction.views import STEP, TTA
 from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.stamps import is_stamped, stamp, up_to_date
 from jingwei.workspace import confidence_of
 
-MODES = ("sliding", "single", "multi_scale")
-TURNS = ("none", "flips", "d4")
 SINGLE_MOST_PX = 4096 * 4096  # of a sample in one window: a network takes some 500 bytes a pixel
-
-
-@dataclass(frozen=True)
-class InferenceSettings:
-    """How samples are predicted.
-
-    `mode`: sliding, overlapping windows of `window` px; single, the whole sample in one window; multi_scale, windows
-    seen at three scales. `tta` turns and mirrors each of them: none, flips or d4.
-    """
-
-    mode: str = "sliding"
-    window: int = 512
-    overlap: int = 128
-    tta: str = "none"
-    precision: str = "auto"
-    engine: str = "auto"
-
-    def check(self) -> "InferenceSettings":
-        """The settings themselves, or a SettingError."""
-        if self.mode not in MODES:
-            raise SettingError(f"`mode` {self.mode}", "no such mode", known(MODES, self.mode))
-        if self.tta not in TURNS:
-            raise SettingError(f"`tta` {self.tta}", "no such augmentation", known(TURNS, self.tta))
-        PredictSettings(self.window, self.overlap, self.tta, self.precision, self.engine).check()
-        return self
-
-    def of(self, shape: tuple[int, int]) -> PredictSettings:
-        """The same, for a sample of (height, width)."""
-        window, overlap = (max(32, *shape), 0) if self.mode == "single" else (self.window, self.overlap)
-        views = self.tta
-        if self.mode == "multi_scale":
-            views = "scales" if self.tta == "none" else f"{self.tta}+scales"
-        return PredictSettings(window, overlap, views, self.precision, self.engine)
 
 
 @dataclass(frozen=True)

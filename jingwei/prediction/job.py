@@ -4,37 +4,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from jingwei.errors import SettingError, known
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.bands import Bands
-from jingwei.prediction.engines.choosing import AUTO
-from jingwei.prediction.engines.registry import ENGINES
-from jingwei.prediction.engines.views import TTA
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.map_legend import legend_of_map
 from jingwei.raster.stamps import remove_stale, stamp, up_to_date
 from jingwei.raster.styles import write_class_style, write_percent_style
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` auto or one of ENGINES."""
-
-    window: int = 1024
-    overlap: int = 256
-    tta: str = "none"
-    precision: str = "auto"
-    engine: str = "auto"
-
-    def check(self) -> "PredictSettings":
-        """The settings themselves, or a SettingError."""
-        if self.window < 32 or not 0 <= self.overlap < self.window:
-            problem = f"{self.window} with `overlap` {self.overlap}"
-            raise SettingError("`window`", problem, "take 32 px or more, and an overlap below that")
-        if self.tta not in TTA:
-            raise SettingError(f"`tta` {self.tta}", "no such augmentation", known(TTA, self.tta))
-        if self.engine not in (AUTO, *ENGINES):
-            raise SettingError(f"`engine` {self.engine}", "no such engine", known([AUTO, *ENGINES], self.engine))
-        return self
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose_engine, trial_windows
 from jingwei.prediction.engines.registry import ENGINES
-from jingwei.prediction.engines.views import TTA, Viewer
-from jingwei.prediction.job import PredictSettings
+from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.pipeline import predicted_bands
+from jingwei.prediction.settings import PredictSettings
+from jingwei.prediction.views import TTA
 from jingwei.raster.validity import measurable
 
 

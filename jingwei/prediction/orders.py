@@ -10,7 +10,8 @@ from jingwei.errors import InputError
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene
 from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.reading import open_image
 from jingwei.training.experiments import find_experiment, known_experiments
 from jingwei.workspace import Workspace, confidence_of

@@ -21,13 +21,12 @@ from jingwei.legend import NODATA
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.bands import Bands
-from jingwei.prediction.engines.choosing import AUTO
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.fitting import check_scene, open_fitting
-from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.model import Pixels
 from jingwei.prediction.pipeline import predicted_bands
+from jingwei.prediction.settings import AUTO, PredictSettings
 from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import Raster
 from jingwei.system.atomic import whole_or_nothing

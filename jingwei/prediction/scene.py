@@ -25,11 +25,12 @@ from jingwei.prediction.engines.choosing import (
     trial_windows,
 )
 from jingwei.prediction.engines.registry import make_engine
-from jingwei.prediction.engines.views import TTA, Viewer
+from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.fitting import check_scene, note_on_bands, open_fitting
 from jingwei.prediction.job import Job, Plan, runs_of
 from jingwei.prediction.outputs import Outputs, keep_band, kept_band
 from jingwei.prediction.pipeline import Finished, predicted_bands
+from jingwei.prediction.views import TTA
 from jingwei.raster.checksums import is_whole
 from jingwei.raster.shared import SharedRaster
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing

@@ -19,9 +19,10 @@ from jingwei.models.checkpoints import Checkpoint, check_fits, load_checkpoint, 
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.fitting import note_on_bands
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.orders import trained_networks
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.crop_files import read_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import open_image

@@ -14,9 +14,10 @@ from jingwei.legend import JINGWEI, NODATA
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.model import Model
 from jingwei.prediction.scene import predict_bands, predict_scene, prepare
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.stamps import CONFIDENCE
 from jingwei.workspace import Workspace, confidence_of
 

@@ -26,9 +26,11 @@ from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.engines.choosing import calibration_windows, choose_engine, read_label, trial_windows
 from jingwei.prediction.engines.eager import TorchEngine
 from jingwei.prediction.engines.registry import ENGINES, make_engine
-from jingwei.prediction.engines.views import TTA, Viewer
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.engines.views import Viewer
+from jingwei.prediction.job import Job
 from jingwei.prediction.scene import prepare
+from jingwei.prediction.settings import PredictSettings
+from jingwei.prediction.views import TTA
 from jingwei.raster.reading import open_image
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -15,7 +15,8 @@ from jingwei.legend import GF2, JINGWEI
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction.export import ExportSettings, export_onnx
+from jingwei.prediction.export import export_onnx
+from jingwei.prediction.settings import ExportSettings
 from jingwei.raster.reading import open_image
 
 TRAINED = Path(__file__).resolve().parents[1] / "data" / "version_0_3_0" / "road"

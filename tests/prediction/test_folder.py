@@ -33,9 +33,10 @@ from jingwei.prediction.engines.eager import TorchEngine
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.folder import find_newest_checkpoint, infer
-from jingwei.prediction.folder_items import Inference, InferenceSettings
+from jingwei.prediction.folder_items import Inference
 from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import InferenceSettings
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.reading import read_tags
 

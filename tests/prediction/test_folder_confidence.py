@@ -15,7 +15,8 @@ from jingwei.legend import GF2, NODATA
 from jingwei.models.checkpoints import Checkpoint, save_checkpoint
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction.folder import infer
-from jingwei.prediction.folder_items import Inference, InferenceSettings
+from jingwei.prediction.folder_items import Inference
+from jingwei.prediction.settings import InferenceSettings
 from jingwei.raster.stamps import CONFIDENCE
 from jingwei.raster.writing import TiledWriter
 

@@ -12,8 +12,8 @@ from jingwei.legend import JINGWEI
 from jingwei.models.checkpoints import Checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction.job import PredictSettings
 from jingwei.prediction.robustness import _trials, robustness, table, write_robustness
+from jingwei.prediction.settings import PredictSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -19,8 +19,9 @@ from jingwei.models.checkpoints import Checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
 from jingwei.prediction import blending, shared_out
-from jingwei.prediction.job import Job, PredictSettings, runs_of
+from jingwei.prediction.job import Job, runs_of
 from jingwei.prediction.scene import assemble, predict_bands, predict_scene, prepare
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster import stamps
 from jingwei.raster.stamps import read_score
 from jingwei.raster.writing import write_submission

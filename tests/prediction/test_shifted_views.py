@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from jingwei.prediction.engines.views import SHIFTS, STEP, TTA, Viewer
+from jingwei.prediction.engines.views import Viewer
+from jingwei.prediction.views import SHIFTS, STEP, TTA
 
 
 class Stub:

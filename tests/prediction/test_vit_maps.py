@@ -8,8 +8,9 @@ import torch
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.models.libraries import timm
 from jingwei.prediction.export import PIXEL_SCALE, ExportSettings, export_onnx
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.png import write_png
 from jingwei.training.loop import RunOptions, train
 from jingwei.training.recipes import Recipe

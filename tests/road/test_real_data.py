@@ -25,8 +25,9 @@ from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA, find_legend
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.polygons.polygons import write_polygons
-from jingwei.prediction.job import Job, PredictSettings
+from jingwei.prediction.job import Job
 from jingwei.prediction.scene import predict_scene
+from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.training.loop import RunOptions, run, train

@@ -14,10 +14,10 @@ from jingwei.grid import Window
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction.engines.base import PRECISIONS, Engine, buildable
 from jingwei.prediction.engines.registry import ENGINES, make_engine
+from jingwei.prediction.settings import AUTO
 from jingwei.raster.pixels import as_type
 from jingwei.raster.reading import Raster, open_image
 
-AUTO = "auto"
 # What `auto` takes, the fastest on most CPUs first. openvino-int8 answers a little differently: only who asks gets it.
 ORDER = ("openvino", "torch-compiled", "onnx", "torch")
 LEAST_AGREEMENT = {"openvino-int8": 0.99}

@@ -27,6 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 import rasterio
+from rasterio.enums import ColorInterp
 from subjects import ANY, CONTENT, NET, SAME, SUBJECTS, Subject, write_inputs
 
 from jingwei.cli.command import command
@@ -132,7 +133,8 @@ def _content(path: Path) -> tuple:
     """
     with rasterio.Env(**PNG_OPTIONS), rasterio.open(path) as source:
         mask = source.dataset_mask() > 0
-        pixels = np.where(mask, source.read(), 0)
+        bands = [i for i, color in enumerate(source.colorinterp, 1) if color != ColorInterp.alpha]  # that is the mask
+        pixels = np.where(mask, source.read(bands), 0)
         return tuple(source.transform), source.crs, mask.tobytes(), pixels.shape, pixels.dtype.str, pixels.tobytes()
 
 

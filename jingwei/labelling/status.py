@@ -14,7 +14,7 @@ from jingwei.inputs.label_files import LabelFiles
 from jingwei.inputs.scenes import Scene
 from jingwei.labels.areas import TEST, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
-from jingwei.labels.rounds import labelled_files, round_files
+from jingwei.labels.rounds import labelled_files
 from jingwei.labels.rules import AS_DRAWN, ONLY_TEST
 from jingwei.legend import Legend
 from jingwei.system.atomic import whole_or_nothing
@@ -68,7 +68,8 @@ def score_now(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> 
     miou = matrix.mean_iou(legend.foreground)
     if not matrix.counts.any() or np.isnan(miou):
         return None
-    rounds = max((len(round_files(workspace.rounds(scene))) for scene in scenes), default=0)
+    # What is labelled in next.gpkg has been trained on by then: the next call makes a round of it.
+    rounds = max((len(labelled_files(workspace.rounds(scene))) for scene in scenes), default=0)
     return RoundScore(rounds, round(float(miou), 6), int(matrix.counts.sum()))
 
 

@@ -90,3 +90,19 @@ def test_a_loop_votes_as_we_do(tmp_path):
     assert same.mean() > 0.85  # all but ties without the first map
     clear = [np.load(path) for path in arrays]
     assert same[(clear[0] == clear[1]) | (clear[0] == clear[2]) | (clear[1] == clear[2])].all()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize(("few", "many"), [(1, 2), (2, 8)])
+def test_the_serial_share_is_that_of_amdahls_law(share, few, many):
+    from scaling import serial_share
+
+    slow, fast = (7 * (share + (1 - share) / cores) for cores in (few, many))
+    assert serial_share(few, many, slow, fast) == pytest.approx(share)
+
+
+def test_noise_makes_no_share_below_nothing():
+    from scaling import serial_share
+
+    assert serial_share(1, 2, 10.0, 4.0) == 0
+    assert serial_share(1, 2, 10.0, 11.0) == 1

@@ -8,8 +8,8 @@ import numpy as np
 from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
 from jingwei.labels.classes import uses_of
+from jingwei.labels.notes import Note
 from jingwei.labels.rules import AS_DRAWN, ONLY_TEST, TRAINING
-from jingwei.labels.shapes import Note, shapes_of
 from jingwei.legend import NODATA
 from jingwei.polygons.layers import read_layer
 from jingwei.raster.rasterize import flat_polygons, paint, runs_of
@@ -28,6 +28,8 @@ class LabelledAreas:
         self.polygons, self._uses = flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8)
         if path is None:
             return
+        from jingwei.labels.shapes import shapes_of  # which loads shapely: for drawn areas alone
+
         layer = read_layer(path)
         words = uses_of(layer.path, layer.columns, layer.size, USES)
         if not layer.size:

@@ -14,9 +14,9 @@ from jingwei.errors import InputError, SettingError, known
 from jingwei.grid import Window, strips
 from jingwei.labels.areas import ANY, LabelledAreas, refuse_without_background
 from jingwei.labels.classes import NONE, classes_of, is_empty
+from jingwei.labels.notes import Note
 from jingwei.labels.rounds import FIELD, is_of_rounds
 from jingwei.labels.rules import DrawingRules
-from jingwei.labels.shapes import Note, shapes_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layers import VectorLayer, read_layer
 from jingwei.raster.histogram import histogram
@@ -105,6 +105,8 @@ class _Part(NamedTuple):
 
 def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complete: bool) -> _Part:
     """The features of a layer; `complete`: labels make sense where nothing is drawn."""
+    from jingwei.labels.shapes import shapes_of  # which loads shapely: for drawn labels alone
+
     if not layer.size and not complete:
         raise InputError(layer.path, "has no features", "draw what you see, or take the file away")
     if not layer.size:

@@ -2,13 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import shapely
 
 from jingwei.errors import InputError, SettingError
+from jingwei.labels.notes import Note
 from jingwei.labels.rules import DrawingRules
 from jingwei.polygons.layers import VectorLayer, geometries
 from jingwei.raster.georeference import moved, on_raster
@@ -18,17 +18,6 @@ from jingwei.raster.rasterize import FlatPolygons, flat_polygons, joined
 LEAST_RADIUS = 0.71  # px: so wide that a point labels its own pixel, wherever in it it lies
 AREAS = (shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON)
 POINTS = (shapely.GeometryType.POINT, shapely.GeometryType.MULTIPOINT)
-
-
-class Note(NamedTuple):
-    """Something about a file that people should know, though work goes on: as an error has it, in three parts."""
-
-    where: Path
-    problem: str
-    remedy: str
-
-    def __str__(self) -> str:
-        return ": ".join(map(str, self))
 
 
 class Shapes(NamedTuple):

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import shapely
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
@@ -95,6 +94,8 @@ def geometries(layer: VectorLayer, batch: int = BATCH) -> Iterator[np.ndarray]:
     """The geometries of a layer in the order of its fields, some at a time: shapely objects; None where one is missing
     or makes no sense.
     """
+    import shapely
+
     for wkb in _batches_of_wkb(layer, batch):
         shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
         sound = np.isfinite(shapely.bounds(shapes)).all(axis=1)

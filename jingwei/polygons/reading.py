@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-import shapely
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
@@ -48,6 +47,8 @@ def read_features(path: Path, kind: str = "Polygon") -> tuple[np.ndarray, dict[s
 
     `path` may be `FILE:LAYER`; else it is the only layer, or the only one of this kind: `Polygon` or `Point`.
     """
+    import shapely
+
     path, layer = file_and_layer(path)
     check_vector(path)
     if geoparquet.is_meant(path, layer):

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import shapely
 
 from jingwei.grid import Window
 from jingwei.system.compiled import compiled
@@ -52,6 +51,8 @@ def flat_polygons(shapes: np.ndarray) -> FlatPolygons:
     if not len(shapes):
         none = np.zeros(1, np.int64)
         return FlatPolygons(np.empty((0, 2)), none, none, np.empty((0, 4)))
+    import shapely  # loaded by who has drawn something
+
     _, points, (rings, parts, multi) = shapely.to_ragged_array(_multi(shapes))
     return FlatPolygons(
         np.ascontiguousarray(points[:, :2]), rings.astype(np.int64), parts[multi].astype(np.int64),
@@ -77,6 +78,8 @@ def joined(parts: Sequence[FlatPolygons]) -> FlatPolygons:
 
 def _multi(shapes: np.ndarray) -> np.ndarray:
     """The same, all as multi-polygons."""
+    import shapely
+
     parts, numbers = shapely.get_parts(shapes, return_index=True)
     multi = np.full(len(shapes), shapely.MultiPolygon(), object)
     return shapely.multipolygons(parts, indices=numbers, out=multi)

@@ -19,9 +19,8 @@ for sys.argv in json.loads(sys.argv[1]):
         if end.code:
             raise
 """
-SMALL = (
-    ["--model", "enet", "--scratch", "--crop_size", "64", "--batch_size", "2", "--steps_per_epoch", "1", "--epochs", "1", "--workers", "0", "--exp", "x"]
-)
+SMALL = ["--model", "enet", "--scratch", "--crop_size", "64", "--batch_size", "2", "--steps_per_epoch", "1"]
+SMALL += ["--epochs", "1", "--workers", "0", "--exp", "x"]
 
 
 def test_scenes_are_cut_and_a_network_trained_on_them_predicts(tmp_path, county):

@@ -4,6 +4,7 @@ GDAL opens these by any driver, so they are looked at before it is: they are to 
 is to be without raw bands, which show the bytes of any file, and without Python.
 """
 
+import math
 import os
 import re
 import xml.etree.ElementTree as ElementTree
@@ -33,6 +34,7 @@ _NETWORK = re.compile(r"/vsi|://", re.IGNORECASE)
 _OTHER_DRIVER = re.compile(r"\s*[<{]|[A-Za-z][A-Za-z0-9_]+:|:::")  # `HDF5:...` and the like; C: is a disk
 _NAMING = {"sourcefilename", "sourcedataset", "dempath", "x_dataset", "y_dataset"}
 _PROSE = {"srs", "metadata", "mdi", "gcplist", "description", "category", "unittype"}
+_RECTANGLES = {"srcrect", "dstrect"}
 _REMEDY = "where you trust it, open it with `allow_remote`"
 
 
@@ -100,6 +102,8 @@ def _check_vrt(path: Path, named: Path, depth: int) -> None:
                 raise InputError(named, "computes with files that it names", _REMEDY)
             if name == "pixelfunctioncode" or (name == "pixelfunctionlanguage" and text.strip().lower() == "python"):
                 raise InputError(named, "runs Python", _REMEDY)
+            if name in _RECTANGLES and not _is_rectangle(element):
+                raise InputError(named, f"has a {element.tag} without its four numbers", "make it again")
             if _NETWORK.search(text) and name not in _PROSE and element.tag.lower() not in _PROSE - {"mdi"}:
                 raise InputError(named, f"names {text.strip()}, which is not a file of this machine", _REMEDY)
     for name in _named(root):
@@ -108,6 +112,15 @@ def _check_vrt(path: Path, named: Path, depth: int) -> None:
             raise InputError(named, f"names {name.strip()}, which is not a plain file", _REMEDY)
         for source in places:
             _check_source(source, named, depth)
+
+
+def _is_rectangle(element: ElementTree.Element) -> bool:
+    """Whether a source's window has all its numbers: GDAL takes those that lack for 0, and scales at will."""
+    given = {name.lower(): text for name, text in element.attrib.items()}
+    try:
+        return all(math.isfinite(float(given[side])) for side in ("xoff", "yoff", "xsize", "ysize"))
+    except (KeyError, ValueError):
+        return False
 
 
 def _check_source(source: Path, named: Path, depth: int) -> None:

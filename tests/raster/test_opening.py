@@ -146,6 +146,8 @@ def test_nor_is_it_by_way_of_a_file_that_is_fine(kind, way, server, tmp_path):
     ("<!DOCTYPE a [<!ENTITY b 'c'>]>" + vrt(source("a.tif")), "defines entities"),
     (vrt(source("a.tif"))[:90], "is not a VRT that can be read"), ("", "is not a VRT that can be read"),
     ("<VRTDataset>" * 100_000, "is not a VRT that can be read"),
+    (vrt(source("a.tif") + '<SrcRect xOff="0" yOff="0" xSize="5"/>'), "has a SrcRect without its four numbers"),
+    (vrt(source("a.tif") + '<DstRect xOff="0" yOff="0" xSize="5" ySize="ten"/>'), "has a DstRect without its four"),
 ])  # fmt: skip
 def test_a_vrt_is_refused_by_one_line(text, problem, tmp_path):
     tiff(tmp_path / "a.tif", PIXELS[:1])

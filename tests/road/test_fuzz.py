@@ -12,6 +12,7 @@ SEEDS = range(3)
 FOUND = {  # by subject: the seeds of mutants that were faults once, found by benchmarks/fuzz.py
     "map": (5012,),
     "scene PNG, crafted": (22013, 25040, 25063),
+    "VRT": (25052,),
 }
 
 

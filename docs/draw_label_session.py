@@ -149,13 +149,7 @@ def play(folder: Path, python: str) -> None:
     qgis("edit")
     command("generate_train_data.py", *areas, "--crop_size", "256", "--stride", "256")
     command("train.py", *training, "--exp", "round_2", *LAST)
-    for place in (
-        "",
-        "confidence",
-    ):  # the validations of two rounds are not comparable: else the old map may seem better
-        for old in (folder / "test" / "mask1" / place).glob("cross_entropy_first.*"):
-            old.unlink()
-    command("predict.py", *predicting, "--exp", "cross_entropy/round_2")
+    command("predict.py", *predicting)
     command("label.py", *areas, "--status")
     qgis("end")
     (folder / "session.txt").write_text("\n".join(said), encoding="utf-8")

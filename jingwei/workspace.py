@@ -145,7 +145,7 @@ class Workspace:
         maps = set(self.masks(scene).glob("*.tif"))
         # What `vote` leaves beside a result of any name: X_agreement.tif and X_entropy.tif beside X.tif.
         later |= {path.with_name(f"{path.stem}_{what}.tif") for path in maps for what in ("agreement", "entropy")}
-        return _best_first(maps - later)
+        return self._best_first(maps - later)
 
     def probabilities(self, scene: Scene) -> Path:
         """The folder of the class probabilities that predictions keep for soft votes."""
@@ -153,7 +153,19 @@ class Workspace:
 
     def soft_predictions(self, scene: Scene) -> list[Path]:
         """The class probabilities of all models for a scene, the best validation score first."""
-        return _best_first(self.probabilities(scene).glob("*.tif"))
+        return self._best_first(self.probabilities(scene).glob("*.tif"))
+
+    def standing(self, name: str, score: float) -> tuple[int, float]:
+        """What networks and their maps are sorted by, the best first: the validation score, the highest first.
+
+        Where `label.py` is used, those named for a later round of labels, `..._round_2`, go before: they have seen all
+        that earlier ones saw, and were validated on other crops.
+        """
+        match = re.search(r"_round_(\d{1,9})$", name) if (self.root / LABELS).is_dir() else None
+        return -int(match[1]) if match else 0, -score
+
+    def _best_first(self, maps: Iterable[Path]) -> list[Path]:
+        return sorted(sorted(maps), key=lambda path: self.standing(path.stem, read_score(path)))
 
     def confidence(self, scene: Scene) -> Path | None:
         """How sure the final map of a scene is: its own confidence, or that of what was filled. None where none is."""
@@ -254,7 +266,3 @@ def checked_name(exp: str) -> str:
             "`exp`", f"{exp!r} is too long for the names of files", f"take {LONGEST_NAME} letters at most"
         )
     return exp
-
-
-def _best_first(maps: Iterable[Path]) -> list[Path]:
-    return sorted(sorted(maps), key=lambda path: -read_score(path))

@@ -34,7 +34,7 @@ def trained_networks(workspace: Workspace, experiments: Sequence[str], files: Se
     """
     chosen = _named_files(files) if files else _of_experiments(workspace, experiments)
     networks = [Network(name, path, load_checkpoint(path)) for name, path in chosen.items()]
-    networks.sort(key=lambda network: -network.checkpoint.score)
+    networks.sort(key=lambda network: workspace.standing(network.name, network.checkpoint.score))
     legend = choose_legend(cut=workspace.train, of_network=networks[0].checkpoint.legend).legend
     legend = replace(legend, bands=())  # scenes have to fit a network's bands, and crops need not
     for network in networks:

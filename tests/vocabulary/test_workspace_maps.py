@@ -41,6 +41,18 @@ def test_predictions_come_best_first_and_of_equals_by_name(workspace, scene):
     assert read_score(masks / "unscored.tif") == -1
 
 
+def test_of_rounds_of_labels_the_newest_goes_first_whatever_was_validated(workspace, scene):
+    masks = workspace.masks(scene)
+    for name, score in (("unet_round_2", 0.6), ("unet_round_10", 0.3), ("swa_round_10", 0.4), ("unet_first", 0.9)):
+        make(masks / f"{name}.tif", score)
+    scored = ["unet_first.tif", "unet_round_2.tif", "swa_round_10.tif", "unet_round_10.tif"]
+    assert names(workspace.predictions(scene)) == scored  # of somebody who does not use label.py
+    workspace.rounds(scene).mkdir(parents=True)
+    in_rounds = ["swa_round_10.tif", "unet_round_10.tif", "unet_round_2.tif", "unet_first.tif"]
+    assert names(workspace.predictions(scene)) == in_rounds
+    assert workspace.final_map(scene) == masks / "swa_round_10.tif"
+
+
 def test_results_of_later_stages_are_no_predictions(workspace, scene):
     masks = workspace.masks(scene)
     make(masks / "model.tif", 0.4)

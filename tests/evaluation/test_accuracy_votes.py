@@ -147,3 +147,30 @@ def test_a_budget_does_not_count_what_is_paused(monkeypatch):
         now[0] += 50
     now[0] += 2
     assert (budget.spent(), budget.share()) == (5, 0.5)
+
+
+def test_sets_are_pooled_fold_by_fold_and_only_runs_of_one_setting_are_paired():
+    from accuracy_sets import SETTINGS, table
+
+    usual = dict.fromkeys(SETTINGS, 1) | {"backbone": "resnet18", "weights": None}
+
+    def run(folder: str, arm: str, fold: str, seed: int, miou: float, seconds: int = 60) -> dict:
+        where = {"folder": f"/x/{folder}", "arm": arm, "fold": fold, "seed": seed, "cpu_seconds": seconds}
+        return {"miou": miou, "job": usual | where}
+
+    results = [
+        *(run("one", "plain", "a", seed, 0.5) for seed in (0, 1)),
+        *(run("one", "ours", "a", seed, 0.5 + 0.02 * seed) for seed in (0, 1)),
+        run("one", "plain", "a", 0, 0.6, seconds=180),
+        run("one", "ours", "b", 0, 0.9),  # nothing to be held against
+        run("two", "plain", "a", 0, 0.2),
+        run("two", "ours_radar", "a", 0, 0.25),
+    ]
+    lines = table(results, "plain", ["ours", "ours_radar"]).splitlines()
+    assert lines[2] == "| one | 60 | resnet18, scratch | 2 | 0.500 | 0.510 | +1.0 (-11.7 to +13.7) | +1.0 |"
+    assert lines[3] == "| two | 60 | resnet18, scratch | 1 | 0.200 | 0.250 | +5.0 | +5.0 |"
+    # The mean of 0, 2 and 5 points over runs; of 1 and 5 over folds.
+    assert lines[4].startswith("| all |  |  | 3 | 0.400 | 0.423 | +2.3 (")
+    assert "| +3.0 (" in lines[4]
+    with pytest.raises(ValueError, match="two runs"):
+        table([*results, run("one", "ours_radar", "a", 0, 0.1)], "plain", ["ours", "ours_radar"])

@@ -83,16 +83,19 @@ def block_scenes(image: Path, label: Path, work: Path, blocks: int) -> list[Pair
 
 
 def field_folds(image: Path, label: Path, work: Path, count: int) -> list[Fold]:
-    """Shares the fields of a label (connected regions of one class) out over folds, class by class, the large first."""
+    """Shares the fields of a label (connected regions of one class) out over folds, class by class, the large first.
+
+    Each class begins with the next fold. A class of a single field is trained on in all folds, and scored in none.
+    """
     work.mkdir(parents=True, exist_ok=True)
     with rasterio.open(image) as source, rasterio.open(label) as truth:
         pixels, labels = source.read(), truth.read(1)
     fold_of = np.full(labels.shape, -1)
-    for land_class in np.unique(labels[labels != NODATA]):
+    for first, land_class in enumerate(np.unique(labels[labels != NODATA])):
         regions, found = ndimage.label(labels == land_class)
         sizes = np.bincount(regions.ravel(), minlength=found + 1)[1:]
         for place, region in enumerate(np.argsort(-sizes)):
-            fold_of[regions == region + 1] = place % count
+            fold_of[regions == region + 1] = (first + place) % count if found > 1 else count
     folds = []
     for number in range(count):
         test, train = work / f"image_{number}_label.png", work / f"image_{number + count}_label.png"

@@ -144,7 +144,8 @@ def test_scenes_left_out_are_never_trained_on(tmp_path):
 def test_fields_are_trained_on_or_scored_and_all_of_them_scored_once(tmp_path):
     from accuracy_folds import folds_of
 
-    labels = np.full((60, 60), 255)
+    labels = np.full((80, 60), 255)
+    labels[65:75, 5:40] = 2  # a class of a single field: none of it would be left to learn from
     for number in range(9):
         row, col = 20 * (number // 3), 20 * (number % 3)
         labels[row + 2 : row + 12 + number, col + 2 : col + 18] = number % 2
@@ -154,8 +155,10 @@ def test_fields_are_trained_on_or_scored_and_all_of_them_scored_once(tmp_path):
         train, test = (cv2.imread(str(pair[0][1]), cv2.IMREAD_UNCHANGED) for pair in (fold.train, fold.test))
         assert not ((train != 255) & (test != 255)).any()
         np.testing.assert_array_equal(np.minimum(train, test), labels)
+        assert (train == 2).sum() == 350
+        assert {0, 1} <= set(np.unique(test))
         scored += test != 255
-    np.testing.assert_array_equal(scored, labels != 255)
+    np.testing.assert_array_equal(scored, (labels != 255) & (labels != 2))
 
 
 def test_blocks_share_no_pixel(tmp_path):

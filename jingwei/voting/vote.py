@@ -1,11 +1,12 @@
 """Votes over any number of label maps (hard) or of class probabilities (soft), strip by strip."""
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, STAMP, remove_stale, st
 from jingwei.raster.styles import DOUBT, write_class_style, write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
+from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.prefetch import ahead
 from jingwei.system.progress import Progress
 from jingwei.voting.counting import count_soft_votes, count_votes
@@ -118,40 +120,53 @@ def vote(
         for other in maps[1:]:
             check_same_grid(other, maps[0])
         height, width = maps[0].shape
-        common: dict[str, Any] = {"like": maps[0], "nodata": NODATA, "workers": workers, "overviews": True}
-        common["tags"] = {STAMP: mark} | legend_tags(legend)
-        said = common | {"tags": common["tags"] | {CONFIDENCE: "mean probability" if soft else AGREEMENT}}
-        forms = (common | {"colormap": legend.colormap()}, common, common, said)
-        writers = [
-            stack.enter_context(TiledWriter(path, height, width, **form))
-            for path, form in zip(outputs.maps, forms, strict=False)
-        ]
+        like = {"like": maps[0], "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
+        writers = stack.enter_context(_writers(outputs, legend, soft, height, width, **like))
         png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
         pool = stack.enter_context(ThreadPoolExecutor(workers))
+        planes = 4 if soft else 3  # labels, agreement, entropy; confidence
         title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
         with Progress(total=height * width, unit="px", unit_scale=True, desc=title) as bar:
             blocks = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
             for window, votes in ahead(blocks):
                 if window.col == 0:
-                    strip = np.empty((4, window.height, width), np.uint8)
-                counted = np.empty((4, window.height, window.width), np.uint8)
+                    strip = np.empty((planes, window.height, width), np.uint8)
+                counted = np.empty((planes, window.height, window.width), np.uint8)
                 if soft:
                     count_soft_votes(votes, counts, ranks, *counted)
                 else:
                     for source, labels in zip(maps, votes, strict=True):
                         refuse_unknown(labels, legend, source.path, window.row)
-                    count_votes(votes, counts, ranks, len(legend), *counted[:3])
-                    counted[3] = counted[1]
+                    count_votes(votes, counts, ranks, len(legend), *counted)
                 strip[:, :, window.col : window.col_end] = counted
                 bar.update(counted[0].size)
                 if window.col_end == width:
-                    for writer, part in zip(writers, strip[: len(writers)], strict=True):
+                    for writer, part in zip(writers, strip, strict=False):  # the confidence may not be wanted
                         writer.write(Window(window.row, 0, window.height, width), part)
                     if png:
                         png.write(without_nodata(strip[0]))
     remove_stale(confidence_of(outputs.labels), mark)
     _write_styles(outputs, legend)
     return True
+
+
+@contextmanager
+def _writers(outputs: VoteFiles, legend: Legend, soft: bool, height: int, width: int, **how) -> Iterator[list]:
+    """Writers of labels, agreement, entropy and, of a soft vote, confidence; the labels are there when all others are.
+
+    A plain vote's confidence is its agreement, so that file is copied.
+    """
+    how |= {"nodata": NODATA, "overviews": True}
+    said = how | {"tags": how["tags"] | {CONFIDENCE: "mean probability" if soft else AGREEMENT}}
+    forms = [(outputs.agreement, how if soft else said), (outputs.entropy, how)]
+    if soft and outputs.confidence:
+        forms.append((outputs.confidence, said))
+    with TiledWriter(outputs.labels, height, width, colormap=legend.colormap(), **how) as labels:
+        with ExitStack() as stack:
+            yield [labels, *(stack.enter_context(TiledWriter(path, height, width, **form)) for path, form in forms)]
+        if outputs.confidence and not soft:
+            with whole_or_nothing(outputs.confidence) as part:
+                shutil.copyfile(outputs.agreement, part)
 
 
 def _write_styles(outputs: VoteFiles, legend: Legend) -> None:

@@ -5,6 +5,7 @@ Known names (`red`, `NIR`, `near infrared`, of Sentinel-2 `B08` ...) are spelled
 """
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 RGB = ("red", "green", "blue")
@@ -42,7 +43,9 @@ ENOUGH = 64  # characters of a name
 def spelled(names: Sequence[str]) -> tuple[str, ...]:
     """Names as they are compared: known ones in one spelling, others in small letters."""
     plain = [_plain(name) for name in names]
-    return tuple(_of_sensor(name, plain) or ALIASES.get(name, name) for name in plain)
+    # A sensor's codes name bands where only one sensor can be meant.
+    codes = SENTINEL2 if SENTINEL2_ALONE & set(plain) else {code: SENTINEL2[code] for code in EVERYWHERE}
+    return tuple(codes.get(name) or ALIASES.get(name, name) for name in plain)
 
 
 def known_names(descriptions: Sequence[str | None]) -> tuple[str, ...]:
@@ -61,7 +64,7 @@ def what_is_wrong(names) -> str | None:
         return "is not a list of names"
     if any(len(name) > ENOUGH for name in names):
         return f"has a name of more than {ENOUGH} characters"
-    twins = {name for name in spelled(names) if name and spelled(names).count(name) > 1}
+    twins = {name for name, count in Counter(spelled(names)).items() if name and count > 1}
     return f"names {sorted(twins)[0]} twice" if twins else None
 
 
@@ -84,10 +87,3 @@ def in_words(names: Sequence[str]) -> str:
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s\-]+", "_", re.sub(r"\(.*\)", "", name).strip().lower())
-
-
-def _of_sensor(name: str, all_names: Sequence[str]) -> str | None:
-    """The band of a sensor's code, where only one sensor can be meant."""
-    if name in EVERYWHERE or SENTINEL2_ALONE & set(all_names):
-        return SENTINEL2.get(name)
-    return None

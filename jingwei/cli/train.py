@@ -91,7 +91,7 @@ def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:
         raise SettingError("--init_from", "goes with no --weights", "give one of them")
     recipe, separator, exp = args.init_from.partition("/")
     if not separator:
-        raise SettingError(f"--init_from {args.init_from}", "is no RECIPE/EXP", "name both, as in focal_lovasz/demo")
+        raise SettingError(f"--init_from {args.init_from}", "is not RECIPE/EXP", "name both, as in focal_lovasz/demo")
     return find_experiment(workspace, recipe, exp) / "best.pt"
 
 

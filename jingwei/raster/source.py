@@ -65,7 +65,8 @@ class Source:
         self.alpha: int | None = colors.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colors else None
         self._band_numbers = [i for i in self._dataset.indexes if i != self.alpha]
         self.bands = len(self._band_numbers)
-        self.dtype = self._stored = _type_of([self._dataset.dtypes[i - 1] for i in self._band_numbers or [1]])
+        dtypes = self._dataset.dtypes  # once: it asks for that of every band
+        self.dtype = self._stored = _type_of([dtypes[i - 1] for i in self._band_numbers or [1]])
         if self.width * self.bands * self.dtype.itemsize > MOST_ROW_BYTES:
             problem = f"is {self.width:,d} px wide, more than fits in memory"
             raise InputError(self.path, problem, "cut it into narrower pictures, or export it again")

@@ -49,6 +49,7 @@ SMALLER = SMALL | {
     "doctor.py": "--quick",
     "polygons.py": "",
     "train.py --config": "--scratch --epochs 1 --steps_per_epoch 2 --batch_size 2 --workers 0 --device cpu",
+    "Unet_resnet34/train.py --refit": "--workers 0 --device cpu",  # all else is that of the run before
     "docs/draw_floors.py": "--output floors.svg",
     "docs/draw_schedules.py": "--output schedules.svg",
 }

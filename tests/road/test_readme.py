@@ -65,7 +65,7 @@ REPLAYED = [command for commands in BY_PAGE.values() for command in commands]  #
 def kind_of(command: str) -> str:
     """A command's key in SMALL."""
     script, *arguments = command.split()[1:]
-    return f"{script} --config" if "--config" in arguments else script
+    return next((f"{script} {flag}" for flag in ("--config", "--refit") if flag in arguments), script)
 
 
 def small_arguments(command: str, data: Path) -> tuple[str, list[str]]:

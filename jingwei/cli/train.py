@@ -52,7 +52,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     text = "train EXP, of this recipe, once more as --exp, with its settings and best number of epochs: on all labels"
     parser.flag("refit", text, metavar="EXP")
     text = "go on from FILE (default last.pt) though settings or crops have changed; else a run goes on by itself"
-    parser.flag("resume", text, nargs="?", const="", metavar="FILE")
+    parser.flag("resume", text, nargs="?", metavar="FILE")
     text = "processes that read and augment; 0: the training process itself"
     parser.flag("workers", text, type=not_negative, default=min(8, max(1, cores() - 1)))
     parser.flag("device", "auto, cpu, cuda, cuda:1", default="auto")

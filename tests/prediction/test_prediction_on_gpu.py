@@ -98,7 +98,7 @@ def test_a_batch_that_memory_does_not_hold_is_halved():
 
     def network(pixels: np.ndarray) -> torch.Tensor:
         given.append(len(pixels))
-        size = len(pixels) * torch.cuda.get_device_properties(0).total_memory // 5
+        size = len(pixels) * torch.cuda.get_device_properties(0).total_memory // 3
         torch.empty(size, dtype=torch.uint8, device="cuda")
         return torch.from_numpy(pixels)
 

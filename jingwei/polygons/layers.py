@@ -9,7 +9,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
-from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
+from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.polygons.reading import DOWN, Y, read_notes
 
 LABELS = "labels"  # the layer to read of a file of label.py
@@ -49,7 +49,7 @@ def _has_features(path: Path) -> bool:
     check_vector(path)
     try:
         return len(pyogrio.list_layers(gdal_name(path))) > 0
-    except RuntimeError:  # it holds pixels alone; or it is broken, which reading it as a raster says as well
+    except VECTOR_FAILURES:  # it holds pixels alone; or it is broken, which reading it as a raster says as well
         return False
 
 
@@ -70,7 +70,7 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
         taken = layer or (listed[0][0] if listed else None)
         meta, _, _, fields = pyogrio.raw.read(gdal_name(path), layer=layer, read_geometry=False)
         info = pyogrio.read_info(gdal_name(path), layer=layer)
-    except RuntimeError as error:
+    except VECTOR_FAILURES as error:
         raise _unreadable(path, error) from error
     if ours:  # what else is there is not for labels
         listed = []
@@ -113,7 +113,7 @@ def _batches_of_wkb(layer: VectorLayer, batch: int) -> Iterator[np.ndarray]:
         how = {"skip_features": first, "max_features": batch, "columns": [], "force_2d": True}
         try:
             _, _, wkb, _ = pyogrio.raw.read(gdal_name(layer.path), layer=layer.layer, **how)
-        except RuntimeError as error:
+        except VECTOR_FAILURES as error:
             raise _unreadable(layer.path, error) from error
         yield wkb
 
@@ -131,6 +131,6 @@ def _refuse_stale(path: Path) -> None:
         raise InputError(path, f"is open in another program, and its last changes are in {wal.name}", remedy)
 
 
-def _unreadable(path: Path, error: RuntimeError) -> InputError:
+def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
     return InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg")

@@ -24,6 +24,8 @@ LEADS_AWAY = re.compile(
 )
 KNOWN = ", ".join((*BEGINNINGS, *TEXTS))
 CHUNK = 1 << 20
+# What pyogrio raises where GDAL can't read a file. UnicodeDecodeError: of a text in it that is not UTF-8.
+VECTOR_FAILURES = (RuntimeError, UnicodeDecodeError)
 
 
 def file_and_layer(path: str | Path) -> tuple[Path, str | None]:

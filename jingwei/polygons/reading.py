@@ -7,7 +7,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
-from jingwei.polygons.opening import check_vector, choose_layer, file_and_layer, gdal_name
+from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.raster.stamps import STAMP
 
 HEAD = 4096  # bytes of a GeoJSON in which its notes are
@@ -72,7 +72,7 @@ def _read_all(path: Path, layer: str | None, kind: str) -> tuple[dict[str, np.nd
     try:
         layer = choose_layer(path, layer, kind)
         meta, _, wkb, fields = pyogrio.raw.read(gdal_name(path), layer=layer, force_2d=True)
-    except RuntimeError as error:
+    except VECTOR_FAILURES as error:
         reason = " ".join(str(error).split())
         raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
     return dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"], wkb

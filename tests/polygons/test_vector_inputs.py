@@ -10,6 +10,7 @@ import pytest
 import shapely
 
 from jingwei.errors import InputError
+from jingwei.polygons.layers import read_layer
 from jingwei.polygons.reading import read_features
 
 BOX = shapely.box(0, 0, 4, 2)
@@ -106,3 +107,13 @@ def test_a_ring_that_is_not_closed_is_one_line(tmp_path):
         {"type": "Feature", "properties": {}, "geometry": shape}]}))  # fmt: skip
     with pytest.raises(InputError, match=r"zones\.geojson: has a geometry that can't be used .*closed.*: repair it"):
         read_features(path)
+
+
+def test_texts_that_are_not_utf_8_get_one_line(tmp_path):
+    path = tmp_path / "zones.geojson"
+    text = '{"type": "FeatureCollection", "features": [{"type": "Feature", "properties": {"name": "a\xff"}, '
+    text += '"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 0]]]}}]}'
+    path.write_bytes(text.encode("latin-1"))
+    for read in (read_features, read_layer):
+        with pytest.raises(InputError, match="zones.geojson: is not a vector file that GDAL can read .*: export it"):
+            read(path)

@@ -13,6 +13,7 @@ FOUND = {  # by subject: the seeds of mutants that were faults once, found by be
     "map": (5012,),
     "scene PNG, crafted": (22013, 25040, 25063),
     "VRT": (25052,),
+    "GeoJSON": (30027,),
 }
 
 

@@ -24,7 +24,7 @@ from jingwei.legend import GF2, GF3, JINGWEI, NODATA, LandClass, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
 from jingwei.models.spec import ModelSpec
-from jingwei.prediction import folder_engine, folder_items
+from jingwei.prediction import folder_engine, folder_items, settings
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.annotation_xml import Annotation
 from jingwei.prediction.engines import base
@@ -668,6 +668,7 @@ def counting(monkeypatch):
             return answer
 
     monkeypatch.setitem(ENGINES, "counting", Counting)
+    monkeypatch.setattr(settings, "ENGINES", (*settings.ENGINES, "counting"))
     return noted
 
 

@@ -211,6 +211,7 @@ def test_iou_by_class_over_the_epochs(opened):
 def test_native_pixels_are_crisp(opened, layer):
     """At 16 screen pixels a pixel: its colour right up to its edge, in layers that are not opaque too."""
     page = opened.page
+    page.add_style_tag(content="#pins { display: none }")  # the numbers of the worst places lie over the pixels
     for other in ("map", "errors"):
         page.set_checked(f"#show-{other}", other == layer)
     row, col = (450, 660) if layer == "map" else (100, 800)  # a corner of corn, and of what is wrong

@@ -324,9 +324,11 @@ def test_a_run_that_goes_on_in_another_folder_keeps_what_is_better_than_that_fol
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_run_that_is_asked_to_stop_says_how_to_go_on(project, tmp_path, scripted, monkeypatch, number):
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on(project, tmp_path, scripted, monkeypatch, number, request):
     scripted([0.5])
     step = Learner.step
+    before = signal.signal(number, signal.SIG_DFL)  # where tests run by nohup, nobody hears SIGHUP
+    request.addfinalizer(lambda: signal.signal(number, before))
     monkeypatch.setattr(Learner, "step", lambda *args: os.kill(os.getpid(), number) or step(*args))
     keeping = Keeping(tmp_path / "run", ".pth", config="{}")
     with pytest.raises(Interrupted, match=r"run/last.pth is saved: train.py -r .*run/last.pth goes on") as caught:

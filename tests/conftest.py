@@ -77,6 +77,17 @@ def _draw(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
+def benchmarks(monkeypatch):
+    """Makes the benchmarks importable, for the test alone."""
+    folder, before = ROOT / "benchmarks", set(sys.modules)
+    monkeypatch.syspath_prepend(folder)
+    yield
+    for name in set(sys.modules) - before:
+        if (folder / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+@pytest.fixture
 def one_thread():
     """torch on one thread: on small pictures, threads that wait for each other take longer than the work."""
     torch.set_num_threads(1)

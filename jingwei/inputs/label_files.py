@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 
@@ -102,16 +102,13 @@ def in_areas(labels: Any, rules: DrawingRules, over: Any) -> Any:
     return AreaLabels(labels, areas, rules.part) if areas.has(TEST) else labels
 
 
-class AreaLabels:
-    """Labels of a raster less what areas for testing leave out of a `part` (see `DrawingRules`), read as it is read
-    itself: rows of class ids. A context manager.
-    """
+class OtherRows:
+    """Labels that are read as others are, but for their rows of class ids. A context manager, which closes those."""
 
-    def __init__(self, labels: Any, areas: LabelledAreas, part: str):
-        self._labels, self._areas, self._part = labels, areas, part
-        self.notes = (*labels.notes, *areas.notes)
+    def __init__(self, labels: Any, notes: Sequence = ()):
+        self._labels, self.notes = labels, (*labels.notes, *notes)
 
-    def __enter__(self) -> "AreaLabels":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -119,6 +116,14 @@ class AreaLabels:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._labels, name)
+
+
+class AreaLabels(OtherRows):
+    """Labels of a raster less what areas for testing leave out of a `part` (see `DrawingRules`)."""
+
+    def __init__(self, labels: Any, areas: LabelledAreas, part: str):
+        super().__init__(labels, areas.notes)
+        self._areas, self._part = areas, part
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
         """The class ids of full rows, uint8 HW."""
@@ -135,23 +140,12 @@ class AreaLabels:
         return counts[: len(self._labels.legend)]
 
 
-class ChangedLabels:
-    """Labels with drawn ones above them, and without what others label; read as they are read themselves: rows of class
-    ids. A context manager.
-    """
+class ChangedLabels(OtherRows):
+    """Labels with drawn ones above them, and without what others label."""
 
     def __init__(self, labels: Raster | DrawnLabels, above: DrawnLabels | None, without: DrawnLabels | None):
-        self._labels, self._above, self._without = labels, above, without
-        self.notes = (*labels.notes, *(above.notes if above else ()))
-
-    def __enter__(self) -> "ChangedLabels":
-        return self
-
-    def __exit__(self, *exception: Any) -> None:
-        self._labels.__exit__(*exception)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._labels, name)
+        super().__init__(labels, above.notes if above else ())
+        self._above, self._without = above, without
 
     def read_label_rows(self, first: int, end: int) -> np.ndarray:
         """The class ids of full rows, uint8 HW; NODATA also where the others have a label."""

@@ -9,22 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 LEGEND = {
     "classes": [{"id": n, "name": name, "color": f"#00000{n}"} for n, name in enumerate("abc")],
     "background": None,
 }
 
 
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    """Makes the benchmarks importable, for the test alone."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    yield
-    for name in set(sys.modules) - before:
-        if (BENCHMARKS / f"{name}.py").exists():
-            del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def brightness(pixels: torch.Tensor) -> torch.Tensor:

@@ -1,23 +1,14 @@
 """The benchmark of the choice of places: what it counts, and what it compares."""
 
 import importlib
-import sys
 from pathlib import Path
 
 import pytest
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
 
 @pytest.fixture
-def label_worth(monkeypatch):
-    """The benchmark, importable for the test alone."""
-    before = set(sys.modules)
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    yield importlib.import_module("label_worth")
-    for name in set(sys.modules) - before:
-        if (BENCHMARKS / f"{name}.py").exists():
-            del sys.modules[name]
+def label_worth(benchmarks):
+    return importlib.import_module("label_worth")
 
 
 def result(arm, fold, seed, miou, labelled, budget=None):

@@ -1,19 +1,12 @@
 """The benchmark beside other programs: how results are compared, and rows of programs that are not there."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture(autouse=True)
-def benchmarks(monkeypatch):
-    """Makes the benchmarks importable, for the test alone."""
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
+pytestmark = pytest.mark.usefixtures("benchmarks")
 
 
 def test_regions_are_the_same_as_often_as_both_have_them():

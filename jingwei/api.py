@@ -150,11 +150,8 @@ def train(
 
     changes |= {"pretrained": False} if scratch else {}
     chosen, workspace = _recipe(recipe, changes), Workspace(Path(data_dir))
-    if refit and changes:
-        problem = f"takes all settings from {refit}, but these are given too: {', '.join(changes)}"
-        raise SettingError(f"`refit` {refit}", problem, "leave them out")
     if refit:
-        chosen = refit_recipe(workspace, chosen.name, refit)
+        chosen = refit_recipe(workspace, chosen.name, refit, changes)
     first, last = (None if path is None else Path(path) for path in (init_from, resume))
     loaders = min(8, max(1, cores() - 1)) if workers is None else workers
     start: dict[str, Any] = {"weights": weights, "init_from": first, "weights_bands": weights_bands}

@@ -2,7 +2,7 @@
 
     python -m jingwei.cli.compile_ahead
 
-Goes the road on a made-up county of a few hundred pixels, in a temporary folder: so every loop is compiled for the
+Runs the steps on a made-up county of a few hundred pixels, in a temporary folder: so every loop is compiled for the
 arrays that it meets in real runs. numba keeps the code beside the package, else in the user's folder for caches. What
 is kept already is not compiled again. Where nothing can be kept, this gains nothing, and harms nothing.
 """
@@ -36,11 +36,11 @@ def compile_ahead_command() -> None:
     begun = time.perf_counter()
     Progress.hidden = True  # no bars of files that nobody gets to see
     with tempfile.TemporaryDirectory() as folder:
-        go_the_road(Path(folder))
+        run_steps(Path(folder))
     print(f"loops are compiled ({spell_seconds(time.perf_counter() - begun)}): no first run waits for it")
 
 
-def go_the_road(folder: Path) -> None:
+def run_steps(folder: Path) -> None:
     """All steps but those of networks, on a county made in `folder`."""
     make_samples(folder, chosen_scenes(["1", "3"], SIZE, 0), workers=1)
     workspace = Workspace(folder)

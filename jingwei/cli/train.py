@@ -102,12 +102,8 @@ def _chosen(args: argparse.Namespace, usual: Recipe, workspace: Workspace) -> tu
         return chosen, None
     from jingwei.training.refit import refit_recipe
 
-    exp = args.refit
     given = [f.metadata["flag"] or f.name for f in fields(usual) if getattr(chosen, f.name) != getattr(usual, f.name)]
-    if given:
-        problem = f"takes all settings from {exp}, but these are given too: {', '.join(given)}"
-        raise SettingError(f"`refit` {exp}", problem, "leave them out")
-    return refit_recipe(workspace, usual.name, exp), workspace.experiment(usual.name, exp)
+    return refit_recipe(workspace, usual.name, args.refit, given), workspace.experiment(usual.name, args.refit)
 
 
 def _recipe_flags(parser: Parser, recipe: Recipe) -> None:

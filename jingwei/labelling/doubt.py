@@ -13,7 +13,7 @@ from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA
 from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import CONFIDENCE
+from jingwei.raster.stamps import AGREEMENT, CONFIDENCE
 from jingwei.workspace import Workspace
 
 
@@ -31,7 +31,7 @@ def doubt_of(workspace: Workspace, scene: Scene) -> DoubtSource | None:
     """
     entropy, agreement = workspace.entropy(scene), workspace.agreement(scene)
     confidence = workspace.confidence(scene)
-    if confidence and read_tags(confidence).get(CONFIDENCE) != "agreement":
+    if confidence and read_tags(confidence).get(CONFIDENCE) != AGREEMENT:
         return DoubtSource("confidence", confidence, _of_sureness)
     if entropy.exists():
         return DoubtSource("entropy of the votes", entropy, lambda planes: planes[0])

@@ -4,9 +4,11 @@ Its settings stay, and so do the steps of an epoch; the epochs are as many as it
 validation, the last epoch counts, and the temperature is that of the validated experiment.
 """
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
+from jingwei.errors import SettingError
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.training.experiments import TrainingData, find_experiment
 from jingwei.training.recipes import Recipe, read_recipe
@@ -15,12 +17,15 @@ from jingwei.workspace import Workspace
 ALL_LABELS = "+validation"  # what the stamp of crops ends with, where those for validation were trained on too
 
 
-def refit_recipe(workspace: Workspace, recipe: str, exp: str) -> Recipe:
+def refit_recipe(workspace: Workspace, recipe: str, exp: str, given: Collection[str] = ()) -> Recipe:
     """The recipe by which an experiment is trained again on all labels.
 
     An average of cycles takes all epochs: the cycles' ends are what it is made of. Raises SettingError for an
-    experiment that is not there.
+    experiment that is not there, and where settings are `given` (their names) beside its own.
     """
+    if given:
+        problem = f"takes all settings from {exp}, but these are given too: {', '.join(given)}"
+        raise SettingError(f"`refit` {exp}", problem, "leave them out")
     folder = find_experiment(workspace, recipe, exp)
     validated = read_recipe(folder / "recipe.json")
     epochs = validated.epochs

@@ -7,7 +7,7 @@ import pytest
 from numba.core.dispatcher import Dispatcher
 
 import jingwei
-from jingwei.cli.compile_ahead import go_the_road
+from jingwei.cli.compile_ahead import run_steps
 from jingwei.system.progress import Progress
 
 PACKAGE = Path(jingwei.__file__).parent
@@ -34,6 +34,6 @@ def test_every_loop_of_the_road_is_compiled(tmp_path, monkeypatch):
     monkeypatch.setattr(Progress, "hidden", True)
     loops = called_from_python()
     assert len(loops) > 30
-    go_the_road(tmp_path)
+    run_steps(tmp_path)
     idle = {name for name, loop in loops.items() if not loop.signatures}
     assert {name.rsplit(".", 1)[0] for name in idle} == LEFT_OUT

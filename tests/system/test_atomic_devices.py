@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,16 @@ def test_nothing_is_written_among_the_devices(name):
         atomic._refuse_device(Path(name))
 
 
+@pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs /dev/shm")
 def test_shared_memory_and_links_to_files_are_plain_places(tmp_path):
-    atomic._refuse_device(Path("/dev/shm/map.tif"))
+    (tmp_path / "file.tif").write_text("theirs")
     (tmp_path / "link.tif").symlink_to(tmp_path / "file.tif")
-    atomic._refuse_device(tmp_path / "link.tif")
-    atomic._refuse_device(tmp_path / "new.tif")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as shared:
+        for place in (Path(shared) / "map.tif", tmp_path / "link.tif", tmp_path / "new.tif"):
+            with whole_or_nothing(place) as part:
+                part.write_text("ours")
+            assert place.read_text() == "ours"
+    assert (tmp_path / "file.tif").read_text() == "theirs"
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from learner_runs import HERE, SMALL
 
+import jingwei
 from jingwei.errors import SettingError
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
 from jingwei.training import loop
@@ -94,3 +95,11 @@ def test_flags_that_say_otherwise_are_refused_and_the_command_does_the_rest(vali
     assert status == 0, said
     final = load_checkpoint(folder.with_name("final") / "best.pt")
     assert (final.recipe["epochs"], final.crops[-11:]) == (1, "+validation")
+
+
+def test_so_does_the_python_api(validated):
+    workspace, _ = validated
+    with pytest.raises(SettingError, match="`refit` validated: takes all settings from validated, .*: epochs: leave"):
+        jingwei.train("cross_entropy", workspace.root, "again", refit="validated", epochs=7)
+    final = jingwei.train("cross_entropy", workspace.root, "again", refit="validated", device="cpu", workers=0)
+    assert load_checkpoint(final).crops.endswith("+validation")

@@ -9,6 +9,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
+from jingwei.polygons.geojson_crs import check_geojson_crs
 from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.polygons.reading import DOWN, Y, read_notes
 
@@ -72,6 +73,7 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
         info = pyogrio.read_info(gdal_name(path), layer=layer)
     except VECTOR_FAILURES as error:
         raise _unreadable(path, error) from error
+    check_geojson_crs(path, info["crs"])
     if ours:  # what else is there is not for labels
         listed = []
     others = tuple(name for name, shape in listed if name != taken and shape is not None)

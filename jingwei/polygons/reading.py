@@ -7,6 +7,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.polygons import geoparquet
+from jingwei.polygons.geojson_crs import check_geojson_crs
 from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.raster.stamps import STAMP
 
@@ -75,4 +76,5 @@ def _read_all(path: Path, layer: str | None, kind: str) -> tuple[dict[str, np.nd
     except VECTOR_FAILURES as error:
         reason = " ".join(str(error).split())
         raise InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg") from error
+    check_geojson_crs(path, meta["crs"])
     return dict(zip(meta["fields"].tolist(), fields, strict=True)), meta["crs"], wkb

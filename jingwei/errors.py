@@ -6,9 +6,10 @@ Any other exception is a bug of ours and keeps its traceback.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 LONGEST = 4000  # characters of a part of a message: what a broken file takes for a name may be endless
+MOST_LISTED = 8  # things that a message names
 
 
 class JingweiError(Exception):
@@ -49,7 +50,17 @@ class TrainingError(JingweiError):
 def known(names: Iterable[str], *given: str) -> str:
     """The remedy for names that are unknown: `known are a, b, c`, before it what was probably meant."""
     names = list(names)
+    return f"{meant(names, given)}known are {', '.join(names) or 'none yet'}"
+
+
+def meant(names: Sequence[str], given: Iterable[str]) -> str:
+    """What was probably meant by names that are unknown, before a remedy: `did you mean a, b? `, or nothing."""
     by_lower = {name.lower(): name for name in reversed(names)}  # of equals the first
     alike = [by_lower[match] for name in given for match in difflib.get_close_matches(name.lower(), by_lower, 1, 0.75)]
-    meant = f"did you mean {', '.join(dict.fromkeys(alike))}? " if alike else ""
-    return f"{meant}known are {', '.join(names) or 'none yet'}"
+    return f"did you mean {', '.join(dict.fromkeys(alike))}? " if alike else ""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a message, however many there are: `a, b, c`, of more than MOST_LISTED `a, b, ... and 3 more`."""
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more

@@ -13,6 +13,7 @@ A class whose pixels have another value than its id in masks says so: `"value": 
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class Legend:
         return tuple(land_class.name for land_class in self.classes)
 
     @property
+    def ids_and_names(self) -> tuple[str, ...]:
+        """The classes as messages list them: `0 background`, `1 corn`."""
+        return tuple(f"{c.id} {c.name}" for c in self.classes)
+
+    @property
     def foreground(self) -> tuple[int, ...]:
         """The ids of all classes but the background: the ones that the contest's mIoU is about."""
         return tuple(c.id for c in self.classes if c.id != self.background)
@@ -98,8 +104,15 @@ class Legend:
         ids = {str(c.id): c.id for c in self.classes} | {c.name: c.id for c in self.classes}  # names may be codes
         if name_or_id in ids:
             return ids[name_or_id]
-        known = ", ".join(f"{c.id} {c.name}" for c in self.classes)
-        raise SettingError(f"legend {self.name}", f"no class {name_or_id!r}", f"take one of: {known}")
+        remedy = f"take one of: {', '.join(self.ids_and_names)}"
+        raise SettingError(f"legend {self.name}", f"no class {name_or_id!r}", remedy)
+
+    def check_ids(self, setting: str, ids: Iterable[int]) -> None:
+        """Raises SettingError, which lists the classes, for ids of a `setting` that are none of theirs."""
+        unknown = sorted(set(ids) - set(range(len(self))))
+        if unknown:
+            remedy = f"take some of: {', '.join(self.ids_and_names)}"
+            raise SettingError(setting, f"legend {self.name} has no {unknown}", remedy)
 
     def to_dict(self) -> dict:
         """The legend as its JSON file has it."""

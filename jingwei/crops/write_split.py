@@ -14,7 +14,7 @@ from jingwei.crops.scene_cut import PREVIEW_SIDE, SceneCut, record_of, whole_lab
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.split import choose_validation, masked_parts, scene_blocks
 from jingwei.crops.table import VALIDATION, Crop, label_path, with_labels, write_crops
-from jingwei.errors import InputError
+from jingwei.errors import InputError, listed
 from jingwei.grid import Blocks, strips
 from jingwei.inputs.masks import refuse_0_255
 from jingwei.inputs.sample_scene import SampleScene
@@ -47,7 +47,7 @@ def share_out(
     blocks = {name: scene_blocks(cut.height, cut.width, settings.crop_size) for name, cut in cuts.items()}
     crops = [crop for cut in cuts.values() for crop in cut.crops]
     if not crops:
-        names = ", ".join(scene.name for scene in scenes[:8]) + (f" and {len(scenes) - 8} more" if scenes[8:] else "")
+        names = listed([scene.name for scene in scenes])
         raise InputError(workspace.root, f"no labelled pixel in {names}", "check the labels and the pictures' alpha")
     validation = {(name, n) for name, side in sides.items() if side == VALIDATION for n in range(len(blocks[name]))}
     torn = [scene for scene in scenes if scene.name not in sides]

@@ -185,8 +185,8 @@ def _class_of(value, legend: Legend, sample: Path) -> int:
     for land_class in legend.classes:
         if text.lower() == land_class.name.lower() or number == str(land_class.id):
             return land_class.id
-    known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
-    raise InputError(sample, f"legend {legend.name} has no class {text!r}", f"write one of: {known}")
+    remedy = f"write one of: {', '.join(legend.ids_and_names)}"
+    raise InputError(sample, f"legend {legend.name} has no class {text!r}", remedy)
 
 
 def accuracy_table(scored: Scored, legend: Legend) -> str:

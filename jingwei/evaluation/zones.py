@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import shapely
 
-from jingwei.errors import InputError, SettingError
+from jingwei.errors import InputError, SettingError, listed
 from jingwei.grid import Window
 from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import moved, on_raster
@@ -20,7 +20,6 @@ from jingwei.raster.rasterize import FlatPolygons, burnt, flat_polygons
 from jingwei.raster.reading import Raster
 
 POLYGONAL = {shapely.GeometryType.POLYGON, shapely.GeometryType.MULTIPOLYGON}
-NAMED = 8  # zones that a message names
 
 
 class Zone(NamedTuple):
@@ -51,8 +50,7 @@ def read_zones(path: Path, labels: Raster, field: str | None = None) -> list[Zon
     unions = {name: _union(shapes) for name, shapes in parts.items()}
     without = [name for name, union in unions.items() if shapely.area(union) == 0]
     if without:
-        listed = ", ".join(without[:NAMED]) + (f" and {len(without) - NAMED} more" if len(without) > NAMED else "")
-        raise InputError(path, f"covers nothing in: {listed}", "mend or remove these zones")
+        raise InputError(path, f"covers nothing in: {listed(without)}", "mend or remove these zones")
     return [Zone(name, flat_polygons(np.array([union], object))) for name, union in unions.items()]
 
 

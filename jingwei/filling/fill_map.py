@@ -83,7 +83,7 @@ def fill_map(
         _check_rules(legend, max_size, min_area, connectivity, protect)
     else:
         _check_frames(legend, frames)
-    _check_classes("`classes`", classes or (), legend)
+    legend.check_ids("`classes`", classes or ())
     outputs = [path for path in (target, submit_png, picture) if path is not None]
     if any(Path(path).resolve() == Path(source).resolve() for path in outputs):
         raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
@@ -140,9 +140,9 @@ def _check_rules(legend, max_size, min_area, connectivity, protect) -> None:
         for value in values:
             if not 0 <= value <= LARGEST:
                 raise SettingError(flag, f"is {value}", "take 0 (leaves the step out) or a number of pixels")
-    _check_classes("`protect`", protect, legend)
+    legend.check_ids("`protect`", protect)
     if isinstance(min_area, Mapping):
-        _check_classes("`min_area`", min_area, legend)
+        legend.check_ids("`min_area`", min_area)
     if not any(areas) and legend.background is None:
         remedy = "take a legend that names one, or give `min_area` to remove small regions"
         raise SettingError(f"legend {legend.name}", "has no background class, so there are no holes", remedy)
@@ -161,13 +161,6 @@ def _check_frames(legend: Legend, frames: Frames) -> None:
         raise SettingError("`step`", f"is {frames.step}", "take a distance of 1 px or more")
     if legend.background is None:
         raise SettingError(f"legend {legend.name}", "has no background class to fill", "take a legend that names one")
-
-
-def _check_classes(flag: str, classes: Collection[int], legend: Legend) -> None:
-    unknown = sorted(set(classes) - set(range(len(legend))))
-    if unknown:
-        known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
-        raise SettingError(flag, f"legend {legend.name} has no {unknown}", f"take some of: {known}")
 
 
 class _Picture:

@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, known, listed
 from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend, hex_of
 from jingwei.raster.histogram import histogram
@@ -22,7 +22,6 @@ from jingwei.raster.reading import Raster
 from jingwei.raster.tiles import TILE
 
 BLACK = 0  # no data, where no class has this colour
-SHOWN = 8  # unknown colours that a message lists
 READ_ROWS = 64  # rows translated at a time: colours as numbers take several times their room
 
 
@@ -125,37 +124,35 @@ class Mask:
         if not self.unknown:
             return
         self._refuse_beyond_palette()
-        known = ", ".join(f"{hex_of(c.color)} {c.name}" for c in self.legend.classes)
-        remedy = f"the legend has {known}: correct the mask or the legend"
+        colors = ", ".join(f"{hex_of(c.color)} {c.name}" for c in self.legend.classes)
+        remedy = f"the legend has {colors}: correct the mask or the legend"
         unknown = self.unknown
         if self._by_palette:
             unknown = Counter()
             for index, count in self.unknown.items():
                 unknown[self._palette[index]] += count
             remedy += "; where its pixels are class ids, save it without the palette"
-        listed = unknown.most_common()
+        strange = unknown.most_common()
         if self._colored or self._by_palette:
             what, name = "colours", lambda key: f"#{key:06X}"
         else:
             what, name = "values", str
-            known = ", ".join(f"{c.mask_value} {c.name}" for c in self.legend.classes)
-            example = next((key for key, _ in listed if 0 <= key < NODATA), None)
+            values = [f"{c.mask_value} {c.name}" for c in self.legend.classes]
+            example = next((key for key, _ in strange if 0 <= key < NODATA), None)
             other = "values run 0 to 255: give the mask such values"
             if example is not None:
                 other = f'in the legend, a class can have "value": {example}; or "ignore": [{example}], for no label'
-            remedy = f"known are {known}; {other}"
-        shown = ", ".join(f"{name(key)} ({count:,d} px)" for key, count in listed[:SHOWN])
-        more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-        problem = f"has {what} that legend {self.legend.name} does not know: {shown}{more}"
+            remedy = f"{known(values)}; {other}"
+        shown = listed([f"{name(key)} ({count:,d} px)" for key, count in strange])
+        problem = f"has {what} that legend {self.legend.name} does not know: {shown}"
         raise InputError(self.path, problem, remedy)
 
     def _refuse_beyond_palette(self) -> None:
         """Raises InputError where a pixel has no place in the file's own palette: what it stands for, nobody knows."""
         beyond = sorted(key for key in self.unknown if self._palette and key not in self._palette)
         if beyond:
-            shown = ", ".join(f"{key} ({self.unknown[key]:,d} px)" for key in beyond[:SHOWN])
-            more = f" and {len(beyond) - SHOWN} more" if len(beyond) > SHOWN else ""
-            problem = f"has pixels that its palette of {len(self._palette)} colours does not know: {shown}{more}"
+            shown = listed([f"{key} ({self.unknown[key]:,d} px)" for key in beyond])
+            problem = f"has pixels that its palette of {len(self._palette)} colours does not know: {shown}"
             raise InputError(self.path, problem, "export it again, as class ids without a palette")
 
 
@@ -192,13 +189,13 @@ def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:
     if len(palette) > 1 and all(color == index * 0x010101 for index, color in palette.items()):
         return False  # a ramp of greys is what values look like
     colors = set(palette.values()) - {BLACK}
-    known = {color for color in colors if ids[color] != UNKNOWN}
-    if len(known) == len(colors):
+    of_legend = {color for color in colors if ids[color] != UNKNOWN}
+    if len(of_legend) == len(colors):
         return True
     painted = [c.color for c in legend.classes if c.color != (0, 0, 0)]
     # Few colours, some of them the legend's: a picture with strays in it, which would make sense as ids by accident.
     # Of many, those are a coincidence; and a picture of so many colours can't pass for ids.
-    return bool(known) and (2 * len(known) >= len(painted) or len(colors) <= len(legend))
+    return bool(of_legend) and (2 * len(of_legend) >= len(painted) or len(colors) <= len(legend))
 
 
 def _rgb_numbers(pixels_CHW: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jingwei.errors import InputError, SettingError, known
+from jingwei.errors import InputError, SettingError, known, listed, meant
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.label_values import UNKNOWN, ids_of_values
 
@@ -16,7 +16,7 @@ NONE = -2  # nobody has written a class yet
 IDS = "class_id"  # the field that has ids, whatever values the legend's classes have in rasters: ours have it
 USUAL = ("label", IDS, "class", "class_name")  # the fields that have the classes, in that order, where they are there
 NUMBERS = {"id", "fid", "ogc_fid", "gid", "objectid", "object_id", "uid", "rank"}  # of features: they say no class
-SHOWN = 8  # unknown classes that a message lists
+COMPARED = 8  # values of a field: enough to say which class was meant
 
 
 class Classes(NamedTuple):
@@ -64,7 +64,7 @@ def _the_field_that_fits(path: Path, columns: dict[str, np.ndarray], legend: Leg
     if nearest is not None and part[nearest] >= 0.5:
         return nearest
     have = f"its fields are {', '.join(columns)}" if columns else "it has no fields"
-    words = [str(value) for name in candidates for value in columns[name][:SHOWN] if isinstance(value, str)]
+    words = [str(value) for name in candidates for value in columns[name][:COMPARED] if isinstance(value, str)]
     problem = f"no field has classes of legend {legend.name} ({have})"
     raise SettingError(path, problem, f"{remedy}: ids or names, {known(legend.names, *words)}")
 
@@ -73,12 +73,9 @@ def _strict(path: Path, name: str, columns: dict[str, np.ndarray], legend: Legen
     """The classes that a field says. InputError for those that the legend doesn't know, with their features."""
     ids, unknown = _ids(columns[name], legend, name)
     if unknown:
-        shown = ", ".join(f"{value!r} ({_count(number)})" for value, number in unknown.most_common(SHOWN))
-        more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
-        problem = f"field {name} has classes that legend {legend.name} does not know: {shown}{more}"
-        words = [str(value) for value in unknown]
-        names = [f"{c.id} {c.name}" for c in legend.classes]
-        remedy = known(legend.names, *words).partition("known are")[0] + f"known are {', '.join(names)}"
+        strange = [f"{value!r} ({_count(number)})" for value, number in unknown.most_common()]
+        problem = f"field {name} has classes that legend {legend.name} does not know: {listed(strange)}"
+        remedy = meant(legend.names, map(str, unknown)) + known(legend.ids_and_names)
         raise InputError(path, problem, remedy)
     return Classes(ids, f"field {name}")
 
@@ -138,6 +135,6 @@ def uses_of(path: Path, columns: dict[str, np.ndarray], count: int, uses: Iterab
     words = [alike.get(word, word) for word in words]
     strange = Counter(word for word in words if word and word not in uses)
     if strange:
-        listed = ", ".join(f"{word!r} ({_count(number)})" for word, number in strange.most_common(SHOWN))
-        raise InputError(path, f"field use has other words than uses: {listed}", known(uses, *strange))
+        shown = listed([f"{word!r} ({_count(number)})" for word, number in strange.most_common()])
+        raise InputError(path, f"field use has other words than uses: {shown}", known(uses, *strange))
     return np.array(words, object)

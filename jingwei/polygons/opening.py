@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, known
 from jingwei.polygons.styles import LAYER_STYLES
 from jingwei.raster.opening import is_vsi, remote_allowed, require_file, vsi_name
 
@@ -22,7 +22,6 @@ TEXTS |= {f".{root}": rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<%b[\s>]" % root.e
 LEADS_AWAY = re.compile(
     rb"<(OGR\w*DataSource|VRTDataset|NetworkLink|!DOCTYPE|!ENTITY)|gdal_streamed_alg", re.IGNORECASE
 )
-KNOWN = ", ".join((*BEGINNINGS, *TEXTS))
 CHUNK = 1 << 20
 # What pyogrio raises where GDAL can't read a file. UnicodeDecodeError: of a text in it that is not UTF-8.
 VECTOR_FAILURES = (RuntimeError, UnicodeDecodeError)
@@ -69,7 +68,7 @@ def check_vector(path: Path) -> None:
         raise InputError(path, "is not a file of this machine", "trust it with `allow_remote`")
     ending = path.suffix.lower()
     if ending not in (*BEGINNINGS, *TEXTS):
-        remedy = f"export it as .gpkg (known are {KNOWN}), or trust it with `allow_remote`"
+        remedy = f"export it as .gpkg ({known((*BEGINNINGS, *TEXTS))}), or trust it with `allow_remote`"
         raise InputError(path, "may name other files", remedy)
     try:
         with open(path, "rb") as file:

@@ -116,10 +116,7 @@ def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simp
     format_of(target)
     if not classes:
         raise SettingError("`classes`", "names none", "name one at least")
-    unknown = sorted(set(classes) - set(range(len(legend))))
-    if unknown:
-        known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
-        raise SettingError("`classes`", f"legend {legend.name} has no {unknown}", f"take some of: {known}")
+    legend.check_ids("`classes`", classes)
     if min_area < 0:
         raise SettingError("`min_area`", f"is {min_area}", "give a number of pixels from 0 up")
     if not 0 <= simplify < float("inf"):

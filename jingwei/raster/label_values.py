@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, known
 from jingwei.legend import NODATA, Legend
 
 UNKNOWN = -1  # no class has that value
@@ -29,11 +29,10 @@ def refuse_unknown_ids(path: Path, legend: Legend, counts: np.ndarray) -> None:
     unknown[[*range(len(legend)), NODATA]] = 0
     strange = np.flatnonzero(unknown)
     if len(strange):
-        listed = ", ".join(f"{i} ({unknown[i]:,d} px)" for i in strange)
-        known = ", ".join(f"{c.id} {c.name}" for c in legend.classes)
-        problem = f"has ids that legend {legend.name} does not know: {listed}"
+        problem = f"has ids that legend {legend.name} does not know: "
+        problem += ", ".join(f"{i} ({unknown[i]:,d} px)" for i in strange)
         other = f'name another `legend`, or one with "ignore": [{strange[0]}] where that is not a label'
-        raise InputError(path, problem, f"known are {known}; {other}")
+        raise InputError(path, problem, f"{known(legend.ids_and_names)}; {other}")
 
 
 def takes_nodata_for_class(path: Path, legend: Legend, value: int, meant: int, count: Callable[[], int]) -> bool:

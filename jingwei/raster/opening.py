@@ -14,7 +14,7 @@ import rasterio
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, listed
 from jingwei.raster.gdal import GDAL_FAILURES, PNG_OPTIONS, gdal_errors, reason_of, without_warnings_of_place
 from jingwei.raster.linked_files import check_file
 from jingwei.raster.png import SIGNATURE
@@ -37,7 +37,6 @@ SELF_CONTAINED = (
     "R", "RIK", "RMF", "ROI_PAC", "RRASTER", "RST", "Rasterlite", "SAGA", "SAR_CEOS", "SGI", "SIGDEM", "SNAP_TIFF",
     "SRP", "SRTMHGT", "TGA", "Terragen", "USGSDEM", "VICAR", "XPM", "XYZ", "ZMap",
 )  # fmt: skip
-SHOWN = 8  # pictures of a container that a message lists
 
 
 @contextmanager
@@ -161,13 +160,13 @@ def vsi_name(path) -> str:
 def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, free: bool) -> None:
     """Raises InputError for a container of several pictures, for a stack of pages, and for what may name files."""
     try:
-        listed = dataset.tags(ns="SUBDATASETS")
+        inside = dataset.tags(ns="SUBDATASETS")
     except UnicodeDecodeError:
-        listed = {}
-    names = [text for key, text in listed.items() if key.endswith("_NAME")]
+        inside = {}
+    names = [text for key, text in inside.items() if key.endswith("_NAME")]
     if dataset.count == 0:
         raise _several(path, names, "pictures") if names else InputError(path, "has no bands", "export it again")
-    sizes = [re.search(r"\((\d+)P x (\d+)L", text) for key, text in listed.items() if key.endswith("_DESC")]
+    sizes = [re.search(r"\((\d+)P x (\d+)L", text) for key, text in inside.items() if key.endswith("_DESC")]
     areas = [int(size[1]) * int(size[2]) for size in sizes[1:] if size]
     if dataset.driver == "GTiff" and max(areas, default=0) >= dataset.height * dataset.width:
         raise _several(path, names, "pages")
@@ -176,6 +175,5 @@ def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, fr
 
 
 def _several(path: str | Path, names: list[str], what: str) -> InputError:
-    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if names[SHOWN:] else "")
     remedy = f"take one out, as by: rio convert '{names[0]}' one.tif"
-    return InputError(path, f"holds {len(names)} {what} ({shown})", remedy)
+    return InputError(path, f"holds {len(names)} {what} ({listed(names)})", remedy)

@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, known
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.label_values import UNKNOWN, ids_of_values, takes_nodata_for_class
@@ -162,9 +162,9 @@ class Raster(Source):
         strange = valid & (~inside | (ids == UNKNOWN))
         if strange.any():
             listed = ", ".join(map(str, np.unique(values[strange])[:8]))
-            known = ", ".join(str(value) for value in np.flatnonzero(ids_by_value != UNKNOWN))
+            values_known = known(map(str, np.flatnonzero(ids_by_value != UNKNOWN)))
             problem = f"values {listed} in rows {first} to {first + len(values)}"
-            remedy = f'known are {known}: correct the labels, or give the values a class or "ignore" in the legend'
+            remedy = f'{values_known}: correct the labels, or give the values a class or "ignore" in the legend'
             raise InputError(self.path, problem, remedy)
         return ids.astype(np.uint8)
 

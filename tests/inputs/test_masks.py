@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jingwei.errors import InputError
-from jingwei.inputs.masks import SHOWN, Mask
+from jingwei.errors import MOST_LISTED, InputError
+from jingwei.inputs.masks import Mask
 from jingwei.legend import GF2, GF3, NODATA, Legend, legend_from_dict
 from jingwei.raster.png import write_png
 
@@ -284,7 +284,7 @@ def test_a_mask_of_very_many_unknown_colours_is_told_in_one_line(tmp_path):
     write_png(tmp_path / "1.png", noise)
     with pytest.raises(InputError) as raised:
         count(tmp_path / "1.png", GF3)
-    assert str(raised.value).count(" px)") == SHOWN
+    assert str(raised.value).count(" px)") == MOST_LISTED
     assert " more: " in str(raised.value)
 
 

@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from jingwei.errors import InputError, known
+from jingwei.errors import InputError, known, listed
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,14 @@ from jingwei.errors import InputError, known
 )
 def test_known_lists_all_names_and_the_nearest_to_what_was_given(names, given, remedy):
     assert known(iter(names), *given) == remedy
+
+
+@pytest.mark.parametrize(("count", "end"), [(1, "0"), (8, "6, 7"), (9, "6, 7 and 1 more"), (30, "6, 7 and 22 more")])
+def test_a_list_ends_with_how_many_it_leaves_out(count, end):
+    text = listed([str(number) for number in range(count)])
+    assert text.startswith("0")
+    assert text.endswith(end)
+    assert text.count(",") == min(count, 8) - 1
 
 
 def test_errors_read_the_same_after_a_way_through_processes():

@@ -24,7 +24,7 @@ import plain_loop
 import torch
 from accuracy_arms import CONFIDENCE, recipe_of
 from accuracy_folds import Pair, legend_of, write_tif
-from accuracy_score import WAYS, Predict, Scene, network_input, read_pair, score, scores_of, windows_of
+from accuracy_score import WAYS, Predict, Scene, network_input, read_pair, scores_of, seen_on, windows_of
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
@@ -186,13 +186,7 @@ def run(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
 
     spent = budget.spent()
     model.eval()
-    parts = []
-    for pair in test:
-        limit = max(1, job["score_windows"] // len(test))
-        with torch.inference_mode(), autocast(torch.device("cpu"), learner.precision):
-            parts += score(predict, read_pair(pair, legend), mean, limit)
-    seen = {"labels": np.concatenate([labels for labels, _ in parts])}
-    seen |= {way: np.concatenate([found[way] for _, found in parts]) for way in WAYS}
+    seen = seen_on(test, predict, learner, legend, job["score_windows"])
     once, flips = (scores_of(seen["labels"], seen[way], legend) for way in WAYS)
     return {"steps": steps, "cpu_seconds": round(spent, 1), **once, "flips": flips}, seen
 

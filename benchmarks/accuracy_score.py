@@ -9,7 +9,9 @@ from accuracy_folds import Pair
 from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.grid import Window
 from jingwei.legend import NODATA, Legend
+from jingwei.models.devices import autocast
 from jingwei.raster.reading import open_image, open_labels
+from jingwei.training.learner import Learner
 
 SCORED = 512  # px, the side of the windows that are scored
 WAYS = ("once", "flips")  # of looking at a window
@@ -63,6 +65,21 @@ def score(
             for way, probabilities in mirrored_mean(predict, network_input(pixels[window], mean)).items()
         }
         yield truth[labelled], found
+
+
+def seen_on(
+    pairs: list[Pair], predict: Predict, learner: Learner, legend: Legend, windows: int
+) -> dict[str, np.ndarray]:
+    """What is scored of so many windows of some scenes: labels_N, and probabilities_NC in 255ths by way of looking.
+
+    `predict` is in evaluation mode; `learner` tells the arithmetic, and the mean that fills windows up.
+    """
+    mean, limit, parts = np.float32(learner.kind.mean), max(1, windows // len(pairs)), []
+    with torch.inference_mode(), autocast(torch.device("cpu"), learner.precision):
+        for pair in pairs:
+            parts += score(predict, read_pair(pair, legend), mean, limit)
+    seen = {way: np.concatenate([found[way] for _, found in parts]) for way in WAYS}
+    return {"labels": np.concatenate([labels for labels, _ in parts])} | seen
 
 
 def scores_of(labels: np.ndarray, probabilities: np.ndarray, legend: Legend) -> dict:

@@ -22,11 +22,11 @@ import rasterio.features
 import shapely
 import torch
 from accuracy_folds import legend_of, write_tif
-from accuracy_run import PLANNED, read_pair, score, train_ours
+from accuracy_run import PLANNED, train_ours
+from accuracy_score import scores_of, seen_on
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
-from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.grid import Blocks, Window
 from jingwei.inputs.scenes import Scene
 from jingwei.labelling.places import FRAMES
@@ -34,7 +34,6 @@ from jingwei.labelling.suggest import suggest
 from jingwei.labels.rounds import FIELD
 from jingwei.legend import NODATA, Legend
 from jingwei.models.checkpoints import save_checkpoint
-from jingwei.models.devices import autocast
 from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS
 from jingwei.polygons.reading import Y
@@ -165,19 +164,9 @@ def train_and_score(job: dict, workspace: Workspace, world: World) -> tuple[dict
     model, steps = train_ours(recipe, data, learner, lambda: (time.process_time() - begun) / job["cpu_seconds"])
     spent = time.process_time() - begun
     model.eval()
-    matrix, mean = ConfusionMatrix(len(world.legend)), np.float32(learner.kind.mean)
-    for pair in (tuple(map(Path, pair)) for pair in job["test"]):
-        limit = max(1, job["score_windows"] // len(job["test"]))
-        with torch.inference_mode(), autocast(torch.device("cpu"), learner.precision):
-            for truth, prediction in score(model, read_pair(pair, world.legend), mean, limit):
-                matrix.update(truth, prediction)
-    result = {
-        "steps": steps,
-        "cpu_seconds": round(spent, 1),
-        "miou": matrix.mean_iou(world.legend.foreground),
-        "accuracy": matrix.accuracy,
-        "iou": [None if np.isnan(value) else round(float(value), 5) for value in matrix.iou],
-    }
+    test = [tuple(map(Path, pair)) for pair in job["test"]]
+    seen = seen_on(test, model, learner, world.legend, job["score_windows"])
+    result = {"steps": steps, "cpu_seconds": round(spent, 1), **scores_of(seen["labels"], seen["once"], world.legend)}
     return result, learner, model
 
 

@@ -13,13 +13,13 @@ from jingwei.cli.weights import weights_flags, weights_from
 from jingwei.cli.wording import say, spelled
 from jingwei.errors import SettingError
 from jingwei.system.machine import cores
-from jingwei.training.recipes import Recipe
+from jingwei.training.recipes import Recipe, quick
 from jingwei.workspace import Workspace
 
 # What -h shows, and all flags by what they are about.
-USUAL = "train exp data_dir model backbone scratch weights loss crop_size batch_size base_lr epochs device"
+USUAL = "train quick exp data_dir model backbone scratch weights loss crop_size batch_size base_lr epochs device"
 GROUPS = {
-    "run": "train exp refit data_dir resume seed workers device precision compile skip_bad_steps",
+    "run": "train quick exp refit data_dir resume seed workers device precision compile skip_bad_steps",
     "network": (
         "model backbone output_stride aux_weight scratch weights weights_bands list_weights init_from freeze_bn "
         "freeze_backbone sync_bn"
@@ -40,10 +40,13 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     """Step 2: trains a recipe, or scores what it trained. With `configs`, trains config files of system B too."""
     if configs and asks_for_config(sys.argv[1:]):
         return train_from_config()
+    recipe = quick(recipe) if "--quick" in sys.argv[1:] else recipe  # before its defaults are told
     about = f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation."
     parser = Parser(about + " With -c FILE, trains system B as a config file says: see -c FILE -h." * configs)
     workspace_flags(parser, workers=False)
     parser.flag("train", "train; without it, score best.pt and print the table", action="store_true")
+    text = "settings for minutes without a GPU: a small network, small windows, 400 steps; see --quick --help_all"
+    parser.flag("quick", text, action="store_true")
     text = "name of the experiment: a folder under DIR/model/<recipe>/"
     parser.flag("exp", text, default="default", metavar="NAME")
     _recipe_flags(parser, recipe)
@@ -102,7 +105,8 @@ def _chosen(args: argparse.Namespace, usual: Recipe, workspace: Workspace) -> tu
         return chosen, None
     from jingwei.training.refit import refit_recipe
 
-    given = [f.metadata["flag"] or f.name for f in fields(usual) if getattr(chosen, f.name) != getattr(usual, f.name)]
+    given = ["quick"] * args.quick
+    given += [f.metadata["flag"] or f.name for f in fields(usual) if getattr(chosen, f.name) != getattr(usual, f.name)]
     return refit_recipe(workspace, usual.name, args.refit, given), workspace.experiment(usual.name, args.refit)
 
 

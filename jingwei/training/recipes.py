@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 from jingwei.errors import SettingError, known
 from jingwei.system.own_files import in_words, is_of, read_json
@@ -249,3 +250,29 @@ ATTENTION_UNET = replace(
     aux_weight=0.0,  # the decoder's skips bring the loss to every depth by themselves
 )
 RECIPES = {recipe.name: recipe for recipe in (CROSS_ENTROPY, FOCAL_LOVASZ, SWA, MULTISCALE, ATTENTION_UNET)}
+
+# What won in minutes on a CPU: docs/accuracy.md, "Beside a fair plain loop".
+QUICK: dict[str, Any] = {
+    "model": "attention_unet",
+    "backbone": "tf_efficientnet_lite0",
+    "aux_weight": 0.0,
+    "class_weights": "balanced",
+    "epochs": 4,
+    "steps_per_epoch": 100,
+    "batch_size": 8,
+    "min_scale": 0.7,
+    "max_scale": 1.4,
+    "optimizer": "adamw",
+    "base_lr": 0.001,
+    "weight_decay": 0.01,
+    "ema": 0.99,
+}
+
+
+def quick(recipe: Recipe) -> Recipe:
+    """The recipe for minutes without a GPU: its own loss and schedule, windows of half the size, else QUICK.
+
+    A recipe that averages cycles has no second average.
+    """
+    ema = 0.0 if recipe.average_cycles else QUICK["ema"]
+    return replace(recipe, **QUICK | {"ema": ema, "crop_sizes": tuple(size // 2 for size in recipe.crop_sizes)})

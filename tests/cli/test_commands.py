@@ -96,6 +96,12 @@ def test_help_tells_the_defaults(call, script):
         assert f"(default: {value}" in out
 
 
+def test_help_tells_what_quick_stands_for(call):
+    out = " ".join(call("train_swa.py", "--quick", "--help_all")[1].split())
+    for value in ("attention_unet", "tf_efficientnet_lite0", "0.001", "[256]", "100", "balanced", "adamw"):
+        assert f"(default: {value})" in out
+
+
 def test_every_script_of_the_root_is_known_here():
     found = {
         path.relative_to(ROOT).as_posix() for folder in (ROOT, ROOT / "Unet_resnet34") for path in folder.glob("*.py")

@@ -9,7 +9,7 @@ import pytest
 
 from jingwei.errors import SettingError
 from jingwei.training.losses import parse_loss
-from jingwei.training.recipes import CROSS_ENTROPY, RECIPES, Recipe, read_recipe, recipe_from_dict
+from jingwei.training.recipes import CROSS_ENTROPY, RECIPES, Recipe, quick, read_recipe, recipe_from_dict
 from jingwei.training.schedules import find_schedule
 
 
@@ -26,6 +26,16 @@ def test_every_named_recipe_passes_its_own_check_and_names_known_parts(recipe):
     parse_loss(recipe.loss)
     find_schedule(recipe.schedule)
     assert RECIPES[recipe.name] is recipe
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_a_quick_recipe_keeps_its_loss_schedule_and_kinds_of_windows(recipe):
+    small = quick(recipe).check()
+    for name in ("name", "loss", "schedule", "average_cycles", "pretrained"):
+        assert getattr(small, name) == getattr(recipe, name)
+    assert [2 * size for size in small.crop_sizes] == list(recipe.crop_sizes)
+    assert small.epochs * small.steps_per_epoch == 400
+    assert (small.ema > 0) != small.average_cycles
 
 
 def test_a_part_of_a_recipe_keeps_the_defaults_of_the_rest():

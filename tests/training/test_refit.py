@@ -91,6 +91,8 @@ def test_flags_that_say_otherwise_are_refused_and_the_command_does_the_rest(vali
         "error: --refit validated: takes all settings from validated, but these are given too: epochs, crop_size: "
         "leave them out"
     )
+    status, _, error = call("train.py", *words, "--quick")
+    assert (status, "these are given too: quick: leave them out" in error) == (2, True)
     status, said, _ = call("train.py", *words, "--workers", 0)
     assert status == 0, said
     final = load_checkpoint(folder.with_name("final") / "best.pt")

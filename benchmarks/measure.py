@@ -39,12 +39,16 @@ def run(*command: str, quiet: bool = False) -> Measured:
 def attempt(
     command: Sequence[str | Path], output=subprocess.DEVNULL, cwd: Path = ROOT, **env: str
 ) -> tuple[int, Measured]:
-    """Runs any command in a folder: its status and figures. `output` takes what it prints; None shows it."""
+    """Runs any command in a folder: its status and figures. `output` takes what it prints; None shows it.
+
+    Python keeps its bytecode, as it does for everybody who does not forbid it.
+    """
+    env = {name: value for name, value in (os.environ | env).items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.NamedTemporaryFile("r") as report:
         # Through a small process: the system counts a child's peak from the memory of whoever starts it.
         launcher = [sys.executable, __file__, report.name, *map(str, command)]
         errors = None if output is None else subprocess.STDOUT
-        done = subprocess.run(launcher, cwd=cwd, stdout=output, stderr=errors, env=os.environ | env)
+        done = subprocess.run(launcher, cwd=cwd, stdout=output, stderr=errors, env=env)
         return done.returncode, Measured(*json.load(report))
 
 

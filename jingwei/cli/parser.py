@@ -9,11 +9,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.errors import SettingError
-from jingwei.inputs.legends import ChosenLegend, choose_legend
 from jingwei.labels.rules import DrawingRules, rules_of
 from jingwei.legend import LABEL_NODATA
 from jingwei.raster.opening import ALLOW_REMOTE
@@ -21,6 +20,9 @@ from jingwei.system.machine import cores
 from jingwei.system.progress import Progress
 from jingwei.system.scheduling import Cluster, Here, open_cluster
 from jingwei.workspace import Workspace
+
+if TYPE_CHECKING:
+    from jingwei.inputs.legends import ChosenLegend
 
 LARGEST = 1 << 62  # whole number that a flag takes
 DATA = "data"  # the folder that stages work on unless another is given
@@ -257,14 +259,16 @@ def not_negative(text: str) -> int:
 
 def chosen_legend(
     args: argparse.Namespace, workspace: Workspace, *, label: Path | None = None, of_map: Path | None = None
-) -> ChosenLegend:
+) -> "ChosenLegend":
     """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
+    from jingwei.inputs.legends import choose_legend
+
     where: dict[str, Any] = {"label": label, "of_map": of_map, "cut": workspace.train, "folder": workspace.root}
     named, meant = getattr(args, "legend", None), getattr(args, "label_nodata", None)
     return choose_legend(named, label_nodata=meant, usual="jingwei", **where)
 
 
-def tell_legend(chosen: ChosenLegend) -> None:
+def tell_legend(chosen: "ChosenLegend") -> None:
     """Says which legend was taken: its name, or its file."""
     names = chosen.legend.names
     say(f"legend {chosen.source}: {len(names)} classes, {', '.join(names)}")

@@ -28,33 +28,73 @@ print(Path(jingwei.__file__).parent)
 def test_what_can_be_kept_is_kept():
     double = compiled(twice)
     assert double(4) == 8
-    assert double.stats.cache_path
+    assert double.loop.stats.cache_path
 
 
 def twice(number):
     return 2 * number
 
 
-def test_what_can_not_be_kept_is_compiled_all_the_same(monkeypatch):
-    def refusing(cache=False, **how):
-        if cache:
-            raise RuntimeError("cannot cache function 'twice': no locator available for file 'x.py'")
-        return numba_njit(**how)
+def test_it_is_still_the_function():
+    assert compiled(twice).__name__ == "twice"
+    assert compiled(total).__wrapped__ is total
 
-    numba_njit = module.njit
-    monkeypatch.setattr(module, "njit", refusing)
+
+def test_a_loop_calls_another():
+    doubled = compiled(twice)
+
+    def four_times(number):
+        return doubled(doubled(number))
+
+    assert compiled(four_times)(4) == 16
+
+
+def test_what_can_not_be_kept_is_compiled_all_the_same(monkeypatch):
+    def refusing(function):
+        raise RuntimeError(f"cannot cache function {function.__name__!r}: no locator available for file 'x.py'")
+
+    monkeypatch.setattr(module, "_kept", lambda: refusing)
     double = compiled(twice)
     assert double(4) == 8
-    assert not hasattr(double, "cache_path") or not double.stats.cache_path
+    assert double.loop.stats.cache_path is None
 
 
 def test_another_failure_is_not_hidden(monkeypatch):
-    def broken(**how):
+    def broken(function):
         raise RuntimeError("something else")
 
-    monkeypatch.setattr(module, "njit", broken)
+    monkeypatch.setattr(module, "_kept", lambda: broken)
     with pytest.raises(RuntimeError, match="something else"):
-        compiled(twice)
+        compiled(twice)(4)
+
+
+PREPARED = "numba.np.arraymath"  # what numba loads before it compiles
+LOOPS = """
+import numpy as np
+from jingwei.system.compiled import compiled
+
+@compiled
+def squares(count):
+    return np.arange(count) ** 2  # takes memory of numba's
+
+@compiled
+def of(count):
+    total = 0
+    for square in squares(count):
+        total += square
+    return total
+"""
+
+
+def test_kept_code_is_run_without_what_compiling_needs(tmp_path):
+    """The first run compiles; in the second numba is not even prepared to."""
+    (tmp_path / "loops.py").write_text(LOOPS)
+    code = f"import sys, loops; print(loops.of(5), {PREPARED!r} in sys.modules)"
+    paths = os.pathsep.join((str(PACKAGE.parent), str(tmp_path)))
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": paths}
+    how = {"capture_output": True, "text": True, "env": env, "timeout": 200, "check": True}
+    runs = [subprocess.run([sys.executable, "-c", code], **how) for _ in range(2)]
+    assert [run.stdout.split() for run in runs] == [["30", "True"], ["30", "False"]]
 
 
 def test_a_package_that_is_only_to_be_read_works_without_a_home(tmp_path):

@@ -19,11 +19,13 @@ from jingwei.evaluation.areas import measure_areas
 from jingwei.evaluation.sampling_design import draw_sample
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA
+from jingwei.raster.crop_files import read_crop
 from jingwei.raster.reading import open_labels
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.synthetic.county_sample import chosen_scenes, make_samples
 from jingwei.system.progress import Progress, spell_seconds
+from jingwei.training.shrink import shrink
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 
@@ -45,6 +47,7 @@ def run_steps(folder: Path) -> None:
     make_samples(folder, chosen_scenes(["1", "3"], SIZE, 0), workers=1)
     workspace = Workspace(folder)
     api.cut(None, folder, crop_size=128, workers=1)
+    shrink(read_crop(next((workspace.train / "data").glob("*.png"))), 100)  # as training does
     (scene,) = workspace.test_scenes()
     api.tile(scene.image, workspace.tiled(scene), workers=1)
     truth = folder / "truth" / "image_3_label.png"

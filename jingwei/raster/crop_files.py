@@ -9,7 +9,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window
-from jingwei.raster.png import write_png
+from jingwei.raster.png import BrokenPng, PngReader, write_png
 from jingwei.raster.reading import Raster
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.while_used import WhileUsed
@@ -50,10 +50,10 @@ def write_crop(path: str | Path, pixels_CHW: np.ndarray) -> None:
 def read_crop(path: str | Path) -> np.ndarray:
     """A crop's pixels, HWC, in the file's type. Raises InputError where the file is missing or broken."""
     if str(path).endswith(".png"):
-        pixels = _decoded(str(path)) if os.path.exists(path) else None  # False too for a name no disk takes
+        pixels = _png(path) if os.path.exists(path) else None  # False too for a name no disk takes
         if pixels is None:
             raise InputError(path, "missing or broken", _how_to_cut_again(path))
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]
+        return pixels
     try:
         with Raster(path) as raster:
             pixels, _ = raster.read(Window(0, 0, *raster.shape))
@@ -68,13 +68,33 @@ def _how_to_cut_again(path: str | Path) -> str:
     return f"delete {done} and start again: what is broken is made anew" if done.exists() else "cut the scenes again"
 
 
-def _decoded(path: str) -> np.ndarray | None:
-    """What OpenCV makes of a PNG; None where it can't."""
+def _png(path: str | Path) -> np.ndarray | None:
+    """A PNG's pixels, HWC; None for a broken one. Grey and RGB by our own reader, in half of OpenCV's time."""
+    reader = PngReader.opens(path)
+    if reader is None or reader.channels not in (1, 3):
+        if reader:
+            reader.close()
+        return _by_opencv(str(path))
+    pixels = np.empty((reader.height, reader.width, reader.channels), np.uint8)
+    try:
+        reader.read(pixels.transpose(2, 0, 1))
+    except (BrokenPng, OSError):
+        return None
+    finally:
+        reader.close()
+    return pixels
+
+
+def _by_opencv(path: str) -> np.ndarray | None:
+    """What OpenCV makes of a PNG of another kind, HWC; None where it can't."""
     try:
         path.encode()
+        pixels = cv2.imread(path, cv2.IMREAD_UNCHANGED)
     except UnicodeEncodeError:  # a name in another encoding: OpenCV takes UTF-8
-        return cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    return cv2.imread(path, cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None:
+        return None
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB) if pixels.ndim == 3 else pixels[..., None]
 
 
 def read_label_crop(path: str | Path) -> np.ndarray:

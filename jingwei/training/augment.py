@@ -13,6 +13,7 @@ import numpy as np
 from jingwei.legend import NODATA
 from jingwei.raster.histogram import histogram
 from jingwei.raster.pixels import as_type
+from jingwei.training.shrink import shrink
 
 TRIES = 4  # positions tried for a window that is at least half labelled
 QUARTER_TURNS = {1: cv2.ROTATE_90_COUNTERCLOCKWISE, 2: cv2.ROTATE_180, 3: cv2.ROTATE_90_CLOCKWISE}
@@ -96,15 +97,29 @@ def resize(pixels: np.ndarray, labels: np.ndarray, size: int) -> tuple[np.ndarra
     """Both at `size` x `size`: pixels by area or linear interpolation, labels by the nearest pixel."""
     if labels.shape == (size, size):
         return pixels, labels
-    how = cv2.INTER_AREA if labels.shape[0] > size else cv2.INTER_LINEAR
-    pixels = _by_fours(lambda part: cv2.resize(part, (size, size), interpolation=how), pixels)
+    smaller = labels.shape[0] > size
+    how = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+
+    def resized(part: np.ndarray) -> np.ndarray:
+        if smaller and part.dtype == np.uint8:
+            return shrink(part, size)
+        return cv2.resize(part, (size, size), interpolation=how)
+
+    pixels = _by_fours(resized, pixels)
     labels = cv2.resize(labels, (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
     return pixels, labels
 
 
 def _by_fours(change: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray) -> np.ndarray:
     """`change` of pixels_HWC, four bands at a time: OpenCV takes no more, and drops the axis of a single one."""
-    parts = [change(pixels[..., first : first + 4]) for first in range(0, pixels.shape[2], 4)]
+    return _joined([change(pixels[..., four]) for four in _fours(pixels.shape[2])])
+
+
+def _fours(bands: int) -> list[slice]:
+    return [slice(first, min(first + 4, bands)) for first in range(0, bands, 4)]
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
     parts = [part.reshape(*part.shape[:2], -1) for part in parts]
     return np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
@@ -141,42 +156,48 @@ def fill_unseen(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.
 
     The black of nodata would be the strongest signal in a picture. The mean that the network subtracts is none.
     """
-    unseen = labels == NODATA
-    if unseen.any():  # most windows have none
-        for band in range(pixels.shape[2]):  # numpy's `any` over an axis of three takes ten times as long
-            unseen &= pixels[..., band] == 0
-    if not unseen.any():
-        return pixels
-    pixels = pixels.copy()
-    pixels[unseen] = as_type(fill, pixels.dtype)
+    unseen = unlabelled_of(pixels, labels, np.zeros_like(fill))
+    return pixels if unseen is None else replaced(pixels, unseen, fill)
+
+
+def unlabelled_of(pixels: np.ndarray, labels: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+    """Where pixels_HWC are unlabelled and hold `values`, one per band, rounded to the pixels' type.
+
+    HW uint8, 255 there, else 0; None where there are none.
+    """
+    unlabelled = cv2.inRange(labels, NODATA, NODATA)
+    if not cv2.countNonZero(unlabelled):  # most windows
+        return None
+    values = as_type(values, pixels.dtype).astype(float)
+    for four in _fours(len(values)):
+        exactly = tuple(values[four])
+        cv2.bitwise_and(unlabelled, cv2.inRange(pixels[..., four], exactly, exactly), unlabelled)
+    return unlabelled if cv2.countNonZero(unlabelled) else None
+
+
+def replaced(pixels: np.ndarray, here: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """A copy of pixels_HWC with `values`, one per band, where `here` (HW) is not 0."""
+    pixels, here = pixels.copy(), here > 0
+    for band, value in enumerate(as_type(values, pixels.dtype)):
+        np.copyto(pixels[..., band], value, where=here)
     return pixels
-
-
-def filled(pixels: np.ndarray, labels: np.ndarray, fill: np.ndarray) -> np.ndarray | None:
-    """Which pixels hold `fill` because they were not seen: bool HW, or None where there are none."""
-    unseen = labels == NODATA
-    if unseen.any():
-        unseen &= (pixels == as_type(fill, pixels.dtype)).all(axis=2)
-    return unseen if unseen.any() else None
 
 
 def random_light(
     pixels: np.ndarray, mean: np.ndarray, std: np.ndarray, strength: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Another light: gain and offset at random, float32 HWC, safe for any band count and unit.
+    """Another light: gain and offset at random, HWC, safe for any band count and unit.
 
     `mean` and `std` are the bands' (float, of C). All bands brighten together by up to `strength` standard deviations,
-    each alone by half of that; contrast changes by the same shares.
+    each alone by half of that; contrast changes by the same shares. Of uint8 comes uint8, rounded, and cut off at 0 and
+    255 as a camera's are; of all other types float32.
     """
     bands = len(mean)
     gain = 1 + rng.uniform(-1, 1) * strength + rng.uniform(-0.5, 0.5, bands) * strength
-    offset = (rng.uniform(-1, 1) + rng.uniform(-0.5, 0.5, bands)) * strength * std
-    gain, offset = gain.astype(np.float32), (mean - mean * gain + offset).astype(np.float32)
-    lit_CHW = np.empty((bands, *pixels.shape[:2]), np.float32)  # bands first, as torch wants them: three times as fast
-    for band in range(bands):
-        np.multiply(pixels[..., band], gain[band], out=lit_CHW[band], dtype=np.float32)
-        lit_CHW[band] += offset[band]
-    return lit_CHW.transpose(1, 2, 0)
+    offset = mean - mean * gain + (rng.uniform(-1, 1) + rng.uniform(-0.5, 0.5, bands)) * strength * std
+    pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    changes = ((four, np.column_stack([np.diag(gain[four]), offset[four]])) for four in _fours(bands))
+    return _joined([cv2.transform(pixels[..., four], change) for four, change in changes])
 
 
 def random_turn(
@@ -219,7 +240,7 @@ def coarse_dropout(pixels: np.ndarray, fill: np.ndarray, rng: np.random.Generato
 
     The labels stay: what lies under a rectangle has to be predicted from what is around it (DeVries and Taylor 2017).
     """
-    pixels = pixels.copy(order="K")
+    pixels = pixels.copy()
     fill = as_type(fill, pixels.dtype)
     for _ in range(rng.integers(1, 7)):
         place = tuple(_random_span(length, rng) for length in pixels.shape[:2])

@@ -16,7 +16,6 @@ from jingwei.crops.table import Crop, statistics
 from jingwei.errors import JingweiError, TrainingError
 from jingwei.models.torch_files import first_line
 from jingwei.raster.crop_files import opencv_on_one_thread
-from jingwei.raster.pixels import as_type
 from jingwei.training import augment
 from jingwei.training.crop_reader import CropReader
 from jingwei.training.distributed import local_size
@@ -79,7 +78,7 @@ class TrainingWindows(Dataset):
         pixels, labels = self._cut(crop, size, target, rng)
         pixels, labels = augment.random_turn(pixels, labels, rng, recipe.quarter_turns, recipe.flip)
         pixels = augment.fill_unseen(pixels, labels, self.fill)  # the corners that a rotation left empty
-        unseen = augment.filled(pixels, labels, self.fill)
+        unseen = augment.unlabelled_of(pixels, labels, self.fill)
         if recipe.hue and pixels.dtype == np.uint8 and pixels.shape[2] == 3:
             pixels = augment.random_hue(pixels, recipe.hue, rng)
         if _chance(recipe.blur, rng):
@@ -87,7 +86,7 @@ class TrainingWindows(Dataset):
         if recipe.jitter:
             pixels = augment.random_light(pixels, self.mean, self.std, recipe.jitter, rng)
         if unseen is not None and (recipe.hue or recipe.blur or recipe.jitter):
-            pixels = np.where(unseen[..., None], as_type(self.fill, pixels.dtype), pixels)
+            pixels = augment.replaced(pixels, unseen, self.fill)
         if _chance(recipe.dropout, rng):
             pixels = augment.coarse_dropout(pixels, self.fill, rng)
         return pixels, labels
@@ -146,7 +145,8 @@ class Loader(DataLoader):
             for batch in super().__iter__():
                 if isinstance(batch, JingweiError):
                     raise batch
-                yield [torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in batch]
+                pixels, labels = (torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in batch)
+                yield [pixels.movedim(-1, 1), labels]
 
 
 @contextlib.contextmanager
@@ -179,7 +179,7 @@ class _ErrorsAsItems(Dataset):
 
 
 def _collated(items: list):
-    """A batch of items, or the first error among them.
+    """A batch of items, (pixels_BHWC, labels_BHW), or the first error among them.
 
     In a loader process torch puts batches into shared memory, of which a container may have as little as 64 MB. Where
     it is full, a batch goes through the processes' pipe, as numpy arrays: that takes some 40 ms more for 16 MB.
@@ -187,6 +187,7 @@ def _collated(items: list):
     error = next((item for item in items if isinstance(item, JingweiError)), None)
     if error is not None:
         return error
+    items = [(pixels.movedim(0, -1), labels) for pixels, labels in items]  # as they lie in memory: copied at once
     try:
         return default_collate(items)
     except RuntimeError as full:
@@ -252,8 +253,9 @@ def _end_with_parent(parent: int) -> None:
 
 
 def _to_tensors(pixels: np.ndarray, labels: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tensors of a window, (pixels_CHW, labels_HW), whose pixels still lie in memory as HWC: so networks want them."""
     if pixels.dtype == np.uint16:
         pixels = pixels.astype(np.int32)  # torch's uint16 knows few operations
     # Copied where it is a part of a kept crop as it stands: torch wants arrays that can be written to.
-    pixels, labels = np.require(pixels.transpose(2, 0, 1), requirements="CW"), np.require(labels, requirements="CW")
-    return torch.from_numpy(pixels), torch.from_numpy(labels)
+    pixels, labels = np.require(pixels, requirements="CW"), np.require(labels, requirements="CW")
+    return torch.from_numpy(pixels).movedim(-1, 0), torch.from_numpy(labels)

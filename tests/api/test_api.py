@@ -75,9 +75,10 @@ def test_every_public_name_is_there_and_documented():
 
 
 def test_no_package_takes_the_place_of_a_function():
-    """A subpackage named like a function would replace it as soon as it is imported."""
+    """A subpackage or module named like a function would replace it as soon as it is imported."""
     inside = Path(jingwei.__file__).parent
-    there = {path.stem for path in inside.iterdir() if path.suffix == ".py" or path.is_dir()}
+    there = {path.stem for folder in (inside, inside / "api") for path in folder.iterdir()}
+    assert {"api", "training"} <= there
     assert not there & set(jingwei.__all__)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jingwei.api import _id
+from jingwei.api.arguments import id_of_class
 from jingwei.errors import SettingError
 from jingwei.legend import legend_from_dict
 
@@ -34,6 +34,6 @@ def test_names_that_are_codes_go_before_ids():
     """`--classes 1` with classes named 3, 2, 1 was the class with id 1, named 2."""
     codes = legend_from_dict(legend("3", "2", "1", 11))
     assert [codes.id_of(word) for word in ("3", "2", "1", "11", "0")] == [0, 1, 2, 3, 0]
-    assert [_id(number, codes) for number in (0, 1, 2, 3)] == [0, 1, 2, 3]
+    assert [id_of_class(number, codes) for number in (0, 1, 2, 3)] == [0, 1, 2, 3]
     with pytest.raises(SettingError, match="no class '12'"):
-        _id(12, codes)
+        id_of_class(12, codes)

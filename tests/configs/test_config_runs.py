@@ -1,4 +1,4 @@
-"""Runs from config files of system B, by the command line: their files, their stops, their devices and windows."""
+"""Runs of config files: what they leave, and how they go on."""
 
 import json
 import runpy
@@ -22,7 +22,6 @@ from jingwei.configs import run
 from jingwei.configs.config import config_from_dict
 from jingwei.crops.prepare import prepare_training
 from jingwei.crops.table import TRAIN, VALIDATION, read_crops
-from jingwei.errors import SettingError
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.legend import GF2, GF3, NODATA
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
@@ -30,7 +29,6 @@ from jingwei.raster.crop_files import read_crop, read_label_crop, write_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.preview import painted
 from jingwei.system.atomic import only_run
-from jingwei.training import launch
 from jingwei.training.datasets import TrainingWindows
 from jingwei.training.learner import Learner
 from jingwei.training.loop import RunOptions
@@ -38,7 +36,6 @@ from jingwei.training.sampling import Draw
 from jingwei.training.schedules import learning_rate, momentum
 
 pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
-
 ROOT = Path(__file__).resolve().parents[2]
 HERE = RunOptions(device="cpu", workers=0)
 
@@ -371,59 +368,6 @@ def test_without_validation_all_pictures_are_trained_on(place):
         config = config_from_dict(content)
         crops = read_crops(prepare_training(config.data, config.cache, 1).crops)
         assert [sum(crop.split == side for crop in crops) for side in (TRAIN, VALIDATION)] == sides
-
-
-# ---- devices ----
-
-
-@pytest.mark.parametrize(
-    ("chosen", "wanted", "there", "device", "said"),
-    [
-        (None, 1, 0, "cpu", ""),
-        (None, 2, 0, "cpu", "no GPU here: training on the CPU\n"),
-        ("0,1", 1, 0, "cpu", "no GPU here: training on the CPU\n"),
-        (None, 0, 2, "cpu", ""),
-        (None, 1, 2, "cuda:0", ""),
-        (None, 2, 1, "cuda:0", "n_gpu is 2, but there are 1 GPUs here: training on these\n"),
-        ("1", 1, 2, "cuda:1", ""),
-        ("cpu", 2, 2, "cpu", ""),
-        ("cuda:1", 1, 2, "cuda:1", ""),
-    ],
-)
-def test_the_device_is_the_one_asked_for_or_what_there_is(monkeypatch, capsys, chosen, wanted, there, device, said):
-    monkeypatch.setattr(launch, "gpu_count", lambda: there)
-    assert launch.choose_device(chosen, wanted, sys.argv) == device
-    assert capsys.readouterr().out == said
-
-
-@pytest.mark.parametrize(
-    ("chosen", "wanted", "visible", "expected"),
-    [("0,2", 1, None, "0,2"), (None, 2, None, "0,1"), (None, 9, None, "0,1,2"), ("1,2", 1, "5,6,7", "6,7")],
-)
-def test_more_gpus_get_a_process_each(monkeypatch, chosen, wanted, visible, expected):
-    started = []
-    monkeypatch.setattr(launch, "gpu_count", lambda: 3)
-    monkeypatch.setattr(launch.os, "execv", lambda program, arguments: started.append(arguments))
-    monkeypatch.setattr(sys, "argv", ["train.py", "-c", "x.json"])
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible or "")
-    launch.choose_device(chosen, wanted, sys.argv)
-    ((*_, module, standalone, count, script, flag, config),) = started
-    assert (module, standalone) == ("torch.distributed.run", "--standalone")
-    assert count == f"--nproc_per_node={len(expected.split(','))}"
-    assert (script, flag, config) == ("train.py", "-c", "x.json")
-    assert launch.os.environ["CUDA_VISIBLE_DEVICES"] == expected
-    monkeypatch.setenv("WORLD_SIZE", "2")  # in one of those processes
-    assert launch.choose_device(chosen, wanted, sys.argv) == "auto"
-    assert len(started) == 1
-
-
-def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
-    monkeypatch.setattr(launch, "gpu_count", lambda: 2)
-    with pytest.raises(SettingError, match="`device` 0,2: there are 2 GPUs here: number them from 0"):
-        launch.choose_device("0,2", 1, sys.argv)
-
-
-# ---- windows ----
 
 
 def test_windows_of_a_config_are_mirrored_alone_and_what_is_outside_is_no_class(whole):

@@ -1,4 +1,4 @@
-"""Data sets in folders become crops: optical, radar, split in every way."""
+"""Preparing folders of samples: which side each is on, what crops hold, and what is refused."""
 
 import json
 import os
@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from prepared_folders import mosaic, sides_of
 from sample_folders import blocky, painted, write_optical, write_sar, write_tiff
 from scipy import ndimage
 
-from jingwei.crops import prepare
 from jingwei.crops.field_split import GAP
 from jingwei.crops.prepare import FolderData, prepare_training
 from jingwei.crops.table import TRAIN, VALIDATION, label_path, read_crops
-from jingwei.errors import InputError, OutputError, SettingError
+from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
 from jingwei.inputs.samples import find_samples
 from jingwei.inputs.sar import SarReader, SarSettings
@@ -25,43 +25,10 @@ from jingwei.legend import GF2, GF3, NODATA, find_legend, legend_from_dict
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster
-from jingwei.system import atomic
-from jingwei.system.atomic import only_run
 from jingwei.system.own_files import read_json
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 FLEVOLAND = Path(os.environ.get("JINGWEI_REAL_DATA", "/nonexistent")) / "flevoland"
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    """Every file of a training folder with its bytes, but for the records of how it was made."""
-    files = [path for path in sorted((root / "train").rglob("*")) if path.is_file() and ".parts" not in path.parts]
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in files}
-
-
-def sides_of(workspace) -> dict[str, set[str]]:
-    """Sides of the split -> names of scenes."""
-    crops = read_crops(workspace.crops)
-    return {side: {crop.scene for crop in crops if crop.split == side} for side in (TRAIN, VALIDATION)}
-
-
-def mosaic(workspace, scene: str, shape) -> np.ndarray:
-    """The labels of a scene, put together from its crops."""
-    labels = np.full(shape, NODATA, np.uint8)
-    for crop in read_crops(workspace.crops):
-        if crop.scene == scene:
-            its = read_label_crop(label_path(workspace.train, crop))
-            np.copyto(labels[crop.window.slices], its, where=its != NODATA)
-    return labels
-
-
-@pytest.fixture
-def two_sides(tmp_path) -> Path:
-    """{train,valid}/{img,lbl} with samples of mixed sizes, one smaller than a crop, one larger."""
-    shapes = {"train": [(64, 64), (40, 50), (100, 90)], "valid": [(64, 64), (30, 70)]}
-    for side, its in shapes.items():
-        write_optical(tmp_path / "data" / side, {str(i): blocky(shape, 9, i) for i, shape in enumerate(its)})
-    return tmp_path / "data"
 
 
 # --- sides -----------------------------------------------------------------------------------------------------------
@@ -248,98 +215,6 @@ def test_an_empty_sample_among_others_gives_no_crops(tmp_path):
     write_sar(tmp_path / "data", {"1": blocky((40, 40), 6, 0), "2": empty, "3": blocky((40, 40), 6, 1)})
     data = FolderData(tmp_path / "data", GF3, SarSettings(), val_fraction=0, crop_size=64)
     assert sides_of(prepare_training(data, tmp_path / "cache", 2))[TRAIN] == {"1", "3"}
-
-
-# --- again, and stopped ----------------------------------------------------------------------------------------------
-
-
-def all_kinds(tmp_path: Path) -> list[FolderData]:
-    labels = {str(i): blocky((40 + 9 * i, 60), 6, i) for i in range(5)}
-    write_sar(tmp_path / "radar", labels)
-    write_optical(tmp_path / "optical", labels)
-    folders, optical = tmp_path / "radar", FolderData(tmp_path / "optical", GF2, crop_size=48)
-    return [FolderData(folders, GF3, SarSettings(lee=5), crop_size=48), optical, replace(optical, split="blocks"),
-            replace(optical, split="fields", val_fraction=0.3)]  # fmt: skip
-
-
-def test_the_bytes_are_the_same_for_any_number_of_workers(tmp_path):
-    for number, data in enumerate(all_kinds(tmp_path)):
-        found = [contents(prepare_training(data, tmp_path / f"{number}_{w}", w).root) for w in (1, 3)]
-        assert found[0] == found[1]
-        assert len(found[0]) > 20
-
-
-def test_what_was_prepared_is_not_prepared_again(tmp_path, monkeypatch):
-    (data, *_) = all_kinds(tmp_path)
-    workspace = prepare_training(data, tmp_path / "cache", 1)
-    before = contents(workspace.root)
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare, "cut_train", None)
-        patch.setattr(prepare, "_look", None)
-        assert prepare_training(data, tmp_path / "cache", 1) == workspace
-    # A changed mask, and changed settings, are seen.
-    mask = tmp_path / "radar" / "lbl" / "1_gt.png"
-    write_png(mask, painted(np.full((49, 60), 2, np.uint8), GF3))
-    prepare_training(data, tmp_path / "cache", 1)
-    changed = contents(workspace.root)
-    assert changed != before
-    prepare_training(replace(data, crop_size=32), tmp_path / "cache", 1)
-    assert contents(workspace.root).keys() != changed.keys()
-    prepare_training(data, tmp_path / "cache", 1)
-    assert contents(workspace.root) == changed
-    unfiltered = replace(data, sar=SarSettings())
-    prepare_training(unfiltered, tmp_path / "cache", 1)
-    assert contents(workspace.root) == contents(prepare_training(unfiltered, tmp_path / "fresh", 1).root) != changed
-
-
-class Killed(BaseException):
-    pass
-
-
-@pytest.mark.parametrize("kind", range(4))
-def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(kind, tmp_path, monkeypatch):
-    data = all_kinds(tmp_path)[kind]
-    whole = contents(prepare_training(data, tmp_path / "whole", 1).root)
-    real, left = atomic.os.replace, [0]
-
-    def dies(*paths):
-        left[0] -= 1
-        if left[0] == 0:
-            raise Killed
-        return real(*paths)
-
-    monkeypatch.setattr(atomic.os, "replace", dies)
-    for stop in (1, 4, 15, 30):
-        left[0] = stop
-        with pytest.raises(Killed):
-            prepare_training(data, tmp_path / str(stop), 1)
-    for stop in (1, 4, 15, 30):
-        assert contents(prepare_training(data, tmp_path / str(stop), 1).root) == whole
-
-
-def test_a_stop_on_the_way_to_other_settings_is_not_taken_for_the_first_ones(tmp_path, monkeypatch):
-    data = all_kinds(tmp_path)[1]
-    whole = contents(prepare_training(data, tmp_path / "cache", 1).root)
-    with monkeypatch.context() as patch:
-        patch.setattr(prepare, "cut_train", lambda *a: (tmp_path / "cache" / "train" / "source.json").unlink() or 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            prepare_training(replace(data, val_fraction=0.6), tmp_path / "cache", 1)
-    assert contents(prepare_training(data, tmp_path / "cache", 1).root) == whole
-
-
-def test_finished_samples_are_not_cut_again_after_a_stop(tmp_path):
-    (data, *_) = all_kinds(tmp_path)
-    workspace = prepare_training(data, tmp_path / "cache", 1)
-    crops = {path: path.stat().st_mtime_ns for path in (workspace.train / "data").iterdir()}
-    (workspace.train / "stamp").unlink()
-    workspace.crops.unlink()
-    prepare_training(data, tmp_path / "cache", 1)
-    assert {path: path.stat().st_mtime_ns for path in (workspace.train / "data").iterdir()} == crops
-
-
-def test_two_runs_do_not_prepare_the_same_cache(two_sides, tmp_path):
-    with only_run(tmp_path / "cache"), pytest.raises(OutputError, match="another run is writing it"):
-        prepare_training(FolderData(two_sides, GF2), tmp_path / "cache", 1)
 
 
 # --- what is wrong ---------------------------------------------------------------------------------------------------

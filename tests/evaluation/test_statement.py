@@ -6,7 +6,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from test_polygons import blobs, tiff
+from drawn_maps import blobs, tiff
 
 import jingwei
 from jingwei.errors import InputError, SettingError

@@ -5,9 +5,9 @@ import pyogrio
 import pytest
 import rasterio.features
 import shapely
+from drawn_maps import PLACES, tiff
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from test_polygons import PLACES, tiff
 
 from jingwei.errors import InputError
 from jingwei.evaluation.areas import measure_areas

@@ -7,8 +7,8 @@ import threading
 import numpy as np
 import pytest
 import rasterio
+from filled_maps import reference
 from test_contest_frames import slid
-from test_holes import reference
 
 from jingwei.errors import InputError, OutputError, SettingError
 from jingwei.filling import fill_map as filling

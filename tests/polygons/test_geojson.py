@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import rasterio
 import shapely
+from drawn_maps import blobs
 from rasterio import Affine
 from rasterio.warp import transform
-from test_polygons import blobs
 
 from jingwei.errors import SettingError
 from jingwei.legend import JINGWEI, NODATA

@@ -7,7 +7,7 @@ import numpy as np
 import pyogrio
 import pytest
 import shapely
-from test_polygons import blobs, tiff
+from drawn_maps import blobs, tiff
 
 from jingwei.evaluation.sampling_design import draw_sample
 from jingwei.legend import JINGWEI, NODATA

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.transform import from_origin
 from rasterio.windows import Window as RasterioWindow
-from test_raster import DTYPES, noise
+from written_rasters import DTYPES, noise
 
 from jingwei.grid import Window, strips
 from jingwei.legend import JINGWEI, NODATA

@@ -1,0 +1,21 @@
+"""What tests of networks share."""
+
+import pytest
+import segmentation_models_pytorch as smp
+import torch
+
+from jingwei.models import fcn8
+
+
+@pytest.fixture
+def small_networks(monkeypatch):
+    """One thread, since small pictures are done before threads have met; VGG and DenseNet with a tenth of the work."""
+    torch.set_num_threads(1)
+    monkeypatch.setattr(fcn8, "WIDTH", 32)
+    narrow = [8, "M", 16, "M", 24, 24, "M", 32, 32, "M", 32, 32, "M"]
+    for vgg in ("vgg11", "vgg11_bn"):
+        settings = {"config": narrow, "out_channels": [8, 16, 24, 32, 32, 32]}
+        monkeypatch.setitem(smp.encoders.encoders[vgg], "params", smp.encoders.encoders[vgg]["params"] | settings)
+    settings = {"block_config": (2, 2, 2, 2), "out_channels": [3, 64, 128, 128, 128, 128]}
+    densenet = smp.encoders.encoders["densenet121"]
+    monkeypatch.setitem(densenet, "params", densenet["params"] | settings)

@@ -79,10 +79,14 @@ def fill_map(
     SettingError for rules that make no sense, InputError for maps that can't be read or have ids that the legend lacks,
     and OutputError.
     """
+    rules: dict[str, Any] = {"background": legend.background, "classes": classes}
     if frames is None:
         _check_rules(legend, max_size, min_area, connectivity, protect)
+        rules |= {"max_size": max_size, "min_area": min_area, "connectivity": connectivity, "protect": protect}
+        rules["folder"] = Path(target).parent  # of its working data
     else:
         _check_frames(legend, frames)
+        rules |= {"sizes": frames.sizes, "step": frames.step}
     legend.check_ids("`classes`", classes or ())
     outputs = [path for path in (target, submit_png, picture) if path is not None]
     if any(Path(path).resolve() == Path(source).resolve() for path in outputs):
@@ -95,19 +99,8 @@ def fill_map(
         def strips():
             return ahead(checked_strips(labels, legend, strip_rows))
 
-        filled: Filled | Framed
-        if frames is None:
-            filled = Filled(
-                strips, height, width, background=legend.background, max_size=max_size, min_area=min_area,
-                connectivity=connectivity, classes=classes, protect=protect, folder=Path(target).parent,
-                progress=bar.update,
-            )  # fmt: skip
-        else:
-            assert legend.background is not None, "checked above"
-            filled = Framed(
-                strips, height, width, background=legend.background, sizes=frames.sizes, step=frames.step,
-                classes=classes, progress=bar.update,
-            )  # fmt: skip
+        fill = Filled if frames is None else Framed
+        filled = fill(strips, height, width, **rules, progress=bar.update)
         bar.total = filled.passes * height * width
         kind: dict[str, Any] = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend)}
         tiled = TiledWriter(target, height, width, like=labels, overviews=True, **kind)

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from jingwei.polygons.writing import format_of, vector_writer
 from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.georeference import vector_transform
 from jingwei.raster.pixel_area import HECTARE, ground_of
+from jingwei.raster.reading import Raster
 from jingwei.raster.stamps import STAMP, stamp
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
@@ -80,9 +81,8 @@ def write_polygons(
     with ExitStack() as stack:
         labels = stack.enter_context(open_map(source, legend))
         height, width = labels.shape
-        if target.suffix.lower() == ".geojson" and not labels.crs and not pixels:
-            problem = f"GeoJSON holds longitude and latitude, and {source.name} has no CRS"
-            raise SettingError(target, problem, "take .gpkg, or write its pixels with `pixels` (x = column, y = -row)")
+        if not pixels:
+            _refuse_geojson_without_crs(target, labels)
         ground = ground_of(labels, gsd)
         bar = stack.enter_context(progress(total=height * width, desc="polygons", unit="px", unit_scale=True))
         regions = RegionPolygons(
@@ -91,11 +91,8 @@ def write_polygons(
             progress=bar.update,
         )  # fmt: skip
         target.parent.mkdir(parents=True, exist_ok=True)
-        columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if ground else {})
-        place: dict[str, Any] = {"crs": labels.crs, "date": source.stat().st_mtime if source.exists() else None}
-        notes = {STAMP: mark} | ({Y: "-row"} if labels.transform.is_identity else {})
-        place |= {"notes": notes, "style": class_style("Polygon", legend, classes, "name")}
-        writer = stack.enter_context(vector_writer(target, "Polygon", columns, **place))
+        style = class_style("Polygon", legend, classes, "name")
+        writer = stack.enter_context(_writer(target, labels, with_hectares=bool(ground), mark=mark, style=style))
         counts, hectares = np.zeros(256, np.int64), np.zeros(256)
         names = np.array([*legend.names, *[""] * (256 - len(legend))], object)
 
@@ -110,6 +107,20 @@ def write_polygons(
             write(batch)
     lost = labels.georeference.beyond_transforms
     return Polygons(counts, regions.class_areas, hectares if ground else None, lost)
+
+
+def _refuse_geojson_without_crs(target: Path, labels: Raster) -> None:
+    if target.suffix.lower() == ".geojson" and not labels.crs:
+        problem = f"GeoJSON holds longitude and latitude, and {labels.path.name} has no CRS"
+        raise SettingError(target, problem, "take .gpkg, or write its pixels with `pixels` (x = column, y = -row)")
+
+
+def _writer(target: Path, labels: Raster, *, with_hectares: bool, mark: str, style: str):
+    """A file of polygons with the columns of `write_polygons`, at the place of the map."""
+    columns = {"class_id": int, "name": str, "area_px": int} | ({"area_ha": float} if with_hectares else {})
+    notes = {STAMP: mark} | ({Y: "-row"} if labels.transform.is_identity else {})
+    date = labels.path.stat().st_mtime if labels.path.exists() else None
+    return vector_writer(target, "Polygon", columns, crs=labels.crs, date=date, notes=notes, style=style)
 
 
 def _check(target: Path, legend: Legend, classes: list[int], min_area: int, simplify: float) -> None:

@@ -1,10 +1,10 @@
 """What tests of networks share."""
 
 import pytest
-import segmentation_models_pytorch as smp
 import torch
 
 from jingwei.models import fcn8
+from jingwei.models.libraries import smp
 
 
 @pytest.fixture

@@ -1,4 +1,8 @@
-"""What every family of networks has in common: sizes, bands, gradients, checkpoints, exports, names."""
+"""One tester for all network families: sizes, bands, gradients, batches of one, freezing, files, exports, names.
+
+A new family costs a line in SMALL of `all_networks.py` (an encoder that is quick to run) and, where its paper says how
+many parameters it has, one in PAPER of `test_papers.py`.
+"""
 
 import importlib
 import io

@@ -32,6 +32,7 @@ LONGEST = (
     "configs/test_config_runs.py",
     "synthetic/test_county.py",
     "prediction/test_scene.py",
+    "prediction/test_scene_again.py",
     "prediction/test_folder.py",
     "prediction/test_engines.py",
     "training/test_crop_reader.py",

@@ -1,175 +1,39 @@
-"""Predicting: streamed windows give the map that a whole scene in memory would, at any size and validity."""
+"""Maps of scenes, against the whole scene in memory; what they carry, and the scenes that are refused."""
 
 import os
-import threading
-import time
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import torch
-from rasterio.transform import from_origin
+from toy_scenes import (
+    CLASSES,
+    MEAN,
+    PLAIN,
+    TRANSFORM,
+    assert_same_map,
+    bump,
+    draw,
+    in_memory,
+    make_checkpoint,
+    predict,
+    predict_here,
+    ragged,
+    read,
+    turned_mean,
+    write_scene,
+)
 
-from jingwei.errors import CheckpointError, OutputError, SettingError
+from jingwei.errors import CheckpointError, SettingError
 from jingwei.grid import even_starts
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.models.checkpoints import Checkpoint, save_checkpoint
-from jingwei.models.segmenter import build_model
-from jingwei.models.spec import ModelSpec
-from jingwei.prediction import blending, shared_out
-from jingwei.prediction.job import Job, runs_of
-from jingwei.prediction.scene import assemble, predict_bands, predict_scene, prepare
-from jingwei.prediction.settings import PredictSettings
-from jingwei.raster import stamps
+from jingwei.models.checkpoints import Checkpoint
+from jingwei.prediction import blending
 from jingwei.raster.stamps import read_score
 from jingwei.raster.writing import write_submission
-from jingwei.system.scheduling import Here, open_cluster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-CLASSES = len(JINGWEI)
-MEAN = 120  # what the networks here subtract, and so what they see where a scene is invalid
-PLAIN = PredictSettings(window=128, overlap=32, precision="fp32")
-TRANSFORM = from_origin(500000, 4000000, 0.5, 0.5)
-
-
-class Toy(torch.nn.Module):
-    """A network whose answer depends on brightness, on the place in the window, and on the window as a whole."""
-
-    def __init__(self, contrast: float = 6.0):
-        super().__init__()
-        self.contrast = contrast
-        self.windows = 0
-        self.batches = []
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        self.windows += len(pixels)
-        self.batches.append(len(pixels))
-        height, width = pixels.shape[2:]
-        brightness = pixels.mean(1, keepdim=True) / 255
-        centres = torch.linspace(0, 1, CLASSES).view(1, -1, 1, 1)
-        rows, cols = torch.arange(height).view(1, 1, -1, 1), torch.arange(width).view(1, 1, 1, -1)
-        place = torch.sin(rows / 9 + centres * 5) + torch.cos(cols / 13 - centres * 7)  # no symmetry at all
-        whole = brightness.mean((2, 3), keepdim=True)
-        return -self.contrast * (brightness - centres).abs() + 0.5 * place + 3 * whole * centres
-
-
-@pytest.fixture
-def toy(monkeypatch) -> Toy:
-    model = Toy()
-    monkeypatch.setattr(Checkpoint, "build", lambda self: model.eval())
-    return model
-
-
-def make_checkpoint(path: Path, bands: int = 3, score: float = 0.5, dtype: str = "uint8") -> Checkpoint:
-    """A checkpoint of a small network with random weights, also on disk."""
-    torch.manual_seed(0)
-    model = build_model(
-        ModelSpec("attention_unet", "mobilenetv3_small_050", bands, CLASSES), (MEAN,) * bands, (60,) * bands
-    )
-    checkpoint = Checkpoint(
-        model.spec, dtype, (float(MEAN),) * bands, (60.0,) * bands, JINGWEI, {}, model.state_dict(), {"miou": score}
-    )
-    save_checkpoint(path, checkpoint)
-    return checkpoint
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory) -> tuple[Checkpoint, Path]:
-    path = tmp_path_factory.mktemp("weights") / "best.pt"
-    return make_checkpoint(path), path
-
-
-def draw(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth blobs with noise, uint8 CHW."""
-    rng = np.random.default_rng(seed)
-    coarse = rng.random((3, height // 16 + 2, width // 16 + 2))
-    blobs = np.repeat(np.repeat(coarse, 16, 1), 16, 2)[:, :height, :width]
-    return (255 * (0.8 * blobs + 0.2 * rng.random((3, height, width)))).astype(np.uint8)
-
-
-def ragged(height: int, width: int, margin: int) -> np.ndarray:
-    """Validity with a wavy diagonal edge, a hole in it, and so whole windows without a valid pixel."""
-    rows, cols = np.mgrid[:height, :width]
-    valid = rows + cols + 9 * np.sin(rows / 7) > margin
-    valid[height // 2 : height // 2 + 20, width // 2 : width // 2 + 30] = False
-    return valid
-
-
-def write_scene(path: Path, pixels: np.ndarray, valid: np.ndarray | None = None, **profile) -> Path:
-    bands, height, width = pixels.shape
-    how = {
-        "driver": "GTiff", "height": height, "width": width, "count": bands, "dtype": pixels.dtype.name,
-        "tiled": True, "blockxsize": 64, "blockysize": 64, "crs": "EPSG:32650", "transform": TRANSFORM,
-    }  # fmt: skip
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        with rasterio.open(path, "w", **how | profile) as scene:
-            scene.write(pixels)
-            if valid is not None:
-                scene.write_mask(valid)
-    return path
-
-
-def in_memory(toy: Toy, pixels: np.ndarray, valid: np.ndarray, settings: PredictSettings):
-    """The same map with everything in memory: (labels_HW, the winner's lead over the second, as a share)."""
-    height, width = valid.shape
-    pixels = np.where(valid, pixels, np.uint8(MEAN))
-    size, overlap = settings.window, settings.overlap
-    total = np.zeros((CLASSES, height, width))
-    for row in even_starts(height, size, overlap):
-        for col in even_starts(width, size, overlap):
-            here = np.s_[row : row + size, col : col + size]
-            if valid[here].any():
-                total[:, *here] += turned_mean(toy, pixels[:, *here], settings.tta) * bump(*valid[here].shape)
-    ranked = np.sort(total, axis=0)
-    labels = np.where(valid, total.argmax(0), NODATA).astype(np.uint8)
-    return labels, (ranked[-1] - ranked[-2]) / np.maximum(ranked.sum(0), 1e-12)
-
-
-def turned_mean(toy: Toy, pixels: np.ndarray, tta: str) -> np.ndarray:
-    """Mean probabilities over the turns of one window, CHW float64, each undone in the reverse order."""
-    turns = {
-        "none": [(0, 0)],
-        "flips": [(0, 0), (0, 1), (2, 0), (2, 1)],
-        "d4": [(k, m) for k in range(4) for m in (0, 1)],
-    }
-    answers = []
-    for quarters, mirrored in turns[tta]:
-        view = np.rot90(pixels[:, :, ::-1] if mirrored else pixels, quarters, (1, 2))
-        logits = toy(torch.from_numpy(view.copy()[None]).float())
-        answer = np.rot90(logits.softmax(1)[0].double().numpy(), -quarters, (1, 2))
-        answers.append(answer[:, :, ::-1] if mirrored else answer)
-    return np.mean(answers, axis=0)
-
-
-def bump(height: int, width: int) -> np.ndarray:
-    """A squared sine along both axes, 0.001 at least."""
-    rows, cols = (np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2 for n in (height, width))
-    return np.maximum(rows[:, None] * cols, 1e-3)
-
-
-def read(path: Path) -> np.ndarray:
-    with rasterio.open(path) as labels:
-        return labels.read(1)
-
-
-def assert_same_map(labels: np.ndarray, expected: np.ndarray, lead: np.ndarray) -> None:
-    """Equal, but for pixels whose two best classes what bands hand down to each other (float16) can't tell apart."""
-    close = (lead < 1e-3) & (expected != NODATA)
-    assert close.mean() < 0.02
-    np.testing.assert_array_equal(np.where(close, 0, labels), np.where(close, 0, expected))
-
-
-def predict(tmp_path, weights, pixels, valid=None, settings=PLAIN, **how) -> np.ndarray:
-    scene = write_scene(tmp_path / "scene.tif", pixels, valid)
-    assert predict_here(*weights, scene, tmp_path / "map.tif", settings, **how)
-    return read(tmp_path / "map.tif")
-
-
-def predict_here(checkpoint, path, scene, target, settings=PLAIN, **how) -> bool:
-    return predict_scene(Job(path, scene, target, settings, device="cpu", **how), checkpoint)
 
 
 # ---- against the whole scene in memory ----
@@ -380,217 +244,6 @@ def test_a_map_is_made_again_only_when_scene_weights_or_settings_change(tmp_path
     write_scene(scene, draw(150, 140, seed=9))
     os.utime(scene, ns=(1, 1))
     assert run()
-
-
-# ---- stopped, and gone on with ----
-
-
-@pytest.fixture
-def stopping(toy, monkeypatch):
-    """Makes the toy network stop the run, as Ctrl-C does, at its n-th call; from then on it works."""
-
-    def stop_at(call: int) -> None:
-        calls = []
-
-        def forward(self, pixels):
-            calls.append(1)
-            if len(calls) == call:
-                raise KeyboardInterrupt
-            return Toy.forward(self, pixels)
-
-        monkeypatch.setattr(type(toy), "__call__", forward)
-
-    return stop_at
-
-
-@pytest.mark.parametrize("shape", [(600, 140), (140, 600)], ids=["tall", "wide"])
-@pytest.mark.parametrize("overlap", [0, 32, 100])
-def test_a_run_that_is_stopped_goes_on_and_ends_with_the_same_bytes(tmp_path, toy, weights, stopping, shape, overlap):
-    scene = write_scene(tmp_path / "scene.tif", draw(*shape), ragged(*shape, margin=60))
-    settings = replace(PLAIN, overlap=overlap)
-    targets = {"probabilities": tmp_path / "p" / "map.tif"}
-    predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
-    whole = (tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes()
-    windows = toy.windows
-    for call in (1, 2, windows // 2, windows):
-        toy.windows = 0
-        stopping(call)
-        (tmp_path / "map.tif").unlink()
-        with pytest.raises(KeyboardInterrupt):
-            predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
-        assert not (tmp_path / "map.tif").exists()
-        before = toy.windows
-        assert predict_here(*weights, scene, tmp_path / "map.tif", settings, **targets)
-        assert whole == ((tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes())
-        if call == windows:  # all bands but the last were done: of those, only what reaches into the last one is needed
-            needed = -(-128 // (128 - overlap)) + 2
-            assert toy.windows - before <= needed * 2 < windows
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "p", "scene.tif"]
-
-
-def _flipped(path: Path) -> None:
-    content = bytearray(path.read_bytes())
-    content[len(content) // 3] ^= 16
-    path.write_bytes(content)
-
-
-BROKEN = {
-    "empty": lambda path: path.write_bytes(b""),
-    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
-    "cut off": lambda path: path.write_bytes(path.read_bytes()[:-5]),
-    "a flipped bit": _flipped,
-    "missing": Path.unlink,
-}
-
-
-@pytest.mark.parametrize("what", ["00001.tif", "00002_probabilities.tif"])
-@pytest.mark.parametrize("how", BROKEN)
-def test_bands_that_a_power_cut_has_broken_are_made_again(how, what, tmp_path, toy, weights, stopping):
-    scene = write_scene(tmp_path / "scene.tif", draw(600, 140))
-    targets = {"probabilities": tmp_path / "p" / "map.tif"}
-    predict_here(*weights, scene, tmp_path / "map.tif", **targets)
-    whole = (tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes()
-    (tmp_path / "map.tif").unlink()
-    stopping(toy.windows - 1)
-    with pytest.raises(KeyboardInterrupt):
-        predict_here(*weights, scene, tmp_path / "map.tif", **targets)
-    BROKEN[how](tmp_path / ".map.parts" / what)
-    assert predict_here(*weights, scene, tmp_path / "map.tif", **targets)
-    assert whole == ((tmp_path / "map.tif").read_bytes(), targets["probabilities"].read_bytes())
-
-
-@pytest.mark.parametrize("stamp", [b"", b"0123", b"\n", b"0123456789abcdef\nno such engine", b"\xff\xfe"])
-def test_a_stamp_that_a_power_cut_has_broken_is_made_again(stamp, tmp_path, toy, weights):
-    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
-    (tmp_path / ".map.parts").mkdir()
-    (tmp_path / ".map.parts" / "stamp").write_bytes(stamp)
-    assert predict_here(*weights, scene, tmp_path / "map.tif")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["map.tif", "scene.tif"]
-
-
-@pytest.mark.parametrize("place", [".map.parts", ".map.parts/00000.tif", ".map.parts/stamp"])
-def test_links_where_bands_are_kept_are_not_followed(place, tmp_path, toy, weights):
-    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
-    victim = tmp_path / "elsewhere"
-    victim.mkdir()
-    (victim / "precious").write_text("precious")
-    (tmp_path / place).parent.mkdir(exist_ok=True)
-    (tmp_path / place).symlink_to(victim if place == ".map.parts" else victim / "precious")
-    assert predict_here(*weights, scene, tmp_path / "map.tif")
-    assert [(path.name, path.read_text()) for path in victim.iterdir()] == [("precious", "precious")]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["elsewhere", "map.tif", "scene.tif"]
-
-
-@pytest.mark.parametrize("change", ["settings", "weights", "version"])
-def test_bands_of_other_settings_are_not_gone_on_with(tmp_path, toy, weights, stopping, change, monkeypatch):
-    scene = write_scene(tmp_path / "scene.tif", draw(600, 140))
-    path, target, settings = tmp_path / "best.pt", tmp_path / "map.tif", PLAIN
-    checkpoint = make_checkpoint(path)
-    stopping(8)
-    with pytest.raises(KeyboardInterrupt):
-        predict_here(checkpoint, path, scene, target)
-    parts = tmp_path / ".map.parts"
-    assert len(list(parts.glob("*.tif"))) > 1
-    toy.contrast = 2.0  # other answers: a band of the run before would show
-    if change == "settings":
-        settings = replace(PLAIN, tta="flips")
-    elif change == "weights":
-        make_checkpoint(path, score=0.7)
-    else:
-        monkeypatch.setattr(stamps, "VERSION", "0.0.0")
-    assert predict_here(checkpoint, path, scene, target, settings)
-    assert not parts.exists()
-    assert_same_map(read(target), *in_memory(toy, draw(600, 140), np.ones((600, 140), bool), settings))
-
-
-def test_a_second_run_of_the_same_map_says_so_and_stops(tmp_path, toy, weights, monkeypatch):
-    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
-    seen = []
-
-    def forward(self, pixels):
-        if not seen:
-            seen.append(1)
-            with pytest.raises(OutputError, match="another run is writing it"):
-                predict_here(*weights, scene, tmp_path / "map.tif")
-            assert predict_here(*weights, scene, tmp_path / "other.tif")
-        return Toy.forward(self, pixels)
-
-    monkeypatch.setattr(Toy, "__call__", forward)
-    assert predict_here(*weights, scene, tmp_path / "map.tif")
-    assert (read(tmp_path / "map.tif") == read(tmp_path / "other.tif")).all()
-
-
-@pytest.mark.parametrize("shape", [(500, 140), (140, 500), (90, 100)], ids=str)
-@pytest.mark.parametrize("overlap", [0, 40, 100])
-def test_bands_that_are_computed_apart_give_the_same_map(tmp_path, toy, weights, shape, overlap):
-    scene = write_scene(tmp_path / "scene.tif", draw(*shape), ragged(*shape, margin=60))
-    settings = replace(PLAIN, overlap=overlap)
-    predict_here(*weights, scene, tmp_path / "map.tif", settings)
-    job = Job(weights[1], scene, tmp_path / "apart.tif", settings, device="cpu")
-    plan = prepare(job)
-    for first, end in reversed(runs_of(plan.missing, longest=2)):
-        assert list(predict_bands(job, plan, range(first, end))) == list(range(first, end))
-    assemble(job, plan)
-    assert (tmp_path / "apart.tif").read_bytes() == (tmp_path / "map.tif").read_bytes()
-
-
-def test_runs_of_numbers():
-    assert runs_of(()) == []
-    assert runs_of((1, 2, 3, 7)) == [(1, 4), (7, 8)]
-    assert runs_of((0, 1, 2, 3, 4), longest=2) == [(0, 2), (2, 4), (4, 5)]
-
-
-# ---- on a cluster ----
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    pytest.importorskip("distributed")
-    with open_cluster("local", workers=2) as opened:
-        yield opened
-
-
-@pytest.mark.parametrize("killed", [False, True], ids=["calm", "a worker is killed"])
-def test_a_cluster_gives_the_bytes_of_one_machine(tmp_path, weights, cluster, killed):
-    scenes = [write_scene(tmp_path / f"{n}.tif", draw(*shape), ragged(*shape, margin=60))
-              for n, shape in enumerate([(700, 140), (140, 500), (90, 80)])]  # fmt: skip
-    jobs = {}
-    for folder in ("here", "there"):
-        jobs[folder] = [
-            Job(weights[1], s, tmp_path / folder / s.name, PLAIN, tmp_path / folder / "p" / s.name, "cpu")
-            for s in scenes
-        ]
-    assert [fresh for _, fresh in shared_out.predict(jobs["here"], Here())] == [True] * 3
-    if killed:
-        pid = cluster._client.run(os.getpid).popitem()[1]
-        first = jobs["there"][0].parts
-        killer = threading.Thread(target=lambda: (wait_for(lambda: list(first.glob("*.tif"))), os.kill(pid, 9)))
-        killer.start()
-    assert {job: fresh for job, fresh in shared_out.predict(jobs["there"], cluster)} == dict.fromkeys(
-        jobs["there"], True
-    )
-    if killed:
-        killer.join()
-    for here, there in zip(jobs["here"], jobs["there"], strict=True):
-        assert here.target.read_bytes() == there.target.read_bytes()
-        assert here.probabilities.read_bytes() == there.probabilities.read_bytes()
-    maps = sorted(p.name for p in (tmp_path / "there").iterdir() if p.suffix in ("", ".tif"))
-    assert maps == ["0.tif", "1.tif", "2.tif", "p"]
-    assert [fresh for _, fresh in shared_out.predict(jobs["there"], cluster)] == [False] * 3
-
-
-def wait_for(condition) -> None:
-    while not condition():
-        time.sleep(0.002)
-
-
-def test_a_mistake_in_one_job_of_many_stops_with_its_line(tmp_path, weights, cluster):
-    good = write_scene(tmp_path / "good.tif", draw(300, 140))
-    bad = write_scene(tmp_path / "bad.tif", np.zeros((5, 70, 70), np.uint8))
-    jobs = [Job(weights[1], scene, tmp_path / f"map_{scene.name}", PLAIN, device="cpu") for scene in (good, bad)]
-    with pytest.raises(CheckpointError, match="was trained on 3 bands, but bad.tif has 5"):
-        list(shared_out.predict(jobs, cluster))
-    assert not (tmp_path / "map_bad.tif").exists()
 
 
 # ---- probabilities ----

@@ -20,7 +20,7 @@ from jingwei.system.compiled import compiled
 
 GAP = 4  # px that validation pixels keep from training fields, over edges and corners
 OVERSHOOT = 1.25  # of a class's share that validation may get
-BIRTH = np.dtype([("parent", np.int32), ("class", np.uint8)], align=True)
+PROVISIONAL = np.dtype([("parent", np.int32), ("class", np.uint8)], align=True)  # a provisional label
 NEIGHBOURS = np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8)
 
 
@@ -34,10 +34,10 @@ class Fields:
 
     def __init__(self, strips: Callable[[], Iterable[np.ndarray]], height: int, width: int):
         self._strips, self._height, self._width = strips, height, width
-        births, classes = _births(strips(), width)
-        roots = births == np.arange(len(births))
+        parents, classes = _provisional_labels(strips(), width)
+        roots = parents == np.arange(len(parents))
         self.classes = classes[roots]
-        self._fields = (np.cumsum(roots, dtype=np.int32) - 1)[births]  # birth -> field
+        self._fields = (np.cumsum(roots, dtype=np.int32) - 1)[parents]  # provisional label -> field
         self.pixels, self.inner = np.zeros((2, len(self.classes)), np.int64)
         for fields in self._blocks():
             alone = _alone(fields)[GAP:-GAP]
@@ -103,20 +103,23 @@ def choose_fields(classes: np.ndarray, pixels: np.ndarray, inner: np.ndarray, fr
     return chosen
 
 
-def _births(strips: Iterable[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Every birth, a run of one class with none of it above, in their order: (the first of its field, its class)."""
-    births = np.zeros(0, BIRTH)
+def _provisional_labels(strips: Iterable[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """(The first of its field, its class) of every provisional label, in their order.
+
+    A run of one class with none of it above gets the next one: a field can have several.
+    """
+    found = np.zeros(0, PROVISIONAL)
     above, used = (np.full(width, NODATA, np.uint8), np.full(width, -1, np.int32)), 0
     for labels in strips:
         room = used + labels.size
-        if room > len(births):
-            grown = np.zeros(max(room, 2 * used), BIRTH)
-            grown[:used] = births[:used]
-            births = grown
-        used = _join(labels, *above, births, used)
-    births = births[:used]
-    _flatten(births)
-    return births["parent"].copy(), births["class"].copy()
+        if room > len(found):
+            grown = np.zeros(max(room, 2 * used), PROVISIONAL)
+            grown[:used] = found[:used]
+            found = grown
+        used = _join(labels, *above, found, used)
+    found = found[:used]
+    _flatten(found)
+    return found["parent"].copy(), found["class"].copy()
 
 
 def _alone(fields: np.ndarray) -> np.ndarray:
@@ -128,46 +131,46 @@ def _alone(fields: np.ndarray) -> np.ndarray:
 
 
 @compiled
-def _join(labels, labels_above, births_above, births, used):
+def _join(labels, labels_above, numbers_above, provisional, used):
     """Numbers the runs of some rows (uint8 HW) and joins those that touch. `..._above`: the row before, then the last.
 
-    Older births are the parents of younger ones. Returns how many births there are.
+    Older provisional labels are the parents of younger ones. Returns how many there are.
     """
     rows, width = labels.shape
     for r in range(rows):
         x = 0
         while x < width:
-            label, start, birth = labels[r, x], x, np.int32(-1)
+            label, start, number = labels[r, x], x, np.int32(-1)
             while x < width and labels[r, x] == label:
                 if label != NODATA and labels_above[x] == label:
-                    other = np.int32(find(births, births_above[x]))
-                    if birth < 0:
-                        birth = other
-                    elif other != birth:
-                        older = min(birth, other)
-                        births[max(birth, other)]["parent"] = older
-                        birth = older
+                    other = np.int32(find(provisional, numbers_above[x]))
+                    if number < 0:
+                        number = other
+                    elif other != number:
+                        older = min(number, other)
+                        provisional[max(number, other)]["parent"] = older
+                        number = older
                 x += 1
-            if label != NODATA and birth < 0:
-                birth = np.int32(used)
-                births[used]["parent"] = birth
-                births[used]["class"] = label
+            if label != NODATA and number < 0:
+                number = np.int32(used)
+                provisional[used]["parent"] = number
+                provisional[used]["class"] = label
                 used += 1
             labels_above[start:x] = label
-            births_above[start:x] = birth
+            numbers_above[start:x] = number
     return used
 
 
 @compiled
-def _flatten(births):
-    """Each birth's oldest one as its parent, in place: parents are older, so one look goes all the way."""
-    for birth in range(len(births)):
-        births[birth]["parent"] = births[births[birth]["parent"]]["parent"]
+def _flatten(provisional):
+    """Each provisional label's oldest one as its parent, in place: parents are older, so one look goes all the way."""
+    for number in range(len(provisional)):
+        provisional[number]["parent"] = provisional[provisional[number]["parent"]]["parent"]
 
 
 @compiled
-def _look_up(labels, fields, labels_above, fields_above, of_births, used):
-    """Fills `fields` (int32 HW) for some rows, meeting the births in the order of `_join`. Returns how many it met."""
+def _look_up(labels, fields, labels_above, fields_above, of_numbers, used):
+    """Fills `fields` (int32 HW) for some rows, meeting them in the order of `_join`. Returns how many it met."""
     rows, width = labels.shape
     for r in range(rows):
         x = 0
@@ -178,7 +181,7 @@ def _look_up(labels, fields, labels_above, fields_above, of_births, used):
                     field = fields_above[x]
                 x += 1
             if label != NODATA and field < 0:
-                field = of_births[used]
+                field = of_numbers[used]
                 used += 1
             fields[r, start:x] = field
             labels_above[start:x] = label

@@ -95,7 +95,7 @@ def test_a_spiral_is_one_field_and_needs_every_join():
 
 
 def test_teeth_that_join_from_the_right_are_one_field():
-    """Each join finds a field that others have joined before: the last births are many steps from the first."""
+    """Each join finds a field that others have joined before: the last labels are many steps from the first."""
     labels = np.full((20, 39), NODATA, np.uint8)
     labels[:, ::2] = 3
     for joint in range(19):  # between the last two teeth in the first row, between the first two in the last

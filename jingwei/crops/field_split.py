@@ -170,7 +170,7 @@ def _flatten(provisional):
 
 @compiled
 def _look_up(labels, fields, labels_above, fields_above, of_numbers, used):
-    """Fills `fields` (int32 HW) for some rows, meeting them in the order of `_join`. Returns how many it met."""
+    """Fills `fields` (int32 HW) for some rows, meeting provisional labels as `_join` does. Returns how many it met."""
     rows, width = labels.shape
     for r in range(rows):
         x = 0

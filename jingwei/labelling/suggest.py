@@ -161,7 +161,7 @@ def _choose(workspace, seen, owner, number, legend, count, window, seed) -> list
         classes = of_all("classes")[:, : len(legend)]
         shares = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1)
         doubt = of_all("doubt")
-        rarity = shares @ rarity_of(_labelled_pixels(workspace, seen, legend), classes.sum(axis=0))
+        rarity = shares @ rarity_of(_labelled_pixels(workspace, legend), classes.sum(axis=0))
         worth = np.nan_to_num(doubt, nan=0.0 if np.isfinite(doubt).any() else 1.0) * (1 + rarity)
         chosen = choose(features, worth, known, count)
     else:
@@ -182,7 +182,7 @@ def rarity_of(labelled: np.ndarray, mapped: np.ndarray) -> np.ndarray:
     return 1 - np.sqrt(pixels / max(1, pixels.max()))
 
 
-def _labelled_pixels(workspace: Workspace, seen: Sequence[_Seen], legend: Legend) -> np.ndarray:
+def _labelled_pixels(workspace: Workspace, legend: Legend) -> np.ndarray:
     """Pixels per class of the training crops; zeros where there are none, or of another legend."""
     crops = read_crops(workspace.crops) if workspace.crops.exists() else []
     if not crops or len(crops[0].pixels) != len(legend):

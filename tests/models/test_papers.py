@@ -15,10 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore"),  # of tracing, and of names that timm is about to change
     pytest.mark.usefixtures("small_networks"),
 ]
-
-
 # ---- what the papers say ----
-
 PAPER = [  # family, backbone, classes, millions of parameters, how far from it we may be
     ("enet", "enet", 12, 0.37, 0.03),
     ("segnet", "vgg16_bn", 12, 29.46, 0.001),

@@ -18,8 +18,6 @@ from jingwei.prediction.settings import InferenceSettings
 MEAN = 20
 SMALL = InferenceSettings(window=128, overlap=32, precision="fp32", engine="torch")
 RADAR = SarSettings(values="intensity", low=(-30.0,) * 4, high=(10.0,) * 4)
-
-
 # What each class of GF3 echoes in HH, HV, VH, VV, dB.
 ECHOES = np.array([[-7, -14, -14, -14], [-14, -7, -14, -14], [-14, -14, -7, -14],
                    [-14, -14, -14, -7], [-7, -7, -14, -14], [-14, -14, -7, -7]], np.float32)  # fmt: skip

@@ -31,11 +31,7 @@ from jingwei.prediction.engines.choosing import choose_engine
 from jingwei.prediction.engines.registry import make_engine
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # ---- the same probabilities as torch at fp32 ----
-
-
 SIZES = {"attention_unet": [(64, 64), (33, 70), (1, 1), (70, 33)], "deeplabv3": [(33, 70)]}
 
 

@@ -40,10 +40,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-
-
 # ---- any size, in every mode ----
-
 SHAPES = [(1, 1), (511, 1), (1, 300), (127, 128), (129, 128), (511, 513), (700, 1500)]
 
 

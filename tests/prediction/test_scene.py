@@ -34,10 +34,7 @@ from jingwei.raster.stamps import read_score
 from jingwei.raster.writing import write_submission
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # ---- against the whole scene in memory ----
-
 SHAPES = [(1, 1), (1, 300), (300, 1), (37, 50), (127, 128), (129, 128), (511, 150), (150, 512), (513, 130), (100, 400)]
 
 

@@ -1,4 +1,4 @@
-"""The docs: their commands are replayed or say why not, their flags and links are there, both READMEs say the same."""
+"""The docs' commands are replayed or say why not; their flags, columns and fields are those of the code."""
 
 import ast
 import contextlib
@@ -17,21 +17,13 @@ import pytest
 import rasterio
 import torch
 from affine import Affine
-from test_imports import MODULES
+from pages import DOCS, ROOT, SCRIPTS, TEXTS, blocks, commands
 from test_readme import REPLAYED, SMALL, kind_of, shell_commands
 
-import jingwei
 from jingwei.legend import NODATA
 from jingwei.models.checkpoints import load_checkpoint
-from jingwei.models.families import MODELS
-from jingwei.training.recipes import RECIPES, Recipe
+from jingwei.training.recipes import Recipe
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
-READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")}
-BESIDE = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "CHANGELOG.md")}
-BESIDE["Unet_resnet34/README.md"] = (ROOT / "Unet_resnet34/README.md").read_text(encoding="utf-8")
-TEXTS = READMES | DOCS | BESIDE
 # Why a block is not replayed, as the comment above it says.
 WHY = ("needs a cluster", "needs a GPU", "takes long", "needs data of its own", "installs packages")
 # Flags of other programs, which the docs name too.
@@ -53,19 +45,6 @@ SMALLER = SMALL | {
     "docs/draw_floors.py": "--output floors.svg",
     "docs/draw_schedules.py": "--output schedules.svg",
 }
-
-
-def blocks(text: str) -> list[tuple[str | None, str]]:
-    """The fenced `sh` blocks of a text: (what the comment right above it says, the block)."""
-    pattern = r"(?:^<!-- ([^\n]+) -->\n)?^```(?:sh|bash|shell|console)\n(.*?)^```"
-    return [(why or None, block) for why, block in re.findall(pattern, text, re.MULTILINE | re.DOTALL)]
-
-
-def commands(text: str, why: str | None = None) -> list[str]:
-    """The commands of the blocks that have this comment above them."""
-    return [command for said, block in blocks(text) if said == why for command in shell_commands(f"```sh\n{block}```")]
-
-
 OWN = list(dict.fromkeys(c for text in TEXTS.values() for c in commands(text) if c not in REPLAYED))
 PYTHON = [command for command in OWN if command.startswith("python ") and not command.startswith("python -m pytest ")]
 # The quickstart makes what the recipes go on from.
@@ -221,9 +200,6 @@ def flags_of(*command: str) -> set[str]:
     return HELP[command]
 
 
-SCRIPTS = sorted(path.name for path in ROOT.glob("*.py")) + ["Unet_resnet34/train.py", "Unet_resnet34/predict.py"]
-
-
 def script_and_flags(words: list[str]) -> tuple[tuple[str, ...], list[str]] | None:
     """What -h is to be asked for, and the flags that follow it; None where no script of ours is called."""
     for place, word in enumerate(words):
@@ -270,79 +246,9 @@ def test_every_field_of_a_recipe_is_told():
         assert {name, f"no_{name}"} & told, f"--{name} stands nowhere in recipes.md"
 
 
-# ---- links and names ----
-
-
-def anchors(text: str) -> set[str]:
-    """The anchors of a text's headings, as GitHub makes them."""
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    titles = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-@pytest.mark.parametrize("name", TEXTS)
-def test_links_lead_somewhere(name):
-    here = ROOT / "docs" if name in DOCS else (ROOT / name).parent
-    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
-        if target.startswith("http"):
-            continue
-        path, _, anchor = target.partition("#")
-        file = (here / path).resolve() if path else here / Path(name).name
-        assert file.exists(), f"{name}: {target}"
-        if anchor:
-            assert anchor in anchors(file.read_text(encoding="utf-8")), f"{name}: {target}"
-
-
-def test_every_doc_can_be_reached_from_the_readme():
-    seen, waiting = set(), ["README.md"]
-    while waiting:
-        name = waiting.pop()
-        seen.add(name)
-        linked = {Path(target.split("#")[0]).name for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name])}
-        waiting += sorted((linked & set(TEXTS)) - seen)
-    assert seen >= set(TEXTS) - {"Unet_resnet34/README.md"}
-
-
-def test_the_readmes_name_every_root_script():
-    for name, text in READMES.items():
-        missing = [script for script in SCRIPTS if script not in text and script != "Unet_resnet34/predict.py"]
-        assert not missing, f"{name} says nothing of {missing}"
-
-
-def test_the_recipes_page_names_every_recipe_config_and_loss():
-    text = DOCS["recipes.md"]
-    names = [f"`{name}`" for name in RECIPES] + [f"`{path.name}`" for path in (ROOT / "configs").glob("*.json")]
-    assert not [name for name in names if name not in text]
-
-
-def test_the_networks_page_names_every_network():
-    assert not [name for name in MODELS if name not in DOCS["models.md"] + DOCS["recipes.md"]]
-
-
-def test_the_architecture_names_every_module():
-    rows = [line for line in DOCS["architecture.md"].splitlines() if line.startswith("| `")]
-    missing = []
-    for name in MODULES:
-        room, _, module = name.partition(".")
-        (row,) = [r for r in rows if f"`{room}.py`" in r.split("|")[1] or f"`{room}/`" in r.split("|")[1]]
-        if module and f"`{module.rpartition('.')[2]}`" not in row and f"`{module}/`" not in row:
-            missing.append(name)
-    assert not missing, "enter them in docs/architecture.md"
-
-
 def test_the_picture_of_the_house_is_the_one_that_is_there(replayed, folder):
     drawn = (folder / "floors.svg").read_text(encoding="utf-8")
     assert (ROOT / "docs" / "floors.svg").read_text(encoding="utf-8") == drawn, "run python docs/draw_floors.py"
-
-
-def test_pictures_are_small():
-    for path in (ROOT / "docs").rglob("*.*"):
-        assert path.suffix in (".md", ".py", ".ipynb") or path.stat().st_size < 300_000, path
-
-
-def test_every_picture_is_shown():
-    shown = {Path(target).name for text in TEXTS.values() for target in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text)}
-    assert {path.name for path in (ROOT / "docs").rglob("*.*") if path.suffix in (".svg", ".jpg", ".png")} == shown
 
 
 # ---- formats ----
@@ -374,57 +280,6 @@ def test_the_formats_page_knows_the_keys_of_radar_settings():
     tree = ast.parse((ROOT / "jingwei" / "inputs" / "sar.py").read_text(encoding="utf-8"))
     (settings,) = [n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == "SarSettings"]
     assert not [n.target.id for n in settings.body if isinstance(n, ast.AnnAssign) and not told(n.target.id)]
-
-
-# ---- words ----
-
-# Said once in these pages, and misread by those who read them first.
-CALQUES = r"\btold\b|\bgone by\b|\bhangs? on\b|(?<!here )\bis no\b(?! longer)|\bgoes? on from\b"
-
-
-@pytest.mark.parametrize("name", [name for name in TEXTS if name != "README.zh-CN.md"])
-def test_the_pages_are_in_plain_english(name):
-    assert not re.findall(CALQUES, TEXTS[name])
-
-
-def test_the_version_is_the_same_everywhere():
-    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
-    assert re.search(r"^version: (.+)$", citation, re.MULTILINE)[1] == jingwei.__version__, "CITATION.cff"
-    assert re.search(rf"^## {re.escape(jingwei.__version__)} - ", TEXTS["CHANGELOG.md"], re.MULTILINE), "CHANGELOG.md"
-
-
-# ---- two languages ----
-
-
-def test_both_readmes_have_the_same_commands_in_the_same_order():
-    english, chinese = (shell_commands(READMES[name]) for name in READMES)
-    assert english == chinese
-
-
-def test_both_readmes_have_the_same_parts():
-    english, chinese = READMES.values()
-    for pattern in (r"^#+ ", r"^\|", r"^\* ", r"^\*\*\d", r"^```"):
-        assert len(re.findall(pattern, english, re.MULTILINE)) == len(re.findall(pattern, chinese, re.MULTILINE)), (
-            pattern
-        )
-
-
-def code_in(text: str) -> set[str]:
-    """All that stands in backticks, line breaks as blanks, and the blocks that are no commands."""
-    prose = re.sub(r"^```sh\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    other = re.findall(r"^```\w*\n.*?^```", prose, re.MULTILINE | re.DOTALL)
-    prose = re.sub(r"^```.*?^```", "", prose, flags=re.MULTILINE | re.DOTALL)
-    return {" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)} | set(other)
-
-
-def test_both_readmes_speak_of_the_same_flags_files_and_names():
-    english, chinese = (code_in(text) for text in READMES.values())
-    assert english == chinese
-
-
-def test_both_readmes_lead_to_each_other_at_the_top():
-    assert "(README.zh-CN.md)" in READMES["README.md"][:300]
-    assert "(README.md)" in READMES["README.zh-CN.md"][:300]
 
 
 # ---- the tests themselves ----

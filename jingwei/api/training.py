@@ -26,6 +26,7 @@ def train(
     weights: StrPath | None = None,
     init_from: StrPath | None = None,
     scratch: bool = False,
+    quick: bool = False,
     skip_bad_steps: int = 0,
     weights_bands: str = "",
     refit: str | None = None,
@@ -38,8 +39,8 @@ def train(
     recipe: epochs=30, base_lr=0.007, backbone="resnet18", crop_sizes=(512, 448). The other arguments are those of the
     flags of train.py: `resume` a checkpoint to go on from though settings have changed, `weights` a file of weights or
     a name that `train.py --list_weights` shows, `weights_bands` the bands that a file was made for ("sentinel2"),
-    `init_from` a checkpoint of ours to start from, `scratch` random weights, `refit` an experiment of this recipe to
-    train once more, on all labels, as `exp`.
+    `init_from` a checkpoint of ours to start from, `scratch` random weights, `quick` settings for minutes without a GPU
+    (`changes` count beside them), `refit` an experiment of this recipe to train once more, on all labels, as `exp`.
 
     Raises SettingError for settings that make no sense or where `exp` holds a run with other settings, InputError where
     nothing was cut, TrainingError where the loss is not a number any more.
@@ -47,7 +48,7 @@ def train(
     from jingwei.system.machine import cores
 
     if str(recipe).endswith(".json"):
-        if exp != "default" or changes or scratch or refit or init_from is not None or workers is not None:
+        if exp != "default" or changes or scratch or quick or refit or init_from is not None or workers is not None:
             problem = "says itself what is trained, and on which data"
             raise SettingError(str(recipe), problem, "give no other settings: change the file")
         how = {"device": device, "compile": compile, "skip_bad_steps": skip_bad_steps, "weights_bands": weights_bands}
@@ -58,9 +59,9 @@ def train(
     from jingwei.workspace import Workspace
 
     changes |= {"pretrained": False} if scratch else {}
-    chosen, workspace = _recipe(recipe, changes), Workspace(Path(data_dir))
+    chosen, workspace = _recipe(recipe, quick, changes), Workspace(Path(data_dir))
     if refit:
-        chosen = refit_recipe(workspace, chosen.name, refit, changes)
+        chosen = refit_recipe(workspace, chosen.name, refit, ["quick"] * quick + [*changes])
     first, last = (None if path is None else Path(path) for path in (init_from, resume))
     loaders = min(8, max(1, cores() - 1)) if workers is None else workers
     start: dict[str, Any] = {"weights": weights, "init_from": first, "weights_bands": weights_bands}
@@ -69,18 +70,18 @@ def train(
     return run(workspace, chosen, exp, options) / "best.pt"
 
 
-def _recipe(recipe: str | Recipe | Path, changes: Mapping[str, Any]) -> Recipe:
-    from jingwei.training.recipes import RECIPES, Recipe
+def _recipe(recipe: str | Recipe | Path, quick: bool, changes: Mapping[str, Any]) -> Recipe:
+    from jingwei.training import recipes
 
-    if not isinstance(recipe, Recipe):
-        if recipe not in RECIPES:
-            raise SettingError(f"`recipe` {recipe}", "no such recipe", known(RECIPES, str(recipe)))
-        recipe = RECIPES[str(recipe)]
-    unknown = sorted(set(changes) - set(Recipe.__dataclass_fields__))
+    if not isinstance(recipe, recipes.Recipe):
+        if recipe not in recipes.RECIPES:
+            raise SettingError(f"`recipe` {recipe}", "no such recipe", known(recipes.RECIPES, str(recipe)))
+        recipe = recipes.RECIPES[str(recipe)]
+    unknown = sorted(set(changes) - set(recipe.__dataclass_fields__))
     if unknown:
-        remedy = known(Recipe.__dataclass_fields__, unknown[0])
+        remedy = known(recipe.__dataclass_fields__, unknown[0])
         raise SettingError(f"`{unknown[0]}`", "is not a field of a recipe", remedy)
-    return replace(recipe, **changes)
+    return replace(recipes.quick(recipe) if quick else recipe, **changes)
 
 
 def _train_config(file: Path, resume: StrPath | None, weights: StrPath | None, how: dict[str, Any]) -> Path:

@@ -1,4 +1,6 @@
-"""`import jingwei`: light, complete, and the same results as the command line."""
+"""`import json
+import json
+import jingwei`: light, complete, and the same results as the command line."""
 
 import os
 import shutil
@@ -261,8 +263,10 @@ def test_the_road_from_scenes_to_a_report(county, tmp_path):
     assert {crop.scene for crop in crops} == {"image_1", "image_2"}
     small = {"backbone": "resnet18", "batch_size": 2, "crop_sizes": (64,), "epochs": 1, "steps_per_epoch": 1}
     how = {"scratch": True, "device": "cpu", "workers": 0, "precision": "fp32"}
-    best = jingwei.train("attention_unet", project, "first", **how, **small)
+    best = jingwei.train("attention_unet", project, "first", quick=True, **how, **small)
     assert best == project / "model" / "attention_unet" / "first" / "best.pt"
+    recipe = json.loads(best.with_name("recipe.json").read_text())
+    assert (recipe["epochs"], recipe["crop_sizes"], recipe["optimizer"], recipe["ema"]) == (1, [64], "adamw", 0.99)
     image = next(project.glob("*test*/image_3.png"))
     tiled = jingwei.tile(image, project / "test" / "image3" / "image_3.tif")
     masks = project / "test" / "mask3"
@@ -283,6 +287,7 @@ def test_the_road_from_scenes_to_a_report(county, tmp_path):
     (("swa",), {"base_lt": 1}, "`base_lt`: is not a field of a recipe: did you mean base_lr. known are name, model"),
     (("swa",), {"epochs": 0}, "epochs"),
     (("x.json",), {"epochs": 3}, "says itself what is trained"),
+    (("x.json",), {"quick": True}, "says itself what is trained"),
     (("x.json",), {}, "x.json: no such file"),
 ])  # fmt: skip
 def test_mistakes_in_training_are_told_first(tmp_path, arguments, changes, message):

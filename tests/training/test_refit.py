@@ -103,5 +103,7 @@ def test_so_does_the_python_api(validated):
     workspace, _ = validated
     with pytest.raises(SettingError, match="`refit` validated: takes all settings from validated, .*: epochs: leave"):
         jingwei.train("cross_entropy", workspace.root, "again", refit="validated", epochs=7)
+    with pytest.raises(SettingError, match="given too: quick: leave"):
+        jingwei.train("cross_entropy", workspace.root, "again", refit="validated", quick=True)
     final = jingwei.train("cross_entropy", workspace.root, "again", refit="validated", device="cpu", workers=0)
     assert load_checkpoint(final).crops.endswith("+validation")

@@ -18,6 +18,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.steps import STEPS
 from jingwei.cli.wording import say
+from jingwei.crops.settings import CutSettings
 from jingwei.errors import SettingError
 from jingwei.inputs.legends import choose_legend
 from jingwei.inputs.scenes import Scene, check_names, labels_of, scene_of
@@ -31,32 +32,10 @@ from jingwei.workspace import Workspace
 @command
 def generate_train_data_command() -> str | None:
     """Step 1: cuts training scenes."""
+    args = _parser().parse_args()
     from jingwei.crops.cut import cut_train
-    from jingwei.crops.settings import CutSettings
     from jingwei.crops.table import notes_on_classes
 
-    defaults = CutSettings()
-    parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
-    workspace_flags(parser)
-    text = "a scene and its label (a raster; or vector files, one or several), instead of DIR/*train*/; may be repeated"
-    parser.flag("scene", text, nargs="+", action="append", metavar=("IMAGE", "LABEL"))
-    parser.flag(
-        "crop_size",
-        "side of the crops that scenes are cut into, px; training takes windows out of them",
-        type=int,
-        default=defaults.crop_size,
-    )
-    parser.flag("stride", "px from one crop to the next (default: the crop size)", type=int)
-    parser.flag("val_fraction", "share of each class for validation", type=float, default=defaults.val_fraction)
-    text = "share of the crops of nothing but background that is kept"
-    parser.flag("keep_background", text, type=float, default=defaults.keep_background)
-    text = "jingwei, gf2, gf3 or a legend's JSON file; left out: DIR/legend.json, where it is (default: jingwei)"
-    parser.flag("legend", text)
-    label_nodata_flag(parser)
-    drawing_flags(parser)
-    cluster_flag(parser)
-    dry_run.dry_run_flag(parser)
-    args = parser.parse_args()
     workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(TRAINING))
     if "scene" in args:
         scenes = [_labelled(paths, workspace.rules) for paths in args.scene]
@@ -85,6 +64,31 @@ def generate_train_data_command() -> str | None:
     pictures = ", split_*.png beside it" if any(workspace.train.glob("split_*.png")) else ""
     say(f"written: {workspace.crops}{pictures}")
     return _training(args, workspace)
+
+
+def _parser() -> Parser:
+    defaults = CutSettings()
+    parser = Parser("Cuts labelled scenes into crops to train on, and splits them into training and validation.")
+    workspace_flags(parser)
+    text = "a scene and its label (a raster; or vector files, one or several), instead of DIR/*train*/; may be repeated"
+    parser.flag("scene", text, nargs="+", action="append", metavar=("IMAGE", "LABEL"))
+    parser.flag(
+        "crop_size",
+        "side of the crops that scenes are cut into, px; training takes windows out of them",
+        type=int,
+        default=defaults.crop_size,
+    )
+    parser.flag("stride", "px from one crop to the next (default: the crop size)", type=int)
+    parser.flag("val_fraction", "share of each class for validation", type=float, default=defaults.val_fraction)
+    text = "share of the crops of nothing but background that is kept"
+    parser.flag("keep_background", text, type=float, default=defaults.keep_background)
+    text = "jingwei, gf2, gf3 or a legend's JSON file; left out: DIR/legend.json, where it is (default: jingwei)"
+    parser.flag("legend", text)
+    label_nodata_flag(parser)
+    drawing_flags(parser)
+    cluster_flag(parser)
+    dry_run.dry_run_flag(parser)
+    return parser
 
 
 def _training(args: argparse.Namespace, workspace: Workspace) -> str:

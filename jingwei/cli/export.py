@@ -15,20 +15,7 @@ from jingwei.workspace import Workspace
 @command
 def export_command() -> str | None:
     """Writes a network as ONNX, with a model card beside it."""
-    defaults = ExportSettings()
-    parser = Parser("Writes a trained network as ONNX, for QGIS (plug-in Deepness) and whatever else runs ONNX.")
-    workspace_flags(parser, workers=False)
-    parser.flag("checkpoint", "checkpoint file, instead of an experiment", metavar="FILE")
-    parser.flag("exp", "experiment RECIPE/EXP (default: the best that is trained)", metavar="RECIPE/EXP")
-    parser.flag("output", "the file, .onnx (default: DIR/export/<recipe>_<exp>.onnx)", metavar="FILE")
-    parser.flag("tile", "side of the tiles that the network takes, px", type=positive, default=defaults.tile)
-    parser.flag("overlap", "percent of a tile that the next one repeats", type=int, default=defaults.overlap)
-    parser.flag("resolution", "side of a pixel on the ground in cm: programs scale pictures to it", type=float)
-    text = "convolutions in 8-bit whole numbers: faster on CPUs, some labels change; needs training crops or --scene"
-    parser.flag("int8", text, action="store_true")
-    parser.flag("scene", "a scene to find the ranges of numbers for --int8 on", metavar="FILE")
-    parser.flag("licence", "licence of the weights for the model card, such as CC-BY-4.0", metavar="NAME")
-    args = parser.parse_args()
+    args = _parser().parse_args()
     from jingwei.errors import SettingError
     from jingwei.models.checkpoints import load_checkpoint
     from jingwei.prediction.engines.choosing import calibration_windows
@@ -57,3 +44,20 @@ def export_command() -> str | None:
     if checkpoint.source:
         say(f"note: it takes radar as decibels / 255, made as {checkpoint.source} says: QGIS can't make these")
     return None
+
+
+def _parser() -> Parser:
+    defaults = ExportSettings()
+    parser = Parser("Writes a trained network as ONNX, for QGIS (plug-in Deepness) and whatever else runs ONNX.")
+    workspace_flags(parser, workers=False)
+    parser.flag("checkpoint", "checkpoint file, instead of an experiment", metavar="FILE")
+    parser.flag("exp", "experiment RECIPE/EXP (default: the best that is trained)", metavar="RECIPE/EXP")
+    parser.flag("output", "the file, .onnx (default: DIR/export/<recipe>_<exp>.onnx)", metavar="FILE")
+    parser.flag("tile", "side of the tiles that the network takes, px", type=positive, default=defaults.tile)
+    parser.flag("overlap", "percent of a tile that the next one repeats", type=int, default=defaults.overlap)
+    parser.flag("resolution", "side of a pixel on the ground in cm: programs scale pictures to it", type=float)
+    text = "convolutions in 8-bit whole numbers: faster on CPUs, some labels change; needs training crops or --scene"
+    parser.flag("int8", text, action="store_true")
+    parser.flag("scene", "a scene to find the ranges of numbers for --int8 on", metavar="FILE")
+    parser.flag("licence", "licence of the weights for the model card, such as CC-BY-4.0", metavar="NAME")
+    return parser

@@ -23,6 +23,35 @@ SAVED = Path("saved")  # where train.py --config leaves its runs
 @command
 def inference_command() -> str | None:
     """System B: predicts folders of samples. Ends with status 1 where samples were broken and the others are done."""
+    args = _parser().parse_args()
+    from jingwei.prediction.folder import find_newest_checkpoint, infer
+    from jingwei.prediction.folder_items import Inference
+
+    if args.mode == "single" and ("window" in args or "overlap" in args):
+        problem = "means nothing to --window and --overlap"
+        raise SettingError("--mode single", problem, "leave them out, or take --mode sliding")
+    settings = InferenceSettings(**_those_of(InferenceSettings, args))
+    annotation = Annotation(**_those_of(Annotation, args))
+    weights = Path(args.checkpoint) if "checkpoint" in args else find_newest_checkpoint(SAVED)
+    how = {
+        "ids": args.ids,
+        "confidence": args.confidence,
+        "device": args.device,
+        "workers": args.workers,
+        "batch_size": getattr(args, "batch_size", 0),
+    }
+    order = Inference(Path(args.input_path), Path(args.output_path), weights, settings, annotation, **how)
+    say(f"checkpoint: {weights}")
+    outcome = infer(order, _report)
+    kept = f", {outcome.kept} kept, up to date" if outcome.kept else ""
+    broken = f", {len(outcome.broken)} left out" if outcome.broken else ""
+    say(f"{outcome.written} samples written{kept}{broken}: {order.target}")
+    if outcome.broken:
+        sys.exit(1)
+    return _scoring(order.source, order.target, outcome.legend)
+
+
+def _parser() -> Parser:
     defaults, maker = InferenceSettings(), Annotation()
     parser = Parser("Predicts every sample of a folder: <id>_gt.png in the legend's colours, and <id>.xml.")
     text = "folder of samples, N.tif or N_HH.tiff, N_HV.tiff, N_VH.tiff, N_VV.tiff; subfolders of one level too"
@@ -54,32 +83,7 @@ def inference_command() -> str | None:
     )
     for name in ("provider", "author"):
         parser.flag(name, f"{name} in <id>.xml", default=getattr(maker, name), metavar="TEXT")
-    args = parser.parse_args()
-    from jingwei.prediction.folder import find_newest_checkpoint, infer
-    from jingwei.prediction.folder_items import Inference
-
-    if args.mode == "single" and ("window" in args or "overlap" in args):
-        problem = "means nothing to --window and --overlap"
-        raise SettingError("--mode single", problem, "leave them out, or take --mode sliding")
-    settings = InferenceSettings(**_those_of(InferenceSettings, args))
-    annotation = Annotation(**_those_of(Annotation, args))
-    weights = Path(args.checkpoint) if "checkpoint" in args else find_newest_checkpoint(SAVED)
-    how = {
-        "ids": args.ids,
-        "confidence": args.confidence,
-        "device": args.device,
-        "workers": args.workers,
-        "batch_size": getattr(args, "batch_size", 0),
-    }
-    order = Inference(Path(args.input_path), Path(args.output_path), weights, settings, annotation, **how)
-    say(f"checkpoint: {weights}")
-    outcome = infer(order, _report)
-    kept = f", {outcome.kept} kept, up to date" if outcome.kept else ""
-    broken = f", {len(outcome.broken)} left out" if outcome.broken else ""
-    say(f"{outcome.written} samples written{kept}{broken}: {order.target}")
-    if outcome.broken:
-        sys.exit(1)
-    return _scoring(order.source, order.target, outcome.legend)
+    return parser
 
 
 def _scoring(source: Path, target: Path, used: Legend) -> str | None:

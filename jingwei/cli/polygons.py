@@ -24,25 +24,7 @@ FORMATS = ("gpkg", "geojson", "parquet")
 @command
 def polygons_command() -> str | None:
     """Label maps as polygons."""
-    parser = Parser("Turns label maps into polygons: a region of one class is one polygon, its holes are holes.")
-    workspace_flags(parser, workers=False)
-    text = "a label map (default: the final map of each scene: filled.tif, else vote.tif, else the best prediction)"
-    parser.flag("input", text, metavar="FILE")
-    parser.flag("output", "where the polygons of --input go: .gpkg, .geojson or .parquet", metavar="FILE")
-    parser.flag("format", "of the files in DIR/polygons/", choices=FORMATS, default=FORMATS[0])
-    text = "borders may move by this many px; neighbours keep their common border, and nothing overlaps"
-    parser.flag("simplify", text, type=float, default=0.0, metavar="PX")
-    text = "leave out smaller polygons (px); fill_hole.py --min_area gives them to their neighbours instead"
-    parser.flag("min_area", text, type=not_negative, default=0, metavar="PX")
-    parser.flag("classes", "only these, by name or id (default: all but the background)", nargs="+", metavar="CLASS")
-    parser.flag("background", "polygons of the background class too", action="store_true")
-    text = "write GeoJSON of a map without a CRS too: x is then the column, y the row, upwards, which GIS can't know"
-    parser.flag("pixels", text, action="store_true")
-    gsd_flag(parser)
-    legend_flag(parser)
-    label_nodata_flag(parser)
-    parser.pair("input", "output")
-    args = parser.parse_args()
+    args = _parser().parse_args()
     from jingwei.polygons.polygons import write_polygons
 
     workspace = Workspace(Path(args.data_dir))
@@ -70,6 +52,28 @@ def polygons_command() -> str | None:
             say(f"{source} is placed by {written.lost} alone: its polygons are in pixels, x = column, y = -row")
     legend_words = ("--legend", args.legend) if "legend" in args else ()
     return None if "input" in args else going_on(args, "report.py", *legend_words)
+
+
+def _parser() -> Parser:
+    parser = Parser("Turns label maps into polygons: a region of one class is one polygon, its holes are holes.")
+    workspace_flags(parser, workers=False)
+    text = "a label map (default: the final map of each scene: filled.tif, else vote.tif, else the best prediction)"
+    parser.flag("input", text, metavar="FILE")
+    parser.flag("output", "where the polygons of --input go: .gpkg, .geojson or .parquet", metavar="FILE")
+    parser.flag("format", "of the files in DIR/polygons/", choices=FORMATS, default=FORMATS[0])
+    text = "borders may move by this many px; neighbours keep their common border, and nothing overlaps"
+    parser.flag("simplify", text, type=float, default=0.0, metavar="PX")
+    text = "leave out smaller polygons (px); fill_hole.py --min_area gives them to their neighbours instead"
+    parser.flag("min_area", text, type=not_negative, default=0, metavar="PX")
+    parser.flag("classes", "only these, by name or id (default: all but the background)", nargs="+", metavar="CLASS")
+    parser.flag("background", "polygons of the background class too", action="store_true")
+    text = "write GeoJSON of a map without a CRS too: x is then the column, y the row, upwards, which GIS can't know"
+    parser.flag("pixels", text, action="store_true")
+    gsd_flag(parser)
+    legend_flag(parser)
+    label_nodata_flag(parser)
+    parser.pair("input", "output")
+    return parser
 
 
 def _print_polygons(written, legend: Legend) -> None:

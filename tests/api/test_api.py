@@ -1,7 +1,6 @@
-"""`import json
-import json
-import jingwei`: light, complete, and the same results as the command line."""
+"""`import jingwei`: light, complete, and the same results as the command line."""
 
+import json
 import os
 import shutil
 import subprocess

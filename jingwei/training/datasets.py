@@ -17,37 +17,11 @@ from jingwei.errors import JingweiError, TrainingError
 from jingwei.models.torch_files import first_line
 from jingwei.raster.crop_files import opencv_on_one_thread
 from jingwei.training import augment
+from jingwei.training.crop_cache import CACHE_BYTES, CropCache
 from jingwei.training.crop_reader import CropReader
 from jingwei.training.distributed import local_size
 from jingwei.training.recipes import Recipe
 from jingwei.training.sampling import Draw, WindowDraws
-
-CACHE_BYTES = 1 << 30  # decoded crops that a machine keeps: to decode one takes longer than all augmentation
-
-
-class CropCache:
-    """Crops, decoded, up to `limit` bytes of them. Its arrays can't be written to.
-
-    What fits first stays: an epoch takes every crop once, so those read last are the ones needed last.
-    """
-
-    def __init__(self, reader: CropReader, limit: int = CACHE_BYTES):
-        self.reader, self.limit = reader, limit
-        self.used = 0  # bytes
-        self._crops: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-
-    def read(self, crop: Crop) -> tuple[np.ndarray, np.ndarray]:
-        """(pixels_HWC in the file's type, labels_HW uint8)"""
-        if crop.name in self._crops:
-            return self._crops[crop.name]
-        arrays = self.reader.read(crop)
-        for array in arrays:
-            array.flags.writeable = False
-        size = sum(array.nbytes for array in arrays)
-        if self.used + size <= self.limit:
-            self._crops[crop.name] = arrays
-            self.used += size
-        return arrays
 
 
 class TrainingWindows(Dataset):
@@ -57,25 +31,37 @@ class TrainingWindows(Dataset):
     """
 
     def __init__(
-        self, folder: Path, crops: list[Crop], recipe: Recipe, fill: tuple[float, ...], cache_bytes: int = CACHE_BYTES
+        self,
+        folder: Path,
+        crops: list[Crop],
+        recipe: Recipe,
+        fill: tuple[float, ...],
+        cache_bytes: int = CACHE_BYTES,
+        sharers: int = 1,
     ):
         self.crops, self.recipe, self.fill = crops, recipe, np.array(fill)
-        self.cache = CropCache(CropReader(folder, crops), cache_bytes)
+        self.cache = CropCache(CropReader(folder, crops), crops, cache_bytes, sharers)
         spread = statistics(crops)
         self.mean, self.std = np.array(spread.mean), np.array(spread.std)
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng(draw.seed)
-        pixels, labels = self._window(draw.crop, draw.size, draw.target, rng)
-        if _chance(self.recipe.class_mix, rng):
-            other = self._window(int(rng.integers(len(self.crops))), draw.size, -1, rng)
-            pixels, labels = augment.class_mix(pixels, labels, *other, rng)
-        return _to_tensors(pixels, labels)
+        try:
+            pixels, labels = self._window(draw, rng)
+            if _chance(self.recipe.class_mix, rng):
+                other = draw._replace(crop=int(rng.integers(len(self.crops))), target=-1, last=-1)
+                pixels, labels = augment.class_mix(pixels, labels, *self._window(other, rng), rng)
+            return _to_tensors(pixels, labels)
+        finally:
+            self.cache.release()
 
-    def _window(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _window(self, draw: Draw, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(pixels_HWC, labels_HW), with all that is done to a window by itself."""
         recipe = self.recipe
-        pixels, labels = self._cut(crop, size, target, rng)
+        _, epoch, place = draw.seed
+        now, needed = ((epoch << 32) + at for at in (place, max(place, draw.last)))
+        crop = self.cache.read(self.crops[draw.crop], now, needed)
+        pixels, labels = self._cut(*crop, draw.size, draw.target, rng)
         pixels, labels = augment.random_turn(pixels, labels, rng, recipe.quarter_turns, recipe.flip)
         pixels = augment.fill_unseen(pixels, labels, self.fill)  # the corners that a rotation left empty
         unseen = augment.unlabelled_of(pixels, labels, self.fill)
@@ -91,10 +77,11 @@ class TrainingWindows(Dataset):
             pixels = augment.coarse_dropout(pixels, self.fill, rng)
         return pixels, labels
 
-    def _cut(self, crop: int, size: int, target: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(
+        self, pixels: np.ndarray, labels: np.ndarray, size: int, target: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
         """A window of a crop, at a random place and scale, and rotated where the recipe says so."""
         recipe = self.recipe
-        pixels, labels = self.cache.read(self.crops[crop])
         scale = float(np.exp(rng.uniform(np.log(recipe.min_scale), np.log(recipe.max_scale))))
         if not recipe.rotate:
             return augment.random_window(pixels, labels, size, scale, rng, target, self.fill)
@@ -207,8 +194,7 @@ def training_loader(
     world: int = 1,
 ) -> Loader:
     """Batches of augmented windows, those of one process of a team; see WindowDraws, the `batch_sampler`."""
-    processes = max(1, workers) * local_size()
-    dataset = TrainingWindows(folder, crops, recipe, fill, CACHE_BYTES // processes)
+    dataset = TrainingWindows(folder, crops, recipe, fill, CACHE_BYTES // local_size(), max(1, workers))
     return Loader(dataset, batch_sampler=WindowDraws(crops, recipe, steps, rank, world), **_loading(workers))
 
 

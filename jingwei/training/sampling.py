@@ -21,13 +21,23 @@ FLOOR = 0.5  # smallest share of any class at balance 1, as a share of what it h
 SPARSE = 0.25  # of the crops' pixels: fewer labels count as so many, or a few strokes would make epochs of one step
 
 
+KEPT = 1 << 28  # px of crops that loader processes keep decoded, as 8-bit RGB with labels
+TOGETHER = 1 << 27  # px of crops that take turns where not all are kept
+VISIT = 4  # windows that are taken of such a crop while it is decoded, at most
+
+
 class Draw(NamedTuple):
-    """One training window to make: of which crop, at which size in px, showing which class (-1: any), by which seed."""
+    """One training window to make: of which crop, at which size in px, showing which class (-1: any), by which seed.
+
+    `seed` is that of the run, the epoch and the place in the epoch. `last` is the place of the last window that is
+    planned of the crop for the time being (-1: of this one).
+    """
 
     crop: int
     size: int
     target: int
     seed: tuple[int, int, int]
+    last: int = -1
 
 
 class WindowDraws(Sampler):
@@ -35,7 +45,9 @@ class WindowDraws(Sampler):
 
     A step is one of the optimizer: `recipe.accumulate` batches of one size. Sizes take turns by step. Every crop comes
     up before any comes again, but for the share `recipe.balance` of all windows: those show a class that was drawn by
-    `class_targets`, in a crop that was drawn by its pixels of that class. Of each batch, process `rank` of `world` gets
+    `class_targets`, in a crop that was drawn by its pixels of that class. Crops that are too many to be kept decoded
+    (more than KEPT) take turns in groups: a group comes up to VISIT times before the next one. So an epoch takes
+    every crop as often as it would otherwise, but decodes it less often. Of each batch, process `rank` of `world` gets
     every `world`-th draw. Raises SettingError where a batch can't be shared out like that.
     """
 
@@ -48,6 +60,7 @@ class WindowDraws(Sampler):
             raise SettingError(f"`batch_size` {recipe.batch_size}", problem, "give a larger one, or `sync_bn`")
         self.recipe, self.steps, self.rank, self.world = recipe, steps, rank, world
         self.class_pixels = np.array([crop.pixels for crop in crops], np.int64)  # (crops, classes)
+        self.group = _group(crops, recipe)
         windows = (recipe.accumulate * windows_per_batch(recipe, self._size(step), world) for step in range(steps))
         self.starts = list(accumulate(windows, initial=0))  # of each step, as places in the epoch; and the epoch's end
         self.epoch = self.first_step = 0
@@ -67,20 +80,20 @@ class WindowDraws(Sampler):
     def _size(self, step: int) -> int:
         return self.recipe.crop_sizes[step % len(self.recipe.crop_sizes)]
 
-    def _batches(self, plan: tuple[np.ndarray, np.ndarray], epoch: int, step: int) -> list[list[Draw]]:
-        crops, targets = plan
+    def _batches(self, plan: tuple[np.ndarray, ...], epoch: int, step: int) -> list[list[Draw]]:
+        crops, targets, last = plan
         start, end, size = self.starts[step], self.starts[step + 1], self._size(step)
         batch = windows_per_batch(self.recipe, size, self.world)
         return [
             [
-                Draw(int(crops[place]), size, int(targets[place]), (self.recipe.seed, epoch, place))
-                for place in range(first + self.rank, first + batch, self.world)
+                Draw(int(crops[k]), size, int(targets[k]), (self.recipe.seed, epoch, k), int(last[k]))
+                for k in range(first + self.rank, first + batch, self.world)
             ]
             for first in range(start, end, batch)
         ]
 
-    def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """Crop and target class (-1: any) of every place of an epoch, over all processes."""
+    def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Crop, target class (-1: any) and last place (see Draw) of every place of an epoch, over all processes."""
         rng = np.random.default_rng((self.recipe.seed, epoch))
         count, num_crops = self.starts[-1], len(self.class_pixels)
         crops, targets = np.empty(count, np.int64), np.full(count, -1)
@@ -88,10 +101,17 @@ class WindowDraws(Sampler):
             by_class = rng.random(count) < self.recipe.balance
             crops[by_class], targets[by_class] = self._draw_by_class(np.count_nonzero(by_class), rng)
         others = np.flatnonzero(targets < 0)
-        rounds = -(-len(others) // num_crops)
-        order = np.array([rng.permutation(num_crops) for _ in range(rounds)], np.int64).ravel()
-        crops[others] = order[: len(others)]
-        return crops, targets
+        last = np.full(count, -1)
+        if len(others) <= num_crops or self.group >= num_crops:
+            rounds = -(-len(others) // num_crops)
+            order = np.array([rng.permutation(num_crops) for _ in range(rounds)], np.int64).ravel()
+            crops[others] = order[: len(others)]
+        else:
+            crops[others], visits = grouped_turns(num_crops, len(others), self.group, rng)
+            last_of = np.zeros(visits.max() + 1, np.int64)
+            np.maximum.at(last_of, visits, others)
+            last[others] = last_of[visits]
+        return crops, targets, last
 
     def _draw_by_class(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """`count` crops and the classes that they were drawn for."""
@@ -105,6 +125,33 @@ class WindowDraws(Sampler):
             pixels = rng.integers(ends[-1], size=np.count_nonzero(here))
             crops[here] = ends.searchsorted(pixels, side="right")
         return crops, targets
+
+
+def _group(crops: list[Crop], recipe: Recipe) -> int:
+    """How many crops take turns with each other: all, if they can be kept decoded; else enough for varied batches."""
+    pixels = sum(crop.window.height * crop.window.width for crop in crops)
+    if pixels <= KEPT:
+        return len(crops)
+    return max(TOGETHER * len(crops) // pixels, 4 * recipe.batch_size)
+
+
+def grouped_turns(crops: int, count: int, group: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """`count` places for so many crops, which take turns in groups: (crop, visit) of each, the visits numbered.
+
+    Every crop gets `count // crops` of them or one more. A group's crops all have their turn before any has its next,
+    up to VISIT turns; then comes another group, of crops drawn anew once all have been visited.
+    """
+    rounds = np.full(crops, count // crops)
+    rounds[rng.permutation(crops)[: count % crops]] += 1
+    order, visits = [], []
+    for first_round in range(0, int(rounds.max()), VISIT):
+        drawn = rng.permutation(crops)
+        for first in range(0, crops, group):
+            members = drawn[first : first + group]
+            for turn in range(first_round, first_round + VISIT):
+                order.append(rng.permutation(members[rounds[members] > turn]))
+                visits.append(order[-1] + first_round // VISIT * crops)
+    return np.concatenate(order), np.concatenate(visits)
 
 
 def with_steps(recipe: Recipe, crops: list[Crop]) -> Recipe:

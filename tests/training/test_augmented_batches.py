@@ -81,8 +81,11 @@ class InMemory:
         for array in self.arrays:
             array.flags.writeable = False
 
-    def read(self, crop):
+    def read(self, *_):
         return self.arrays
+
+    def release(self):
+        pass
 
 
 def windows_of(recipe, pixels: np.ndarray, labels: np.ndarray, fill: float = 100.0) -> TrainingWindows:
@@ -234,7 +237,7 @@ def test_the_pasted_window_is_of_any_crop_and_has_no_target(monkeypatch):
     windows = windows_of(replace(RECIPE, class_mix=1.0), pixels, labels)
     windows.crops = windows.crops * 3
     made, original = [], windows._window
-    monkeypatch.setattr(windows, "_window", lambda *asked: made.append(asked[:3]) or original(*asked))
+    monkeypatch.setattr(windows, "_window", lambda draw, rng: made.append(draw[:3]) or original(draw, rng))
     for place in range(30):
         windows[Draw(1, 32, 2, (0, 0, place))]
     assert made[::2] == [(1, 32, 2)] * 30

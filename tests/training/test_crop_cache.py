@@ -1,5 +1,7 @@
 """Crops on their way to batches: the cache, broken crops, types, whole crops for validation."""
 
+import multiprocessing
+import pickle
 import shutil
 from dataclasses import replace
 
@@ -14,9 +16,10 @@ from jingwei.grid import Window
 from jingwei.legend import NODATA
 from jingwei.raster.crop_files import read_crop, write_crop
 from jingwei.raster.png import write_png
-from jingwei.training import augment, crop_reader
+from jingwei.training import augment, crop_reader, datasets, sampling
+from jingwei.training.crop_cache import CropCache
 from jingwei.training.crop_reader import CropReader
-from jingwei.training.datasets import CropCache, TrainingWindows, WholeCrops, training_loader, validation_loader
+from jingwei.training.datasets import TrainingWindows, WholeCrops, training_loader, validation_loader
 from jingwei.training.sampling import WindowDraws
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -33,7 +36,7 @@ def counted(cut_county, monkeypatch):
 
 def test_a_crop_is_decoded_once_and_cannot_be_written_to(counted):
     folder, crops, read = counted
-    cache = CropCache(CropReader(folder, crops))
+    cache = CropCache(CropReader(folder, crops), crops)
     for _ in range(3):
         for crop in crops:
             pixels, labels = cache.read(crop)
@@ -46,30 +49,90 @@ def test_a_crop_is_decoded_once_and_cannot_be_written_to(counted):
     assert len(decoded) == len(set(decoded)) == len(crops)
 
 
+def of_64_px(crops: list[Crop]) -> list[Crop]:
+    return [crop for crop in crops if crop.window.height == crop.window.width == 64]
+
+
+def kept(cache: CropCache) -> set[str]:
+    """The names of the crops that are kept."""
+    return {crop.name for crop, slot in zip(cache.crops, cache._slots, strict=True) if slot >= 0}
+
+
 def test_the_cache_keeps_what_fits_first(counted):
     folder, crops, read = counted
-    a, b, c = [crop for crop in crops if crop.window.height == crop.window.width == 64][:3]
-    cache = CropCache(CropReader(folder, [a, b, c]), limit=2 * 64 * 64 * 4)
-    for crop in (a, b, a, c, a):
-        cache.read(crop)
+    a, b, c = of_64_px(crops)[:3]
+    cache = CropCache(CropReader(folder, [a, b, c]), [a, b, c], limit=2 * 64 * 64 * 4)
+    for now, crop in enumerate((a, b, a, c, a)):
+        cache.read(crop, now, now)
+        cache.release()
         assert cache.used <= cache.limit
-        assert cache.used == sum(array.nbytes for arrays in cache._crops.values() for array in arrays)
     assert len(read) == 6  # pixels and labels of a, b and c
     cache.read(b)
     assert len(read) == 6
     cache.read(c)
     assert len(read) == 8
-    assert list(cache._crops) == [a.name, b.name]
+    assert kept(cache) == {a.name, b.name}
 
 
-def test_a_crop_beyond_the_limit_is_read_every_time(counted):
+def test_what_is_needed_again_soon_takes_the_place_of_what_was_done_with_last(counted):
     folder, crops, read = counted
-    cache = CropCache(CropReader(folder, crops[:1]), limit=100)
-    for _ in range(2):
-        pixels, _ = cache.read(crops[0])
-        assert pixels.nbytes > 100
-    assert len(read) == 4
-    assert cache.used == 0
+    a, b, c, d = four = of_64_px(crops)[:4]
+    cache = CropCache(CropReader(folder, four), four, limit=2 * 64 * 64 * 4)
+    for now, crop in enumerate((a, b)):
+        cache.read(crop, now, now)
+        cache.release()
+    cache.read(c, 2, 9)
+    assert kept(cache) == {a.name, c.name}
+    np.testing.assert_array_equal(cache.read(c, 3, 9)[0], read_crop(folder / "data" / c.name))
+    held = cache.read(a, 4, 4)[0]
+    cache.read(d, 5, 9)  # all that is kept is being read, or needed again
+    assert kept(cache) == {a.name, c.name}
+    np.testing.assert_array_equal(held, read_crop(folder / "data" / a.name))
+    cache.release()
+    cache.read(d, 6, 9)
+    assert kept(cache) == {c.name, d.name}
+    np.testing.assert_array_equal(cache.read(d, 7, 9)[0], read_crop(folder / "data" / d.name))
+    cache.release()
+    cache.read(b, 10, 12)
+    assert kept(cache) == {b.name, d.name} or kept(cache) == {b.name, c.name}
+
+
+def test_what_one_process_has_decoded_another_finds(counted):
+    folder, crops, read = counted
+    cache = CropCache(CropReader(folder, crops), crops)
+    child = multiprocessing.get_context("fork").Process(target=lambda: [cache.read(crop) for crop in crops])
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    for crop in crops:
+        pixels, labels = cache.read(crop)
+        np.testing.assert_array_equal(pixels, read_crop(folder / "data" / crop.name))
+        np.testing.assert_array_equal(labels, read_crop(label_path(folder, crop))[..., 0])
+    assert not read
+
+
+def test_processes_that_inherit_nothing_have_a_part_of_the_memory_each(cut_county):
+    folder, crops = cut_county
+    cache = CropCache(CropReader(folder, crops), crops, limit=1000, sharers=4)
+    part = pickle.loads(pickle.dumps(cache))
+    assert part.limit == 250
+    np.testing.assert_array_equal(part.read(crops[0])[0], cache.read(crops[0])[0])
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_batches_are_the_same_whatever_is_kept(cut_county, workers, monkeypatch):
+    """Groups of crops in turn, through a cache that holds a few, and through one that holds none."""
+    folder, crops = cut_county
+    monkeypatch.setattr(sampling, "KEPT", 0)
+    monkeypatch.setattr(sampling, "TOGETHER", 64 * 64 * 3)
+    recipe = replace(ALL_ON, balance=0.2, batch_size=2)
+    steps = 2 * len(crops)
+    found = {}
+    for limit in (0, 5 * 64 * 64 * 4):
+        monkeypatch.setattr(datasets, "CACHE_BYTES", limit)
+        found[limit] = list(training_loader(folder, crops, recipe, FILL, steps, workers))
+    for alone, cached in zip(*found.values(), strict=True):
+        assert all(map(torch.equal, alone, cached))
 
 
 def test_training_reads_through_the_cache_and_validation_past_it(counted):

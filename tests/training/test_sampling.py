@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from jingwei.crops.table import TRAIN, Crop
 from jingwei.errors import SettingError
 from jingwei.grid import Window
+from jingwei.training import sampling
 from jingwei.training.recipes import CROSS_ENTROPY
-from jingwei.training.sampling import FLOOR, WindowDraws, class_targets, windows_per_batch
+from jingwei.training.sampling import FLOOR, VISIT, WindowDraws, class_targets, grouped_turns, windows_per_batch
 
 RECIPE = replace(CROSS_ENTROPY, batch_size=4, crop_sizes=(32,))
 
@@ -181,3 +182,56 @@ def test_balanced_epochs_differ():
     assert sampler.step_draws(0, 0) != sampler.step_draws(1, 0)
     kinds = [[(draw.crop, draw.target) for draw in sampler.step_draws(epoch, 0)[0]] for epoch in range(5)]
     assert len({tuple(kind) for kind in kinds}) > 1
+
+
+# ---- crops that are too many to be kept ----
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.integers(1, 50), st.integers(0, 100))
+@settings(max_examples=60)
+def test_groups_take_every_crop_as_often_as_any_other(crops, count, group, seed):
+    order, visits = grouped_turns(crops, count, group, np.random.default_rng(seed))
+    assert len(order) == len(visits) == count
+    times = np.bincount(order, minlength=crops)
+    assert times.min() >= count // crops
+    assert times.max() <= -(-count // crops)
+    for visit in np.unique(visits):
+        places = np.flatnonzero(visits == visit)
+        assert len(places) <= VISIT
+        assert len(set(order[places])) == 1
+        assert np.ptp(places) < VISIT * group  # while no more than a group of crops has to be kept
+        assert len(places) < 2 or count < 4 * crops or np.diff(places).max() <= 2 * group
+
+
+def test_the_windows_of_a_crop_are_spread_over_its_groups_turns():
+    order, _ = grouped_turns(1000, 4000, 100, np.random.default_rng(0))
+    for batch in order.reshape(-1, 20):
+        assert len(set(batch)) == 20  # 100 is a multiple: a batch lies within one turn
+    apart = [np.diff(np.flatnonzero(order == crop)) for crop in range(1000)]
+    assert np.mean(apart) == pytest.approx(100, rel=0.05)
+    assert np.std(apart) > 30  # in an order of its own each time
+
+
+def test_crops_that_can_be_kept_are_drawn_as_ever(monkeypatch):
+    """And of those that can't, a draw says where the last window of its crop's visit is."""
+    ever = drawn(TEN, RECIPE, steps=10)
+    monkeypatch.setattr(sampling, "KEPT", 10 * 81)
+    assert drawn(TEN, RECIPE, steps=10) == ever
+    assert {draw.last for draw in ever} == {-1}
+    monkeypatch.setattr(sampling, "KEPT", 10 * 81 - 1)
+    monkeypatch.setattr(sampling, "TOGETHER", 81)
+    few = replace(RECIPE, batch_size=1)
+    draws = drawn(TEN, few, steps=40)
+    for draw in draws:
+        alike = [other.seed[2] for other in draws if other.crop == draw.crop and other.last == draw.last]
+        assert len(alike) == VISIT
+        assert max(alike) == draw.last
+
+
+@pytest.mark.parametrize("step", [0, 3, 7])
+def test_a_run_that_goes_on_has_the_same_groups(monkeypatch, step):
+    monkeypatch.setattr(sampling, "KEPT", 0)
+    whole = WindowDraws(TEN, replace(RECIPE, balance=0.3), steps=12)
+    part = WindowDraws(TEN, replace(RECIPE, balance=0.3), steps=12)
+    part.first_step = step
+    assert list(part) == list(whole)[step:]

@@ -41,6 +41,31 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     if configs and asks_for_config(sys.argv[1:]):
         return train_from_config()
     recipe = quick(recipe) if "--quick" in sys.argv[1:] else recipe  # before its defaults are told
+    args = _parser(recipe, configs).parse_args()
+    from jingwei.training import distributed, experiments, loop
+
+    workspace = Workspace(Path(args.data_dir))
+    recipe, refit = _chosen(args, recipe, workspace)
+    resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
+    init_from = _init_from(args, workspace) if "init_from" in args else None
+    how = {"device": args.device, "workers": args.workers, "compile": args.compile, "resume": resume}
+    how |= {"refit": refit, "init_from": init_from, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
+    options = loop.RunOptions(**how)
+    if args.train:
+        folder = loop.train(workspace, recipe, args.exp, options)
+        if distributed.leads():
+            say(f"trained: {folder} (best.pt, last.pt, log.csv, curves.png)")
+            return going_on(args, "predict.py")
+    else:
+        from jingwei.evaluation.metrics import table
+
+        how = {"device": args.device, "workers": args.workers, "precision": recipe.precision}
+        matrix, legend, path = experiments.score_experiment(workspace, recipe.name, args.exp, **how)
+        print(f"{path} on the validation crops\n{table(matrix, legend)}")
+    return None
+
+
+def _parser(recipe: Recipe, configs: bool) -> Parser:
     about = f"Trains the recipe {recipe.name}; without --train, scores its best checkpoint on the validation."
     parser = Parser(about + " With -c FILE, trains system B as a config file says: see -c FILE -h." * configs)
     workspace_flags(parser, workers=False)
@@ -63,28 +88,7 @@ def train_command(recipe: Recipe, configs: bool = False) -> str | None:
     parser.flag("skip_bad_steps", text, type=not_negative, default=0, metavar="N")
     parser.flag("compile", "compile the network with torch.compile: slow to start, faster to run", action="store_true")
     parser.arrange(USUAL, GROUPS)
-    args = parser.parse_args()
-    from jingwei.training import distributed, experiments, loop
-
-    workspace = Workspace(Path(args.data_dir))
-    recipe, refit = _chosen(args, recipe, workspace)
-    resume = Path(args.resume or workspace.experiment(recipe.name, args.exp) / "last.pt") if "resume" in args else None
-    init_from = _init_from(args, workspace) if "init_from" in args else None
-    how = {"device": args.device, "workers": args.workers, "compile": args.compile, "resume": resume}
-    how |= {"refit": refit, "init_from": init_from, "skip_bad_steps": args.skip_bad_steps, **weights_from(args)}
-    options = loop.RunOptions(**how)
-    if args.train:
-        folder = loop.train(workspace, recipe, args.exp, options)
-        if distributed.leads():
-            say(f"trained: {folder} (best.pt, last.pt, log.csv, curves.png)")
-            return going_on(args, "predict.py")
-    else:
-        from jingwei.evaluation.metrics import table
-
-        how = {"device": args.device, "workers": args.workers, "precision": recipe.precision}
-        matrix, legend, path = experiments.score_experiment(workspace, recipe.name, args.exp, **how)
-        print(f"{path} on the validation crops\n{table(matrix, legend)}")
-    return None
+    return parser
 
 
 def _init_from(args: argparse.Namespace, workspace: Workspace) -> Path:

@@ -45,9 +45,8 @@ class DrawnLabels:
         self.areas = LabelledAreas(rules.labelled, over)
         if rules.areas_complete and self.areas.has(ANY):
             refuse_without_background("labelled", legend)
-        complete = rules.background_outside or (
-            rules.areas_complete and len(self.areas) > 0
-        )  # all that is not drawn here is background
+        # Whether all that is not drawn here is background.
+        complete = rules.background_outside or (rules.areas_complete and len(self.areas) > 0)
         parts = [_part(read_layer(file), legend, over, rules, complete) for file in files]
         self.polygons: FlatPolygons = joined([part.polygons for part in parts])
         self.values = np.concatenate([part.values for part in parts])

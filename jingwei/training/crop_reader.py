@@ -28,9 +28,8 @@ class CropReader:
                 self._dtype = pixels.dtype if crop == self.first else self._read_dtype()
             for file, problem in ((path, self._problem(pixels, crop)), (labels_at, _label_problem(labels, crop))):
                 if problem:
-                    again = (
-                        f"cut the scenes again, or delete {self.folder / 'crops.csv'} where a config had them prepared"
-                    )
+                    table = self.folder / "crops.csv"
+                    again = f"cut the scenes again, or delete {table} where a config had them prepared"
                     raise InputError(file, problem, again)
             self._checked.add(crop.name)
         return pixels, labels[..., 0]

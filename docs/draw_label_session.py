@@ -168,6 +168,7 @@ def compress(source: Path, target: Path) -> None:
 def in_qgis(folder: Path, what: str) -> None:
     """The part that is done in QGIS's Python, which knows nothing of ours."""
     from qgis.core import QgsRasterLayer, QgsVectorLayer
+    from qgis.PyQt.QtGui import QColor
 
     def vector(path: str, layer: str) -> QgsVectorLayer:
         found = QgsVectorLayer(f"{folder / path}|layername={layer}", layer, "ogr")
@@ -189,6 +190,7 @@ def in_qgis(folder: Path, what: str) -> None:
     first.scale(ZOOM / 128)
     if what == "look":
         ten = vector("ten.gpkg", "ten")
+        ten.renderer().symbol().setColor(QColor("magenta"))  # else QGIS takes any colour, and green is hard to see
         ten.renderer().symbol().setOpacity(0.6)
         draw([ten, scene], folder / "label_1_ten_polygons.png", scene.extent())
         draw([raster("test/mask1/cross_entropy_first.tif"), scene], folder / "label_2_first_map.png", scene.extent())

@@ -1,12 +1,15 @@
 """Prediction: its memory, what it adds to the network's own time, and its speed beside a plain loop.
 
     python benchmarks/predict.py --sizes 4000x4000 4000x40000 40000x4000
+    python benchmarks/predict.py --sizes 8000x8000 --part 0.1
     python benchmarks/predict.py --checkpoint best.pt --scene image_5.tif --engine openvino
 
 The first makes each scene with data/make_sample.py (kept in data/benchmark/), predicts it with a small network of
 random weights in a process of its own, and prints wall time and peak memory: the same for a scene ten times as long.
 
-The second predicts a tiled scene in this process, in turns with two others: the same engine over the same windows and
+The second predicts each scene whole, and a part of its windows with the choice of places to label that follows.
+
+The third predicts a tiled scene in this process, in turns with two others: the same engine over the same windows and
 nothing else, and the loop that most people write (whole scene and float32 probabilities in memory, torch eager at fp32,
 a window at a time, same window and overlap). The checkpoint is read beforehand; each side builds its own network.
 """
@@ -42,10 +45,13 @@ from jingwei.system.machine import cores
 FOLDER = ROOT / "data" / "benchmark"
 
 
-def random_checkpoint(path: Path) -> None:
+SMALL = ModelSpec("deeplabv3", "resnet18", bands=3, classes=len(JINGWEI), output_stride=16)
+TINY = ModelSpec("attention_unet", "mobilenetv3_small_050", bands=3, classes=len(JINGWEI))
+
+
+def random_checkpoint(path: Path, spec: ModelSpec = SMALL) -> None:
     """Writes a checkpoint of a small network that has learned nothing: enough to measure a pipeline with."""
     torch.manual_seed(0)
-    spec = ModelSpec("deeplabv3", "resnet18", bands=3, classes=len(JINGWEI), output_stride=16)
     mean, std = (120.0,) * 3, (40.0,) * 3
     weights = build_model(spec, mean, std).state_dict()
     save_checkpoint(path, Checkpoint(spec, "uint8", mean, std, JINGWEI, {}, weights))
@@ -57,10 +63,7 @@ def memory(sizes: list[str], window: int, overlap: int) -> None:
     random_checkpoint(checkpoint)
     rows, megapixels = [], []
     for size in sizes:
-        folder = FOLDER / f"predict_{size}"
-        run("data/make_sample.py", "--data_dir", str(folder), "--size", size, "--scenes", "3", quiet=True)
-        run("generate_test_data.py", "--data_dir", str(folder), quiet=True)
-        shutil.rmtree(folder / "maps", ignore_errors=True)
+        folder = cut_scene(size)
         command = ("predict.py", "--data_dir", str(folder), "--checkpoint", str(checkpoint))
         windows = ("--window", str(window), "--overlap", str(overlap), "--output", str(folder / "maps"))
         rows.append((size, run(*command, *windows)))
@@ -70,6 +73,33 @@ def memory(sizes: list[str], window: int, overlap: int) -> None:
         print(side_by_side([row], area, rows[0][1].seconds))
     peaks = [measured.peak_mib for _, measured in rows]
     print(f"largest peak over smallest: {max(peaks) / min(peaks):.3f}")
+
+
+def cut_scene(size: str) -> Path:
+    """A folder with a cut scene of a size and no maps of it."""
+    folder = FOLDER / f"predict_{size}"
+    run("data/make_sample.py", "--data_dir", str(folder), "--size", size, "--scenes", "3", quiet=True)
+    run("generate_test_data.py", "--data_dir", str(folder), quiet=True)
+    for made in ("maps", "test/part3", "label"):
+        shutil.rmtree(folder / made, ignore_errors=True)
+    return folder
+
+
+def parts(sizes: list[str], share: float, window: int, overlap: int) -> None:
+    """Prints what a whole prediction takes, one of a part, and the choice of places to label after that.
+
+    The network is so small that what else is to be done counts as much as it can.
+    """
+    for size in sizes:
+        folder = cut_scene(size)
+        random_checkpoint(folder / "model" / "cross_entropy" / "first" / "best.pt", TINY)
+        where = ("--data_dir", str(folder))
+        how = ("predict.py", *where, "--window", str(window), "--overlap", str(overlap), "--engine", "torch")
+        rows = [("whole", run(*how, "--output", str(folder / "maps")))]
+        rows.append((f"part {share:g}", run(*how, "--part", str(share))))
+        rows.append(("label.py", run("label.py", *where)))
+        width, height = map(int, size.split("x"))
+        print(side_by_side(rows, width * height / 1e6, rows[0][1].seconds))
 
 
 def network_alone(checkpoint: Checkpoint, scene: Path, label: str, window: int, overlap: int) -> tuple[float, int]:
@@ -156,12 +186,16 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", default=["4000x4000", "4000x40000"], help="width x height of each scene")
     parser.add_argument("--window", type=int, default=1024)
     parser.add_argument("--overlap", type=int, default=256)
+    parser.add_argument("--part", type=float, metavar="SHARE", help="measure a part of each scene beside the whole")
     parser.add_argument("--checkpoint", type=Path, help="measure speed with this network, on --scene")
     parser.add_argument("--scene", type=Path, help="a tiled scene")
     parser.add_argument("--engine", default="openvino", help="any that predict.py knows, but auto")
     parser.add_argument("--threads", type=int, default=cores(), help="of the network")
     parser.add_argument("--repeat", type=int, default=3, help="rounds")
     args = parser.parse_args()
+    if args.part:
+        parts(args.sizes, args.part, args.window, args.overlap)
+        return
     if args.checkpoint is None:
         memory(args.sizes, args.window, args.overlap)
         return

@@ -81,6 +81,18 @@ def windows(height: int, width: int, size: int, stride: int) -> Iterator[Window]
             yield Window(row, col, min(size, height), min(size, width))
 
 
+def far_apart(rows: int, cols: int) -> Iterator[tuple[int, int]]:
+    """Places (row, col) in a rectangle without end, any first few of them far apart: Roberts' R2 sequence, in integers.
+
+    A place may come again; sooner or later each one comes.
+    """
+    row_step, col_step = 3_242_174_889, 2_447_445_414  # 2^32 / p and 2^32 / p^2, where p^3 = p + 1
+    y = x = 1 << 31
+    while True:
+        y, x = (y + row_step) % (1 << 32), (x + col_step) % (1 << 32)
+        yield y * rows >> 32, x * cols >> 32
+
+
 def strips(height: int, rows: int) -> Iterator[tuple[int, int]]:
     """(first, end) of the strips of `rows` rows, top to bottom; the last may be shorter."""
     for first in range(0, height, rows):

@@ -9,6 +9,7 @@ DIR/model/<recipe>/<exp>/                      2 checkpoints, log, curves
 DIR/test/mask3/<recipe>_<exp>.tif              3 predictions
 DIR/test/mask3/probabilities/                  3 the same names: a band per class, 255 = certain, for soft votes
 DIR/test/mask3/confidence/                     3, 4 the same names: how sure each map is, 0 to 100
+DIR/test/part3/                                3 the same, of a part of the scene (--part): for label.py alone
 DIR/test/mask3/vote.tif                        4 with agreement.tif, entropy.tif; then filled.tif (5)
 DIR/submit/image_3_predict.png                 what the contest wants, from the last stage that ran
 DIR/polygons/image_3.gpkg                      the final map (filled, else vote, else the best prediction) as polygons
@@ -29,7 +30,7 @@ from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.raster.stamps import read_score
 
 LABELS = "label"  # the folder of the rounds of label.py, a folder for each scene
-CONFIDENCE_FOLDER = "confidence"  # beside label maps
+CONFIDENCE_FOLDER, PROBABILITIES_FOLDER = "confidence", "probabilities"  # beside label maps
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Workspace:
         scenes = [scene_of(p, (*labels_of(p), *self._drawn_in_rounds(p.stem)), self.rules) for p in images]
         scenes += self._scenes_of_rounds({scene.name for scene in scenes})
         if not scenes:
-            raise self._nothing("train")
+            raise self._nothing_labelled() or self._nothing("train")
         check_names(scenes)
         return scenes
 
@@ -110,6 +111,12 @@ class Workspace:
             by_name[path.stem] = path
         return list(by_name.values())
 
+    def _nothing_labelled(self) -> InputError | None:
+        """What to say where people have only the places of the label loop, and no label in them yet."""
+        for path in sorted(self.root.glob(f"{LABELS}/*/{NEXT}")):
+            return InputError(path, "nothing is labelled in it yet", "choose a label for the regions you are sure of")
+        return None
+
     def _nothing(self, word: str) -> InputError:
         expected = f"*{word}*/image_N.png" + (" with image_N_label.png" if word == "train" else "")
         return InputError(
@@ -147,9 +154,22 @@ class Workspace:
         later |= {path.with_name(f"{path.stem}_{what}.tif") for path in maps for what in ("agreement", "entropy")}
         return self._best_first(maps - later)
 
+    def parts(self, scene: Scene) -> Path:
+        """The folder of predictions of only a part of a scene: apart, so that nobody takes one for the whole map."""
+        return self.root / "test" / f"part{scene.number}"
+
+    def part_predictions(self, scene: Scene) -> list[Path]:
+        """The label maps of all models for a part of a scene, the best first."""
+        return self._best_first(self.parts(scene).glob("*.tif"))
+
+    def weights_of(self, labels: Path) -> Path | None:
+        """The weights of an experiment, by the name that its maps carry; None where no experiment here has it."""
+        found = self.models.glob("*/*/best.pt")
+        return next((path for path in found if f"{path.parts[-3]}_{path.parts[-2]}" == labels.stem), None)
+
     def probabilities(self, scene: Scene) -> Path:
         """The folder of the class probabilities that predictions keep for soft votes."""
-        return self.masks(scene) / "probabilities"
+        return self.masks(scene) / PROBABILITIES_FOLDER
 
     def soft_predictions(self, scene: Scene) -> list[Path]:
         """The class probabilities of all models for a scene, the best validation score first."""
@@ -188,8 +208,15 @@ class Workspace:
         """What is to be filled: the vote, or the best prediction where there is no vote."""
         candidates = [self.vote(scene)] if self.vote(scene).exists() else self.predictions(scene)
         if not candidates:
-            raise InputError(self.masks(scene), "no maps there", "run predict.py first")
+            raise self.no_map(scene)
         return candidates[0]
+
+    def no_map(self, scene: Scene, what: str = "maps") -> InputError:
+        """What to say where a scene has no map, or nothing of another kind that predict.py makes."""
+        if self.part_predictions(scene):
+            problem = f"no {what} there, only a part of a map in {self.parts(scene)}"
+            return InputError(self.masks(scene), problem, "run predict.py without `part` for the whole")
+        return InputError(self.masks(scene), f"no {what} there", "run predict.py first")
 
     def has_map(self, scene: Scene) -> bool:
         """Whether any stage has made a map of a scene."""
@@ -248,6 +275,11 @@ class Workspace:
 def confidence_of(labels: Path) -> Path:
     """Where the confidence of a label map lies: in a folder beside it, so that nobody takes it for another map."""
     return labels.parent / CONFIDENCE_FOLDER / f"{labels.stem}.tif"
+
+
+def probabilities_of(labels: Path) -> Path:
+    """Where the class probabilities of a label map lie, which predictions keep for soft votes."""
+    return labels.parent / PROBABILITIES_FOLDER / labels.name
 
 
 def robustness_of(labels: Path) -> Path:

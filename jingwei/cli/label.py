@@ -64,6 +64,8 @@ def _suggest(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene]
         say(f"written: {path} ({_regions(regions)})")
     done = suggest(workspace, scenes, legend, **how, seed=args.seed)
     say(done.by)
+    for note in done.notes:
+        say(note)
     if done.without_map:
         say(f"left out, they have no map: {', '.join(done.without_map)}")
     for path, places in done.files.items():
@@ -89,7 +91,15 @@ def _regions(number: int) -> str:
 
 
 def _tell(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], legend: Legend) -> str | None:
-    from jingwei.labelling.status import NOT_COMPARABLE, read_scores, rounds_of, score_lines, score_now, status_table
+    from jingwei.labelling.status import (
+        NOT_COMPARABLE,
+        predicted_in_part,
+        read_scores,
+        rounds_of,
+        score_lines,
+        score_now,
+        status_table,
+    )
 
     rounds = rounds_of(workspace, scenes, legend)
     print(status_table(rounds, legend) if rounds else "nothing is labelled yet")
@@ -97,6 +107,11 @@ def _tell(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], l
     before = [score for score in read_scores(workspace.round_scores) if now is None or score.rounds != now.rounds]
     for line in score_lines([*before, *([now] if now else [])]):
         print(line)
-    if now is None:
+    if in_part := ", ".join(scene.name for scene in predicted_in_part(workspace, scenes)):
+        print(f"not scored, the newest network has predicted but a part: {in_part} (predict.py without --part)")
+    elif now is None:
         print(f"scores over rounds: {NOT_COMPARABLE} without labels in areas whose use is test (--labelled AREAS)")
-    return None if rounds else going_on(args, "label.py")
+    waiting = [str(path) for path in map(workspace.next_labels, scenes) if path.is_file()]
+    if rounds or not waiting:
+        return None if rounds else going_on(args, "label.py")
+    return f"choose a label for the regions that you are sure of, in {', '.join(waiting)}"

@@ -18,7 +18,8 @@ from jingwei.cli.parser import (
     write_cogs,
 )
 from jingwei.cli.wording import say
-from jingwei.planning.room import require_room_for_maps
+from jingwei.errors import SettingError
+from jingwei.planning.room import require_room_for_maps, size_of
 from jingwei.prediction.settings import AUTO, ENGINES, PredictSettings
 from jingwei.prediction.views import TTA
 from jingwei.workspace import Workspace, robustness_of
@@ -30,7 +31,7 @@ if TYPE_CHECKING:  # torch is loaded after the arguments were read
 USUAL = "data_dir exp checkpoint scene window overlap tta engine batch_size device probabilities output"
 GROUPS = {
     "what": "data_dir exp checkpoint scene",
-    "how": "window overlap tta engine batch_size precision device workers cluster",
+    "how": "window overlap part tta engine batch_size precision device workers cluster",
     "what is kept": "output probabilities no_confidence cog",
     "instead of maps": "robustness dry_run",
 }
@@ -49,7 +50,11 @@ def predict_command() -> str | None:
     workspace = Workspace(Path(args.data_dir))
     files = [Path(file) for file in getattr(args, "checkpoint", ())]
     networks = trained_networks(workspace, getattr(args, "exp", ()), files)
-    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision, args.engine).check()
+    part = getattr(args, "part", None)
+    settings = PredictSettings(args.window, args.overlap, args.tta, args.precision, args.engine, part).check()
+    for unfit in ("robustness", "cog") if part else ():
+        if getattr(args, unfit):
+            raise SettingError("--part", f"does not go with --{unfit}", "leave one of them out")
     crops = crops_to_calibrate(workspace, args.engine)
     if args.engine == "openvino-int8" and not crops:
         print(f"no crops in {workspace.train}: {args.engine} is made with windows of each scene")
@@ -64,7 +69,9 @@ def predict_command() -> str | None:
         require_room_for_maps(job.source, _maps(job))
     with chosen_cluster(args, gpus=gpu_count() if args.device in ("auto", "cuda") else 0) as cluster:
         for job, fresh in predict(jobs, cluster):
-            say(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, _maps(job)))}")
+            bands = job.bands(size_of(job.source)[:2])
+            of_all = f" (a part: {bands.window_count} of {bands.window_count_of_all} windows)" if part else ""
+            say(f"{'written' if fresh else 'kept, it is up to date'}: {', '.join(map(str, _maps(job)))}{of_all}")
     for labels, png in submissions.items():
         write_submission(labels, png)
         write_class_style(png, networks[0].checkpoint.legend)
@@ -72,6 +79,8 @@ def predict_command() -> str | None:
     write_cogs(args, submissions.items())
     if "output" in args:
         return None
+    if part:
+        return going_on(args, "label.py")
     one = all(len(workspace.predictions(scene)) == 1 and not workspace.vote(scene).exists() for scene, _ in scenes)
     return going_on(args, "fill_hole.py" if one else "vote.py")
 
@@ -85,6 +94,8 @@ def _parser() -> Parser:
     parser.flag("scene", "scenes, instead of those of generate_test_data.py", nargs="+", metavar="FILE")
     parser.flag("window", "side of a window, px", type=int, default=defaults.window)
     parser.flag("overlap", "px that neighbouring windows share at least", type=int, default=defaults.overlap)
+    text = "predict only this share of the windows, spread over each scene, for the next choice of label.py: 0.1"
+    parser.flag("part", text, type=float, metavar="SHARE")
     parser.flag("tta", "views of each window to average", choices=tuple(TTA), default=defaults.tta)
     text = "what runs the network; auto: the fastest that gives torch's labels, where the scene is large enough to try"
     parser.flag("engine", text, choices=(AUTO, *ENGINES), default=defaults.engine)

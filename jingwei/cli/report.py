@@ -58,4 +58,7 @@ def report_command() -> str | None:
     for verb, names in (("made", report.made), ("kept, up to date", report.kept)):
         if names:
             say(f"{verb}: {', '.join(names)}")
+    for scene in scenes:
+        if workspace.part_predictions(scene) and not workspace.has_map(scene):
+            say(f"no map of {scene.name}: only a part of it is predicted; run predict.py without --part for the whole")
     return f"open {report.page} in a browser"

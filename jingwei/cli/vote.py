@@ -111,7 +111,7 @@ def _voters(workspace: Workspace, scene: Scene, soft: bool) -> list[Path]:
         problem = "no probabilities there"
         raise InputError(workspace.probabilities(scene), problem, "run predict.py --probabilities first")
     if not maps:
-        raise InputError(workspace.masks(scene), "no predictions there", "run predict.py first")
+        raise workspace.no_map(scene, "predictions")
     return maps
 
 

@@ -76,7 +76,7 @@ def labelled_scenes(workspace: Workspace) -> list[Scene]:
         raise InputError(workspace.root, problem, "put image_N_label.png (or .gpkg) beside the scene or under truth/")
     for scene in scenes:
         if not workspace.has_map(scene):
-            raise InputError(workspace.masks(scene), "no maps there", "run predict.py first")
+            raise workspace.no_map(scene)
     return scenes
 
 

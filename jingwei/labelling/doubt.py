@@ -14,7 +14,7 @@ from jingwei.legend import NODATA
 from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.same_place import check_same_grid
 from jingwei.raster.stamps import AGREEMENT, CONFIDENCE
-from jingwei.workspace import Workspace
+from jingwei.workspace import Workspace, confidence_of, probabilities_of
 
 
 class DoubtSource(NamedTuple):
@@ -40,6 +40,14 @@ def doubt_of(workspace: Workspace, scene: Scene) -> DoubtSource | None:
     if agreement.exists():
         return DoubtSource("agreement of the votes", agreement, _of_sureness)
     return None
+
+
+def doubt_of_part(labels: Path) -> DoubtSource | None:
+    """What predict.py has left beside a map of a part of a scene: its confidence, else its probabilities."""
+    confidence, probabilities = confidence_of(labels), probabilities_of(labels)
+    if confidence.exists():
+        return DoubtSource("confidence", confidence, _of_sureness)
+    return DoubtSource("probabilities", probabilities, _of_probabilities) if probabilities.exists() else None
 
 
 def _of_sureness(planes: np.ndarray) -> np.ndarray:

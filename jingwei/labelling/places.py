@@ -84,7 +84,7 @@ def _maps(map_path: Path | None, legend: Legend, places: Sequence[Place]):
     if map_path is None:
         yield from [None] * len(places)
         return
-    with open_map(map_path, legend) as labels:
+    with open_map(map_path, legend, part=True) as labels:
         for place in places:
             planes, valid = labels.read(place.window)
             yield np.where(valid, planes[0], np.uint8(NODATA))

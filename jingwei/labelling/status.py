@@ -12,6 +12,7 @@ from jingwei.evaluation.metrics import ConfusionMatrix
 from jingwei.evaluation.scenes import score_file
 from jingwei.inputs.label_files import LabelFiles
 from jingwei.inputs.scenes import Scene
+from jingwei.labelling.maps import newest_map
 from jingwei.labels.areas import TEST, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rounds import labelled_files
@@ -55,10 +56,14 @@ def rounds_of(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> 
 
 
 def score_now(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> RoundScore | None:
-    """The score of the scenes' final maps on the labels in areas whose `use` is test; None without such areas."""
+    """The score of the scenes' final maps on the labels in areas whose `use` is test; None without such areas.
+
+    Scenes of which a newer network has predicted but a part are left out (see `predicted_in_part`).
+    """
     matrix, rules = ConfusionMatrix(len(legend)), workspace.rules.only(ONLY_TEST)
+    in_part = predicted_in_part(workspace, scenes)
     for scene in scenes:
-        if scene.label is None or not workspace.has_map(scene):
+        if scene.label is None or scene in in_part or not workspace.has_map(scene):
             continue
         with scene.open_image() as image:
             if not LabelledAreas(rules.labelled, image).has(TEST):
@@ -71,6 +76,12 @@ def score_now(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> 
     # What is labelled in next.gpkg has been trained on by then: the next call makes a round of it.
     rounds = max((len(labelled_files(workspace.rounds(scene))) for scene in scenes), default=0)
     return RoundScore(rounds, round(float(miou), 6), int(matrix.counts.sum()))
+
+
+def predicted_in_part(workspace: Workspace, scenes: Sequence[Scene]) -> list[Scene]:
+    """The scenes of which the newest network has predicted but a part: there is nothing to be scored."""
+    maps = {scene: newest_map(workspace, scene) for scene in scenes}
+    return [scene for scene, judged in maps.items() if judged and judged.part]
 
 
 def read_scores(path: Path) -> list[RoundScore]:

@@ -13,7 +13,8 @@ from jingwei.grid import Blocks
 from jingwei.inputs.scenes import Scene
 from jingwei.labelling.cells import Cells, features_of, read_cells
 from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
-from jingwei.labelling.doubt import DoubtSource, doubt_of, open_doubt
+from jingwei.labelling.doubt import DoubtSource, doubt_of, doubt_of_part, open_doubt
+from jingwei.labelling.maps import SceneMap, newest_map
 from jingwei.labelling.places import Place, write_places
 from jingwei.labels.areas import TEST, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
@@ -31,11 +32,14 @@ SMALLEST = 16  # px, side of a place
 
 
 class Suggestion(NamedTuple):
-    """What was written: the places of each scene's file, by its path; what they were chosen by; scenes left out."""
+    """What was written: the places of each scene's file, by its path; what they were chosen by; scenes left out; and
+    what else is to be known, such as which map was judged where a part was predicted.
+    """
 
     files: dict[Path, int]
     by: str
     without_map: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 class _Seen(NamedTuple):
@@ -45,9 +49,14 @@ class _Seen(NamedTuple):
 
     scene: Scene
     cells: Cells
-    map_path: Path | None
+    map: SceneMap | None
     doubt: DoubtSource | None
     tested: np.ndarray
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Of which cells the map has every valid pixel: bool."""
+        return self.cells.classes[:, :NODATA].sum(axis=1) == self.cells.valid
 
 
 def suggest(
@@ -64,22 +73,33 @@ def suggest(
     """Writes `label/SCENE/next.gpkg` for the scenes in which the `count` best places lie, `window` px wide or so.
 
     Where scenes have maps, these are judged, by what the stages have left there, and scenes without one are left out;
-    where none has, the places stand for all that the scenes show, drawn by `seed`. Files of an earlier choice are
+    where none has, the places stand for all that the scenes show, drawn by `seed`. Where a network has predicted but a
+    part of a scene since, places are chosen there alone. Files of an earlier choice are
     replaced. Raises SettingError for a count, window or tolerance that makes no sense, InputError for scenes with
     nothing to choose from or, among each other, of unlike bands.
     """
     check_wishes(count, window, simplify)
-    mapped = [scene for scene in scenes if workspace.has_map(scene)]
+    maps = {scene: newest_map(workspace, scene) for scene in scenes}
+    mapped = [scene for scene in scenes if maps[scene]]
     looked_at = mapped or list(scenes)
     left_out = tuple(scene.name for scene in scenes if scene not in looked_at)
-    seen = [_look(workspace, scene, legend, window, bool(mapped), progress) for scene in looked_at]
+    seen = [_look(workspace, scene, maps[scene], legend, window, progress) for scene in looked_at]
     bands = {each.scene.name: each.cells.features.shape[1] // 3 for each in seen}
     if len(set(bands.values())) > 1:
         listed = ", ".join(f"{name} has {number}" for name, number in bands.items())
         raise InputError(workspace.root, f"scenes of unlike bands can't be compared ({listed})", "name some by `scene`")
     owner, number = _candidates(seen)
+    notes = [each.map.note for each in seen if each.map and each.map.note]
+    in_part = any(each.map and each.map.part for each in seen)
     if not len(owner):
+        if in_part:
+            problem = f"no place of {window} px without labels lies wholly in what was predicted of its scene"
+            remedy = "take a smaller `window`, or give predict.py a larger `part`, or none"
+            raise InputError(workspace.root, problem, remedy)
         raise InputError(workspace.root, "no place is left that has no label yet", "take a smaller `window`")
+    if len(owner) < count:
+        there = "lie wholly in what was predicted" if in_part else "have no label yet"
+        notes.append(f"of the {count} places asked for, {len(owner)} are there: so many of {window} px {there}")
     places = _choose(workspace, seen, owner, number, legend, count, window, seed)
     for scene in scenes:
         workspace.next_labels(scene).unlink(missing_ok=True)
@@ -89,9 +109,9 @@ def suggest(
         own = [place for at, place in places if at == k]
         if own:
             with each.scene.open_image() as image:
-                write_places(target, own, image, each.map_path, legend, simplify)
+                write_places(target, own, image, each.map.path if each.map else None, legend, simplify)
             files[target] = len(own)
-    return Suggestion(files, _told(seen, bool(mapped)), left_out)
+    return Suggestion(files, _told(seen, bool(mapped)), left_out, tuple(notes))
 
 
 def check_wishes(count: int, window: int, simplify: float) -> None:
@@ -104,20 +124,23 @@ def check_wishes(count: int, window: int, simplify: float) -> None:
         raise SettingError("`simplify`", f"is {simplify:g}", "give the tolerance in pixels, from 0 up")
 
 
-def _look(workspace: Workspace, scene: Scene, legend: Legend, window: int, mapped: bool, progress) -> _Seen:
+def _look(
+    workspace: Workspace, scene: Scene, judged: SceneMap | None, legend: Legend, window: int, progress
+) -> _Seen:  # fmt: skip
     """Reads a scene, its map and what tells doubt, once, top to bottom."""
-    map_path = workspace.final_map(scene) if mapped else None
-    source = doubt_of(workspace, scene) if mapped else None
+    source = None
+    if judged:
+        source = doubt_of_part(judged.path) if judged.part else doubt_of(workspace, scene)
     with ExitStack() as stack:
         image = stack.enter_context(scene.open_image())
         labels = given = None
-        if map_path:
-            opened = stack.enter_context(open_map(map_path, legend))
+        if judged:
+            opened = stack.enter_context(open_map(judged.path, legend, part=judged.part))
             check_same_grid(opened, image)
 
             def labels(first: int, end: int) -> np.ndarray:
                 rows = opened.read_label_rows(first, end)
-                refuse_unknown(rows, legend, map_path, first)
+                refuse_unknown(rows, legend, opened.path, first)
                 return rows
 
         if files := labelled_files(workspace.rounds(scene)):
@@ -127,7 +150,7 @@ def _look(workspace: Workspace, scene: Scene, legend: Legend, window: int, mappe
         bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))
         cells = read_cells(image, window, labels, doubt, given, progress=bar.update)
         tested = _tested(LabelledAreas(workspace.rules.labelled, image), cells)
-        return _Seen(scene, cells, map_path, source, tested)
+        return _Seen(scene, cells, judged, source, tested)
 
 
 def _tested(areas: LabelledAreas, cells: Cells) -> np.ndarray:
@@ -139,11 +162,12 @@ def _tested(areas: LabelledAreas, cells: Cells) -> np.ndarray:
 
 def _candidates(seen: Sequence[_Seen]) -> tuple[np.ndarray, np.ndarray]:
     """The cells to choose from: which scene each is of, and its number there. Half of it at least is inside the flight,
-    and less than a quarter is labelled or for testing.
+    and less than a quarter is labelled or for testing; of what is, a map of a part of the scene has all.
     """
     free = [2 * e.cells.valid >= e.cells.areas for e in seen]
     free = [mask & (4 * e.cells.labelled < e.cells.areas) for mask, e in zip(free, seen, strict=True)]
     free = [mask & ~e.tested for mask, e in zip(free, seen, strict=True)]
+    free = [mask & e.predicted if e.map and e.map.part else mask for mask, e in zip(free, seen, strict=True)]
     owner = np.concatenate([np.full(int(mask.sum()), k) for k, mask in enumerate(free)])
     return owner, np.concatenate([np.flatnonzero(mask) for mask in free])
 
@@ -157,7 +181,7 @@ def _choose(workspace, seen, owner, number, legend, count, window, seed) -> list
     known = _known_features(workspace, seen, window)
     features, known = alike_scales(of_all("features"), known)
     shares, doubt = None, np.full(len(owner), np.nan)
-    if seen[0].map_path:
+    if seen[0].map:
         classes = of_all("classes")[:, : len(legend)]
         shares = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1)
         doubt = of_all("doubt")

@@ -88,10 +88,10 @@ def predict_step(job, checkpoint) -> Step:
 
     So few of them go through torch, where the engine auto may find a faster one for the whole scene.
     """
-    settings = job.settings.check()
-    window, overlap, turns = settings.window, settings.overlap, len(TTA[settings.tta])
-    count = estimates.window_count(size_of(job.source), window, overlap)
-    what = f"at most {count} windows of {window} px" + (f", each turned {turns} ways" if turns > 1 else "")
+    bands, turns = job.bands(size_of(job.source)[:2]), len(TTA[job.settings.tta])
+    what = f"at most {bands.window_count} windows of {job.settings.window} px"
+    what += f", each turned {turns} ways" if turns > 1 else ""
+    what += f" (a part: of {bands.window_count_of_all})" if job.settings.part else ""
     return Step(job.source, f"{what}, by {job.weights}", partial(_measure_prediction, job, checkpoint, turns))
 
 
@@ -107,7 +107,10 @@ def _measure_prediction(job, checkpoint, turns: int) -> Cost:
     with tempfile.TemporaryDirectory() as folder:
         place, widest = Path(folder), window + (5 * batch_size - 1) * (window - overlap)
         (sample,), share = take_excerpt([job.source], window, place / "sample", blocks=1, width=widest)
-        whole = count_windows(job.source, sample, share, window, overlap)
+        bands = job.bands(size[:2])
+        all_windows = bands.window_count_of_all
+        filled = count_windows(job.source, sample, share, window, overlap)
+        count = max(1, round(filled * bands.window_count / all_windows))
         try:
             tile_scene(sample, place / "tiled" / "sample.tif", job.workers)
             runs = [
@@ -118,9 +121,9 @@ def _measure_prediction(job, checkpoint, turns: int) -> Cost:
             return Cost(own_memory() + memory, unmeasured=error)
         per_px = _bytes_in(place / "many") / size_of(place / "part_many" / "sample.tif").px
     # While a map is put together, its bands lie beside it.
-    disk = 2 * per_px * size.px * whole / estimates.window_count(size, window, overlap)
+    disk = 2 * per_px * size.px * count / all_windows
     few, many = min(runs[:2], key=lambda run: run[1]), runs[2]
-    return Cost(own_memory() + memory, disk, estimates.time_of_windows(few, many, whole * turns))
+    return Cost(own_memory() + memory, disk, estimates.time_of_windows(few, many, count * turns))
 
 
 def _timed_windows(job, checkpoint, place: Path, turn: str, count: int) -> tuple[int, float]:
@@ -134,7 +137,8 @@ def _timed_windows(job, checkpoint, place: Path, turn: str, count: int) -> tuple
     source = copy_parts(sample, [part], place / f"part_{turn}")
     target = place / turn / "map.tif"
     kept = {kind: place / turn / f"{kind}.tif" for kind in job.outputs if kind != "labels"}
-    small = replace(job, source=source, target=target, settings=replace(job.settings, tta="none"), stale=(), **kept)
+    settings = replace(job.settings, tta="none", part=None)
+    small = replace(job, source=source, target=target, settings=settings, stale=(), **kept)
     begun = time.perf_counter()
     predict_scene(small, checkpoint)
     return estimates.window_count(size_of(source), window, overlap), time.perf_counter() - begun

@@ -32,6 +32,7 @@ class Blender:
         size = classes, max(map(bands.shared_below, range(len(bands)))), bands.width
         self._carry = torch.zeros(size, dtype=CARRIED, device=_with_room(device, size))
         self._shared: Tensor | None = None
+        self._following = -1, 0  # the window that shares those columns: its band and column
         bump = bump_of(*bands.window_shape)
         self._bump = (bump.T if bands.turned else bump).to(device)
 
@@ -39,15 +40,16 @@ class Blender:
         """What the window at `col` of band `number` finishes: the columns up to `end`, where the next one starts.
 
         Values, uint8, of each of the `kinds`, valid or not. A window without a valid pixel has no probabilities, and
-        finishes nothing: all pixels that it shares are invalid too.
+        finishes nothing: all pixels that it shares are invalid too. Windows may be left out, as they are of a part of a
+        scene (see `parts.py`): then what is given for pixels that they reach too means nothing.
         """
         if probabilities_CHW is None:
             self._shared = None
             return None
         weighted = probabilities_CHW * self._bump
-        if self._shared is not None and col > 0:
+        if self._shared is not None and (number, col) == self._following:
             weighted[:, :, : self._shared.shape[2]] += self._shared
-        self._shared = weighted[:, :, end - col :]
+        self._shared, self._following = weighted[:, :, end - col :], (number, end)
         complete = weighted[:, :, : end - col]
         carried = self.bands.shared_below(number - 1) if number > self.first else 0
         complete[:, :carried] += self._carry[:, :carried, col:end].to(self.device)

@@ -14,7 +14,7 @@ from jingwei.raster.styles import write_class_style, write_percent_style
 
 @dataclass(frozen=True)
 class Job:
-    """A map to be made: all that a machine needs to know to take a share of the work.
+    """A map to be made, of all of a scene or of a part: all that a machine needs to know to take a share of the work.
 
     `probabilities` and `confidence` are where the class probabilities and the labels' own go, None keeps none; where an
     earlier map of this name may have left a confidence that is not kept now, it is in `stale`. `batch_size` 0 takes 1
@@ -41,6 +41,11 @@ class Job:
         places = {"labels": self.target, "confidence": self.confidence, "probabilities": self.probabilities}
         return {kind: path for kind, path in places.items() if path is not None}
 
+    def bands(self, shape: tuple[int, int]) -> Bands:
+        """The bands of a scene of (height, width)."""
+        settings = self.settings.check()
+        return Bands.of(shape, settings.window, settings.overlap, settings.part)
+
     @property
     def parts(self) -> Path:
         """The folder of finished bands, while the map is not whole."""
@@ -57,6 +62,8 @@ class Job:
         device = find_device(self.device)
         precision = str(find_precision(self.settings.check().precision, device))
         settings = asdict(self.settings) | {"precision": precision, "device": device.type}
+        if self.settings.part is None:  # maps from before there were parts are kept
+            del settings["part"]
         return stamp(*(self.originals or (self.source,)), self.weights, **settings)
 
     def is_done(self, mark: str) -> bool:

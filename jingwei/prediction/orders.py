@@ -14,7 +14,7 @@ from jingwei.prediction.job import Job
 from jingwei.prediction.settings import PredictSettings
 from jingwei.raster.reading import open_image
 from jingwei.training.experiments import find_experiment, known_experiments
-from jingwei.workspace import Workspace, confidence_of
+from jingwei.workspace import Workspace, confidence_of, probabilities_of
 
 
 @dataclass(frozen=True)
@@ -106,18 +106,22 @@ def jobs_on(
     """The jobs of networks on scenes (each with its tiled raster), and the contest's PNGs: label map -> PNG.
 
     Maps go to the workspace, or to a folder for each scene in `output`; the best network's map is the one submitted.
+    Where the settings ask for a part of each scene, maps go to folders apart from whole ones, and none is submitted.
     `running` goes to each Job: device, batch_size, workers, crops.
     """
     settings.check()
     jobs, submissions = [], {}
     for scene, source in scenes:
-        folder = workspace.masks(scene) if output is None else output / scene.name
-        chances = folder / workspace.probabilities(scene).name
+        if settings.part is None:
+            folder = workspace.masks(scene) if output is None else output / scene.name
+        else:
+            folder = workspace.parts(scene) if output is None else output / scene.name / "part"
         for network in networks:
             target = folder / f"{network.name}.tif"
-            kept: dict[str, Any] = {"probabilities": chances / target.name} if probabilities else {}
+            kept: dict[str, Any] = {"probabilities": probabilities_of(target)} if probabilities else {}
             kept |= {"confidence": confidence_of(target)} if confidence else {"stale": (confidence_of(target),)}
             jobs.append(Job(network.path, source, target, settings, **kept, **running))
         png = workspace.submission(scene)
-        submissions[folder / f"{networks[0].name}.tif"] = png if output is None else folder / png.name
+        if settings.part is None:
+            submissions[folder / f"{networks[0].name}.tif"] = png if output is None else folder / png.name
     return jobs, submissions

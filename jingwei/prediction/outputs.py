@@ -17,7 +17,7 @@ from jingwei.prediction.job import Job, Plan
 from jingwei.prediction.pipeline import Finished
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.reading import Raster, open_image
-from jingwei.raster.stamps import CONFIDENCE, SCORE, STAMP
+from jingwei.raster.stamps import CONFIDENCE, PART, SCORE, STAMP
 from jingwei.raster.writing import TiledWriter
 
 
@@ -45,6 +45,8 @@ class Outputs:
     def __init__(self, job: Job, plan: Plan, checkpoint: Checkpoint):
         self.job, self.plan = job, plan
         tags = {STAMP: plan.mark, SCORE: str(checkpoint.score)} | legend_tags(checkpoint.legend)
+        if (part := job.settings.part) is not None:
+            tags[PART] = f"{part:g}"
         said = f"probability, temperature {checkpoint.temperature:g}" if checkpoint.calibration else "probability"
         forms = {
             "labels": {"nodata": NODATA, "colormap": checkpoint.legend.colormap()},

@@ -40,7 +40,9 @@ class Finished:
 
 
 class _Batch(NamedTuple):
-    """Neighbouring windows of a band: their first columns, their validity, and the pixels_BCHW of those with any."""
+    """Windows of a band, none where it has none to compute: their first columns, their validity, and the pixels_BCHW
+    of those with any.
+    """
 
     band: int
     cols: list[int]
@@ -49,7 +51,7 @@ class _Batch(NamedTuple):
 
 
 class _Piece(NamedTuple):
-    """What a window finishes, from column `col` on: its pixels' validity and, by kind, what waits for the values."""
+    """What a window finishes, from column `col` on: which pixels get it and, by kind, what waits for the values."""
 
     col: int
     valid: np.ndarray
@@ -72,8 +74,9 @@ def predicted_bands(
     """The bands `numbers` of a scene, one after another, with the outputs of these `kinds`.
 
     `read` is called on `readers` threads. Invalid pixels are shown to the network as `fill`, of one value per band.
-    They are NODATA in labels and confidence, and 0 in all probabilities. The `temperature` calibrates confidence and
-    probabilities; labels don't depend on it. Raises SettingError where memory ends at a single window.
+    They are NODATA in labels and confidence, and 0 in all probabilities, and so is what a part of a scene leaves out.
+    The `temperature` calibrates confidence and probabilities; labels don't depend on it. Raises SettingError where
+    memory ends at a single window.
     """
     first = bands.first_needed(numbers.start)
     run = FittingBatches(network, bands.size)
@@ -90,8 +93,8 @@ def predicted_bands(
                 decided = blender.add(batch.band, col, ends[col], answer)
                 if decided is not None and batch.band in numbers:
                     values = {kind: network.fetch(values) for kind, values in decided.items()}
-                    pieces.append(_Piece(col, _turned(bands, valid), values))
-            yield batch.band, batch.cols[-1] == bands.cols[-1], pieces
+                    pieces.append(_Piece(col, _settled(bands, batch.band, col, _turned(bands, valid)), values))
+            yield batch.band, batch.cols[-1:] == bands.computed(batch.band)[-1:], pieces
             del batch, answers  # or they would live until the next batch is there
 
     canvas = _Canvas(bands, numbers.start, classes, kinds)
@@ -107,9 +110,14 @@ def _batches(
     read: Read, bands: Bands, numbers: range, fill: np.ndarray, batch_size: int, readers: int
 ) -> Iterator[_Batch]:
     """The windows of bands, read ahead on threads. A batch has windows of one band, so that bands can be made apart."""
-    cols = [bands.cols[start:end] for start, end in strips(len(bands.cols), batch_size)]
-    tasks = (Task(_read, (read, bands, number, some, fill)) for number in numbers for some in cols)
-    for _, batch in Threads(readers).run(tasks):
+
+    def tasks() -> Iterator[Task]:
+        for number in numbers:
+            cols = bands.computed(number)
+            for start, end in strips(len(cols), batch_size) if cols else [(0, 0)]:
+                yield Task(_read, (read, bands, number, cols[start:end], fill))
+
+    for _, batch in Threads(readers).run(tasks()):
         yield batch
         del batch
 
@@ -140,6 +148,15 @@ def _held_back(items: Iterator[Item], count: int) -> Iterator[Item]:
 def _turned(bands: Bands, values: Array) -> Array:
     """Rows and columns of CHW or HW change places where bands run down the scene."""
     return values.swapaxes(-1, -2) if bands.turned else values
+
+
+def _settled(bands: Bands, number: int, col: int, valid: np.ndarray) -> np.ndarray:
+    """The valid pixels of a window that no window before it reaches which isn't computed."""
+    corners = bands.unsettled(number, col)
+    settled = valid.copy() if corners else valid
+    for rows, cols in corners:
+        settled[:rows, :cols] = False
+    return settled
 
 
 class _Canvas:

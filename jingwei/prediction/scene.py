@@ -98,7 +98,7 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
         return None, None
     with open_fitting(job.source, checkpoint) as image:
         check_scene(checkpoint, job.weights, image)
-        bands = Bands.of(image.shape, settings.window, settings.overlap)
+        bands = job.bands(image.shape)
     make_own_folder(job.parts)
     kept = job.parts / "stamp"
     lines = kept_lines(kept, 2)
@@ -169,7 +169,7 @@ def _computed(
 def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device, precision: torch.dtype) -> Engine:
     """The engine that predicts a job's scene."""
     settings = job.settings
-    windows = len(bands.rows) * len(bands.cols) * len(TTA[settings.tta])
+    windows = bands.window_count * len(TTA[settings.tta])
 
     def look() -> list[Trial]:
         with open_fitting(job.source, checkpoint) as image:

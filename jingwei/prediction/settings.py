@@ -14,13 +14,17 @@ MOST_TILE = 4096  # px: a larger tile takes more memory than a desktop program s
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` AUTO or one of ENGINES."""
+    """How a scene is predicted. `window` and `overlap` in px; `tta` one of TTA; `engine` AUTO or one of ENGINES.
+
+    `part` is the share of the windows to predict, spread over the scene; None predicts all of it.
+    """
 
     window: int = 1024
     overlap: int = 256
     tta: str = "none"
     precision: str = "auto"
     engine: str = "auto"
+    part: float | None = None
 
     def check(self) -> "PredictSettings":
         """The settings themselves, or a SettingError."""
@@ -31,6 +35,9 @@ class PredictSettings:
             raise SettingError(f"`tta` {self.tta}", "no such augmentation", known(TTA, self.tta))
         if self.engine not in (AUTO, *ENGINES):
             raise SettingError(f"`engine` {self.engine}", "no such engine", known([AUTO, *ENGINES], self.engine))
+        if self.part is not None and not 0 < self.part < 1:
+            remedy = "give the share of the windows to predict, such as 0.1; or leave it out, for the whole scene"
+            raise SettingError("`part`", f"is {self.part:g}, not between 0 and 1", remedy)
         return self
 
 

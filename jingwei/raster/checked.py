@@ -9,14 +9,22 @@ from jingwei import grid
 from jingwei.errors import InputError
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.reading import Raster, open_labels
+from jingwei.raster.stamps import refuse_part
 from jingwei.system.compiled import compiled
 
 SHOWN = 8  # unknown ids that a message lists
 
 
-def open_map(path: Path, legend: Legend) -> Raster:
-    """A map of the legend's class ids, which has no values of its own: see `open_labels`."""
-    return open_labels(path, legend.without_values())
+def open_map(path: Path, legend: Legend, *, part: bool = False) -> Raster:
+    """A map of the legend's class ids, which has no values of its own: see `open_labels`.
+
+    Raises InputError for one of only a `part` of its scene, where that isn't wanted.
+    """
+    opened = open_labels(path, legend.without_values())
+    if not part:
+        with opened.closed_on_error():
+            refuse_part(opened)
+    return opened
 
 
 def checked_strips(labels: Raster, legend: Legend, rows: int) -> Iterator[np.ndarray]:

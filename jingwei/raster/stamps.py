@@ -6,14 +6,23 @@ from pathlib import Path
 
 from jingwei.errors import InputError
 from jingwei.raster.identity import identity
-from jingwei.raster.reading import read_tags
+from jingwei.raster.reading import Raster, read_tags
 from jingwei.version import VERSION
 
 STAMP = "JINGWEI_STAMP"  # the tag under which an output keeps the hash of its inputs and settings
 SCORE = "JINGWEI_SCORE"  # the tag under which a prediction keeps its model's validation mIoU
 
+PART = "JINGWEI_PART"  # the tag of a map of only a part of its scene: the share of the windows that were predicted
+
 CONFIDENCE = "JINGWEI_CONFIDENCE"  # the tag under which a confidence says what it is: see docs/formats.md
 AGREEMENT = "agreement"  # what it says of a plain vote's
+
+
+def refuse_part(raster: Raster) -> None:
+    """Raises InputError for a map of only a part of its scene: what it leaves out would count as no data."""
+    if PART in raster.tags:
+        problem = f"is only a part of a map ({100 * float(raster.tags[PART]):g} % of the windows), for label.py alone"
+        raise InputError(raster.path, problem, "run predict.py without `part` for the whole")
 
 
 def read_score(path: Path) -> float:

@@ -18,7 +18,7 @@ from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter
 from jingwei.raster.reading import Raster
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, STAMP, remove_stale, stamp, up_to_date
+from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, STAMP, refuse_part, remove_stale, stamp, up_to_date
 from jingwei.raster.styles import DOUBT, write_class_style, write_percent_style
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter, without_nodata, write_submission
@@ -206,6 +206,8 @@ def _read_planes(probabilities: Raster, window: Window) -> np.ndarray:
 def _open_probabilities(path: Path, legend: Legend) -> Raster:
     """The probabilities that a prediction kept: uint8, a band per class. InputError where it is something else."""
     opened = Raster(path)
+    with opened.closed_on_error():
+        refuse_part(opened)
     remedy = "run predict.py with `probabilities` and give the files of probabilities/"
     if opened.bands == 1 < len(legend):
         raise InputError(path, "has one band, as label maps have, not one per class", remedy)

@@ -103,6 +103,23 @@ def test_nothing_labelled_yet_is_said(call, folder):
     assert status == 0
     assert "nothing is labelled yet" in out
     assert "next: python label.py" in out
+    assert "50 places" not in call("label.py", "--data_dir", folder, "--count", 4, "--window", 40)[1]
+    path = folder / "label" / "image_3" / "next.gpkg"
+    out = call("label.py", "--data_dir", folder, "--status")[1]
+    assert f"next: choose a label for the regions that you are sure of, in {path}" in out
+
+
+def test_places_without_labels_are_no_training_scenes_and_that_is_said(call, folder):
+    for train in folder.glob("*train*"):
+        shutil.rmtree(train)
+    assert "no train scenes found" in call("generate_train_data.py", "--data_dir", folder)[2]
+    out = call("label.py", "--data_dir", folder, "--count", 1000, "--window", 40)[1]
+    assert re.search(r"of the 1000 places asked for, \d\d? are there: so many of 40 px have no label yet", out), out
+    status, _, err = call("generate_train_data.py", "--data_dir", folder)
+    assert status == 2
+    assert re.fullmatch(
+        r"error: .*label/image_3/next.gpkg: nothing is labelled in it yet: choose a label for .*\n", err
+    )
 
 
 @pytest.mark.parametrize(("content", "said"), [

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 
 from jingwei.errors import SettingError
-from jingwei.grid import Window
+from jingwei.grid import Window, far_apart
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction.engines.base import PRECISIONS, Engine, buildable
 from jingwei.prediction.engines.registry import ENGINES, make_engine
@@ -114,7 +115,8 @@ def trial_windows(image: Raster, side: int, mean: Sequence[float], count: int = 
     """
     height, width = min(side, image.height), min(side, image.width)
     found: list[Trial] = []
-    for row, col in dict.fromkeys(_spread(image.height - height + 1, image.width - width + 1)):
+    places = islice(far_apart(image.height - height + 1, image.width - width + 1), TRIES)
+    for row, col in dict.fromkeys(places):
         pixels, valid = image.read(Window(row, col, height, width))
         if valid.any():
             fill = as_type(np.array(mean)[:, None, None], pixels.dtype)
@@ -122,13 +124,6 @@ def trial_windows(image: Raster, side: int, mean: Sequence[float], count: int = 
         if sum(valid.mean() >= 0.5 for _, valid in found) == count:
             break
     return sorted(found, key=lambda trial: -trial[1].mean())[:count]
-
-
-def _spread(rows: int, cols: int) -> list[tuple[int, int]]:
-    """TRIES places in a rectangle, any first few of them far apart (Roberts' R2 sequence)."""
-    plastic = 1.324717957244746  # the root of x^3 = x + 1
-    steps = np.outer(np.arange(1, TRIES + 1), (1 / plastic, 1 / plastic**2))
-    return [(int(y * rows), int(x * cols)) for y, x in (0.5 + steps) % 1]
 
 
 class _Measure:

@@ -9,6 +9,7 @@ import shapely
 from jingwei.errors import InputError
 from jingwei.inputs.scenes import Scene
 from jingwei.labels.classes import NONE, classes_of
+from jingwei.labels.notes import Note
 from jingwei.labels.rounds import FIELD, is_labelled, round_files
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.labels.shapes import areas_of
@@ -21,6 +22,7 @@ from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 from jingwei.system.digests import digest_of
+from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
 OF_ROUNDS = DrawingRules(field=FIELD)
@@ -60,8 +62,8 @@ def _closed(path: Path) -> VectorLayer:
 
 def _readable(
     scene: Scene, layer: VectorLayer, legend: Legend, rules: DrawingRules
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[Note, ...]]:
+    """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids; and notes."""
     if not layer.size:
         raise InputError(layer.path, "has no features", "draw what you see")
     ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
@@ -69,8 +71,8 @@ def _readable(
     if not wanted.any():
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
     with scene.open_image() as image:
-        shapes, numbers = areas_of(layer, wanted, image, rules)
-    return shapes, numbers, ids[numbers]
+        shapes, numbers, notes = areas_of(layer, wanted, image, rules)
+    return shapes, numbers, ids[numbers], notes
 
 
 def add_round(
@@ -84,13 +86,15 @@ def add_round(
     _, named = file_and_layer(source)
     layer = read_layer(source)
     mark = " ".join(map(str, (*digest_of(layer.path), *([named] if named else []))))
-    shapes, numbers, ids = _readable(scene, layer, legend, rules)
+    shapes, numbers, ids, notes = _readable(scene, layer, legend, rules)
     before = round_files(workspace.rounds(scene))
     if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # such as by a run that was stopped then
         return {}
     target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
     with scene.open_image() as image:
         _write(target, image, layer, shapes, numbers, ids, legend, mark)
+    for note in notes:  # later nobody can tell: the round has only what could be used
+        Progress.write(str(note))
     return {target: len(shapes)}
 
 

@@ -1,7 +1,7 @@
 """Drawn features as polygons in a scene's columns and rows: brought there, made valid, lines and points widened."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -37,9 +37,25 @@ def shapes_of(
     rings that cross are made valid. Raises InputError for lines and points without a width, for coordinates that can't
     be brought there, and, unless they `may_be_outside`, where no wanted feature lies in the raster.
     """
+    kept, numbers, notes = _inside(layer, wanted, over, rules, flat_polygons, may_be_outside)
+    return Shapes(joined(kept), numbers, notes)
+
+
+def areas_of(
+    layer: VectorLayer, wanted: np.ndarray, over, rules: DrawingRules
+) -> tuple[np.ndarray, np.ndarray, tuple[Note, ...]]:
+    """What `shapes_of` gives, as polygons and multi-polygons of shapely: (shapes, numbers, notes)."""
+    kept, numbers, notes = _inside(layer, wanted, over, rules, lambda shapes: shapes)
+    return np.concatenate(kept), numbers, notes
+
+
+def _inside(
+    layer: VectorLayer, wanted: np.ndarray, over, rules: DrawingRules, keep: Callable, may_be_outside: bool = False
+) -> tuple[list, np.ndarray, tuple[Note, ...]]:
+    """What `keep` makes of the wanted features that lie in a raster, batch by batch; their numbers; and notes."""
     down = _y_down(layer, over)
     counts: Counter[str] = Counter()
-    kept, numbers, bounds, first = [], [], [], 0
+    kept, numbers, bounds, first = [], [np.zeros(0, np.int64)], [], 0
     for shapes in geometries(layer):
         here = wanted[first : first + len(shapes)] & ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
         counts["missing"] += int((wanted[first : first + len(shapes)] & ~here).sum())
@@ -50,15 +66,12 @@ def shapes_of(
         counts["outside"] += int(outside.sum())
         if outside.any():
             bounds.append(shapely.total_bounds(found[outside]))
-        kept.append(flat_polygons(found[inside]))
+        kept.append(keep(found[inside]))
         numbers.append(first + there[inside])
         first += len(shapes)
-    polygons = joined(kept)
-    if not len(polygons) and not may_be_outside:
+    if not sum(map(len, numbers)) and not may_be_outside:
         raise _nowhere(layer, over, counts, bounds)
-    return Shapes(
-        polygons, np.concatenate([*numbers, np.zeros(0, np.int64)]).astype(np.int64), _notes(layer, counts, over)
-    )
+    return kept, np.concatenate(numbers).astype(np.int64), _notes(layer, counts, over)
 
 
 def _y_down(layer: VectorLayer, over) -> bool | None:
@@ -128,24 +141,6 @@ def _widened(shapes: np.ndarray, layer: VectorLayer, over, rules: DrawingRules, 
     scale = np.array([width, height])
     wide = shapely.buffer(shapely.transform(shapes, lambda xy: xy * scale), radius)
     return shapely.transform(wide, lambda xy: xy / scale)
-
-
-def areas_of(layer: VectorLayer, wanted: np.ndarray, over, rules: DrawingRules) -> tuple[np.ndarray, np.ndarray]:
-    """What `shapes_of` gives, as polygons and multi-polygons of shapely: (shapes, numbers). Raises what it raises."""
-    counts: Counter[str] = Counter()
-    down, kept, numbers, bounds, first = _y_down(layer, over), [], [], [], 0
-    for shapes in geometries(layer):
-        here = wanted[first : first + len(shapes)] & ~shapely.is_missing(shapes) & ~shapely.is_empty(shapes)
-        there = np.flatnonzero(here)
-        found = _as_areas(_in_pixels(shapes[there], layer, over, down), layer, over, rules, counts)
-        inside = _touches(found, over)
-        bounds += [shapely.total_bounds(found[~inside])] if not inside.all() else []
-        kept.append(found[inside])
-        numbers.append(first + there[inside])
-        first += len(shapes)
-    if not sum(map(len, kept)):
-        raise _nowhere(layer, over, counts, bounds)
-    return np.concatenate(kept), np.concatenate(numbers)
 
 
 def _touches(shapes: np.ndarray, over) -> np.ndarray:

@@ -99,8 +99,9 @@ def geometries(layer: VectorLayer, batch: int = BATCH) -> Iterator[np.ndarray]:
     import shapely
 
     for wkb in _batches_of_wkb(layer, batch):
-        shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
-        sound = np.isfinite(shapely.bounds(shapes)).all(axis=1)
+        with np.errstate(invalid="ignore"):  # of corners that are no numbers; bounds pass them over, lengths don't
+            shapes = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
+            sound = np.isfinite(shapely.bounds(shapes)).all(axis=1) & np.isfinite(shapely.length(shapes))
         shapes[~sound] = None
         yield shapes
 

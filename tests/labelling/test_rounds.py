@@ -212,6 +212,42 @@ def test_corrections_on_the_ground_come_in_too(asked):
     assert (labels_of(workspace, scene) == expected).all()
 
 
+SQUARE = [[60, -40], [60, -160], [200, -160], [200, -40], [60, -40]]
+BOW = [[60, -40], [200, -160], [200, -40], [60, -160], [60, -40]]
+AWAY = [[900, -40], [900, -60], [920, -60], [900, -40]]
+FLAT = [[60, -40], [60, -40], [60, -40], [60, -40]]
+NAN = [[60, -40], [float("nan"), -60], [80, -60], [60, -40]]
+
+
+@pytest.mark.parametrize(("rings", "said"), [
+    ([SQUARE, AWAY], "1 feature outside image_3.tif: left out"),
+    ([BOW], "1 feature with rings that cross or touch themselves: repaired"),
+    ([SQUARE, FLAT], "1 feature without any area: left out"),
+    ([SQUARE, NAN], "1 feature without a geometry: left out"),
+    ([SQUARE], ""),
+])  # fmt: skip
+def test_what_is_left_out_or_mended_of_labels_is_said(asked, rings, said, capfd):
+    workspace, scene, _ = asked
+    source = geojson(workspace.root / "image_3_corrections.geojson", rings, jingwei_y="-row")
+    assert list(add_round(workspace, scene, source, JINGWEI).values()) == [1]
+    out, err = capfd.readouterr()
+    assert said in out if said else not out
+    assert not err
+
+
+@pytest.mark.parametrize(("rings", "said"), [
+    ([FLAT], "no feature has an area: draw them again"),
+    ([NAN], "no feature has a geometry: draw them again"),
+    ([AWAY, FLAT], "no feature lies in image_3.tif .*columns 900 to 920"),
+])  # fmt: skip
+def test_labels_of_which_nothing_is_left_are_refused(asked, rings, said):
+    workspace, scene, _ = asked
+    source = geojson(workspace.root / "image_3_corrections.geojson", rings, jingwei_y="-row")
+    with pytest.raises(InputError, match=said):
+        add_round(workspace, scene, source, JINGWEI)
+    assert not workspace.rounds(scene).joinpath("round_1.gpkg").exists()
+
+
 def test_a_files_name_says_which_scene_it_is_for(tmp_path):
     write_scene(tmp_path, blocky())
     write_scene(tmp_path, blocky(), name="image_33")

@@ -23,6 +23,10 @@ from rasterio.windows import Window
 SMALLEST, SIDE, ZONES = 100, 512, 400  # px of a region that stays; px of a tile; zones
 WINDOW, OVERLAP = 512, 128  # of prediction, px
 PLACE = {"crs": "EPSG:32648", "transform": rasterio.Affine(1, 0, 500000, 0, -1, 3000000)}  # 1 m a pixel
+# What geoai-py and nnU-Net's sliding window take to load, beside what is here.
+GEOAI = ("geoai-py", "leafmap", "geopandas", "rioxarray")
+NNUNET = ("nnunetv2", "acvl-utils", "batchgenerators", "batchgeneratorsv2", "dynamic-network-architectures",
+          "SimpleITK", "blosc2", "numexpr", "ndindex", "httpx", "pandas", "nibabel")  # fmt: skip
 WORK = ROOT / "benchmarks" / "peer_work.py"
 
 
@@ -44,6 +48,11 @@ class Inputs:
     folder: Path
     width: int
     height: int
+
+    @property
+    def environments(self) -> Path:
+        """Where other programs are installed, for inputs of any size."""
+        return self.folder.parent / "environments"
 
     def map(self, noise: float = 0.0) -> Path:
         """A map of fields with many small regions; `noise` of the pixels have another class. 1 m a pixel."""
@@ -128,7 +137,7 @@ def sieve(have: Inputs) -> list[Contender]:
     package = "connected-components-3d"
 
     def cc3d() -> list:
-        python = environment(have.folder, package)
+        python = environment(have.environments, package)
         return work("cc3d_dust", source, have.fresh(dust.name), SMALLEST, python=python)
 
     return [
@@ -138,7 +147,7 @@ def sieve(have: Inputs) -> list[Contender]:
         Contender(f"gdal_sieve -st {SMALLEST} (GDAL {gdal_version()})", lambda: [
             program("gdal_sieve.py"), "-q", "-st", SMALLEST, "-4", source, have.fresh(gdal.name)],
             partial(same_pixels, ours, gdal), "the largest neighbour takes a region, not that with the longest border"),
-        Contender(named(have.folder, package), cc3d, partial(same_pixels, ours, dust),
+        Contender(named(have.environments, package), cc3d, partial(same_pixels, ours, dust),
                   "small regions become 0; the whole map in memory"),
     ]  # fmt: skip
 
@@ -213,8 +222,8 @@ def zones(have: Inputs) -> list[Contender]:
 
     return [
         Contender(f"evaluate.py --areas --zones, {ZONES} zones", ours, note="counts pixels whose centre is inside"),
-        Contender(named(have.folder, "exactextract"), lambda: work(
-            "zones", source, shapes, have.fresh(target.name), python=environment(have.folder, "exactextract")),
+        Contender(named(have.environments, "exactextract"), lambda: work(
+            "zones", source, shapes, have.fresh(target.name), python=environment(have.environments, "exactextract")),
             agreement, "counts the share of each pixel that is inside"),
     ]  # fmt: skip
 
@@ -222,7 +231,7 @@ def zones(have: Inputs) -> list[Contender]:
 def predict(have: Inputs) -> list[Contender]:
     checkpoint, traced = have.folder / "random.pt", have.folder / "random.jit"
     scene = have.folder / "county" / "test" / "image1" / "image_1.tif"
-    maps, loop = have.folder / "made" / "maps", have.folder / "made" / "predicted.tif"
+    maps = have.folder / "made" / "maps"
 
     def prepare() -> None:
         attempt(script("generate_test_data.py", "--data_dir", have.folder / "county", "--scene", have.scene()))
@@ -233,18 +242,29 @@ def predict(have: Inputs) -> list[Contender]:
         where = ["--data_dir", have.folder / "county", "--checkpoint", checkpoint, "--output", have.fresh("maps")]
         return script("predict.py", *where, "--window", WINDOW, "--overlap", OVERLAP, *flags)
 
-    def agreement() -> float:
+    def agreement(theirs: Path) -> float:
         (found,) = maps.rglob("random*.tif")
-        return same_pixels(found, loop)
+        return same_pixels(found, theirs)
 
-    loop_of = ("predict", scene, traced, loop, WINDOW, OVERLAP)
-    note = "the sums of all classes in memory"
+    def other(name: str, python: str = sys.executable) -> list:
+        return work(name, scene, traced, have.fresh(f"{name}.tif"), WINDOW, OVERLAP, python=python)
+
+    def peer(title: str, name: str, note: str, *packages: str) -> Contender:
+        def command() -> list:
+            return other(name, environment(have.environments, *packages))
+
+        return Contender(title, command, partial(agreement, have.folder / "made" / f"{name}.tif"), note)
+
     return [
         Contender("predict.py --engine openvino", lambda: ours("--engine", "openvino"), prepare=prepare),
         Contender("predict.py --engine torch --precision fp32", lambda: ours(
-            "--engine", "torch", "--precision", "fp32", "--no_confidence")),
-        Contender("rasterio and torch fp32, a plain loop", lambda: work(*loop_of), agreement,
-                  f"{note}; compared with torch in fp32, on a network that has learned nothing"),
+            "--engine", "torch", "--precision", "fp32", "--no_confidence"),
+            note="what the others are compared with; the network has learned nothing"),
+        Contender("rasterio and torch fp32, a plain loop", lambda: other("predict"),
+                  partial(agreement, have.folder / "made" / "predict.tif"), "sums of all classes in memory"),
+        peer(named(have.environments, *GEOAI), "geoai", "the same in float64; logits are blended", *GEOAI),
+        peer(f"{named(have.environments, *NNUNET)}, sliding window", "nnunet",
+             "scene and sums in memory, in half precision; logits are blended", *NNUNET),
     ]  # fmt: skip
 
 

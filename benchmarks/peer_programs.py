@@ -19,19 +19,23 @@ def program(name: str) -> str:
     return found
 
 
-def environment(folder: Path, package: str) -> str:
-    """Python in an environment with a package of PyPI, before all that is installed here; made where there is none."""
-    place = folder / "environments" / package
+def environment(folder: Path, package: str, *needed: str) -> str:
+    """Python in an environment with a package of PyPI, before all that is installed here; made in `folder`.
+
+    The package comes alone; `needed` are those of which it takes more than is here, and come with what they need.
+    """
+    place = folder / package
     python = place / "bin" / "python"
     if not (place / "ready").exists():
         shutil.rmtree(place, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", place], check=True)
         packages = next(place.glob("lib/python*/site-packages"))
         (packages / "beside.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--no-deps", package]
-        done = subprocess.run(pip, capture_output=True, text=True)
-        if done.returncode:
-            raise Absent(f"pip can't install it: {' '.join(done.stderr.split())[-120:]}")
+        pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+        for words in (["--no-deps", package], needed):
+            done = subprocess.run([*pip, *words], capture_output=True, text=True) if words else None
+            if done and done.returncode:
+                raise Absent(f"pip can't install it: {' '.join(done.stderr.split())[-120:]}")
         (place / "ready").touch()
     return str(python)
 
@@ -52,9 +56,9 @@ def gdal_version() -> str:
     return text.removeprefix("GDAL ").split(",")[0]
 
 
-def named(folder: Path, package: str) -> str:
+def named(folder: Path, package: str, *needed: str) -> str:
     """A package with its version, where it can be had."""
     try:
-        return versions(environment(folder, package), package)
+        return versions(environment(folder, package, *needed), package)
     except Absent:
         return package

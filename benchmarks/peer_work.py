@@ -117,6 +117,41 @@ def predict(scene: str, network: str, target: str, window: str, overlap: str) ->
     write(target, labels, {"height": height, "width": width, "count": 1})
 
 
+def geoai(scene: str, network: str, target: str, window: str, overlap: str) -> None:
+    """geoai-py's tiled prediction of a GeoTIFF: sums of all classes in memory, in float64."""
+    import torch
+    from geoai.inference import predict_geotiff
+
+    predict_geotiff(
+        torch.jit.load(network), scene, target, tile_size=int(window), overlap=int(overlap), batch_size=1,
+        input_bands=[1, 2, 3], num_classes=CLASSES, output_dtype="uint8", output_nodata=NODATA, device="cpu",
+        preprocess_fn=lambda pixels: pixels, postprocess_fn=lambda logits: logits.argmax(0)[None], verbose=False,
+    )  # fmt: skip
+
+
+def nnunet(scene: str, network: str, target: str, window: str, overlap: str) -> None:
+    """nnU-Net's sliding window over a scene in memory, without mirroring: sums of all classes in half precision."""
+    from types import SimpleNamespace
+
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    side, shared = int(window), int(overlap)
+    predictor = nnUNetPredictor(
+        tile_step_size=(side - shared) / side, use_mirroring=False, perform_everything_on_device=False,
+        device=torch.device("cpu"), allow_tqdm=False,
+    )  # fmt: skip
+    predictor.network = torch.jit.load(network)
+    predictor.configuration_manager = SimpleNamespace(patch_size=(side, side))
+    predictor.label_manager = SimpleNamespace(num_segmentation_heads=CLASSES)
+    with rasterio.open(scene) as source:
+        pixels, valid = source.read()[:3], source.dataset_mask() > 0
+    logits = predictor.predict_sliding_window_return_logits(torch.from_numpy(pixels[:, None].astype(np.float32)))
+    labels = logits[:, 0].argmax(0).numpy().astype(np.uint8)
+    labels[~valid] = NODATA
+    write(target, labels, {"height": labels.shape[0], "width": labels.shape[1], "count": 1})
+
+
 def write(target: str, labels: np.ndarray, profile: dict) -> None:
     """A map as a tiled GeoTIFF."""
     place = {key: profile[key] for key in ("height", "width", "count")}
@@ -124,7 +159,7 @@ def write(target: str, labels: np.ndarray, profile: dict) -> None:
         written.write(labels, 1)
 
 
-WORK = {work.__name__: work for work in (shapes, cc3d_dust, vote, tiles, zones, predict)}
+WORK = {work.__name__: work for work in (shapes, cc3d_dust, vote, tiles, zones, predict, geoai, nnunet)}
 
 if __name__ == "__main__":
     WORK[sys.argv[1]](*sys.argv[2:])

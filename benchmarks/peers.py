@@ -1,6 +1,6 @@
 """Every step beside the other programs that do its work: the same input, the same cores, results compared.
 
-    python benchmarks/peers.py [--size 8000x8000] [--groups polygons sieve ...] [--cores 1] [--repeat 3]
+    python benchmarks/peers.py [--size 8000x8000] [--groups polygons sieve ...] [--cores 1] [--repeat 3] [--memory 2048]
 
 Programs of GDAL are those of the system (package gdal-bin); those of PyPI are installed into an environment of their
 own, DIR/environments/, beside the packages that are here already. One that is missing or fails is a row that says so.
@@ -22,8 +22,8 @@ from peer_programs import Absent
 from peer_results import Row, table
 
 
-def measure(contenders: Sequence[Contender], repeat: int, log: Path) -> list[Row]:
-    """All of a group, in turn, `repeat` times. Of each, the run of least CPU time."""
+def measure(contenders: Sequence[Contender], repeat: int, log: Path, limit_mib: float | None = None) -> list[Row]:
+    """All of a group, in turn, `repeat` times. Of each, the run of least CPU time, or why there is none."""
     best: dict[str, Measured] = {}
     failed: dict[str, str] = {}
     for contender in contenders:
@@ -34,12 +34,14 @@ def measure(contenders: Sequence[Contender], repeat: int, log: Path) -> list[Row
                 continue
             try:
                 with open(log, "w") as output:
-                    status, measured = attempt(each.command(), output)
+                    status, measured = attempt(each.command(), output, limit_mib=limit_mib)
             except Absent as reason:
                 failed[each.name] = str(reason)
                 continue
             print(f"{each.name}: {measured.seconds:.1f} s, {measured.cpu_seconds:.1f} s of CPU", file=sys.stderr)
-            if status:
+            if limit_mib and measured.peak_mib > limit_mib:
+                failed[each.name] = f"killed at {limit_mib:.0f} MiB, after {measured.cpu_seconds:.1f} s of CPU"
+            elif status:
                 failed[each.name] = f"failed: {' '.join(log.read_text(errors='replace').split()[-12:])}"
             else:
                 best[each.name] = min(best.get(each.name, measured), measured, key=lambda run: run.cpu_seconds)
@@ -55,9 +57,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--size", default="8000x8000", help="width x height of maps and scene (default 8000x8000)")
-    parser.add_argument("--groups", nargs="+", default=list(GROUPS), choices=GROUPS, help="(default: all)")
+    usual = [name for name in GROUPS if name != "predict"]
+    text = "(default: all but predict, which takes far longer and installs half a gigabyte)"
+    parser.add_argument("--groups", nargs="+", default=usual, choices=GROUPS, help=text)
     parser.add_argument("--cores", type=int, default=1, help="cores that every program may use (default 1)")
     parser.add_argument("--repeat", type=int, default=1, help="rounds (default 1)")
+    parser.add_argument("--memory", type=float, metavar="MIB", help="kill what takes more than this (default: none)")
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "benchmark" / "peers", help="inputs and results")
     args = parser.parse_args()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: args.cores])
@@ -66,8 +71,9 @@ def main() -> None:
     (folder / "made").mkdir(parents=True, exist_ok=True)
     have = Inputs(folder, width, height)
     for name in args.groups:
-        rows = measure(GROUPS[name](have), args.repeat, folder / "made" / "log.txt")
-        print(f"\n{name}, {args.size} px, {args.cores} core{'s'[: args.cores > 1]}, best of {args.repeat}\n")
+        rows = measure(GROUPS[name](have), args.repeat, folder / "made" / "log.txt", args.memory)
+        limit = f", at most {args.memory:.0f} MiB" if args.memory else ""
+        print(f"\n{name}, {args.size} px, {args.cores} core{'s'[: args.cores > 1]}{limit}, best of {args.repeat}\n")
         print(table(rows, width * height / 1e6), flush=True)
 
 

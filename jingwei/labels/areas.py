@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from jingwei.errors import InputError, SettingError
@@ -56,6 +55,8 @@ class LabelledAreas:
 
     def near_test(self, window: Window) -> np.ndarray:
         """Which pixels of a window lie in an area for testing or within GAP of one: bool HW."""
+        import cv2  # loaded by every step otherwise
+
         larger = window.grown(GAP, *self.shape)
         test = (self.read(larger) == TEST).view(np.uint8)
         near = cv2.dilate(test, np.ones((2 * GAP + 1, 2 * GAP + 1), np.uint8)).view(bool)

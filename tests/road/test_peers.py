@@ -60,6 +60,22 @@ def test_absent_and_broken_programs_are_rows_that_say_why(tmp_path):
     assert lines[5].endswith("all in memory |")
 
 
+def test_what_takes_too_much_memory_is_killed(tmp_path):
+    from peer_groups import Contender
+    from peers import measure
+
+    def taking(mib: int) -> list:
+        return [sys.executable, "-c", f"import time; held = bytearray({mib} << 20); time.sleep(0.5)"]
+
+    small, large = measure(
+        [Contender("small", lambda: taking(10)), Contender("large", lambda: taking(300))],
+        1, tmp_path / "log.txt", limit_mib=200,
+    )  # fmt: skip
+    assert small.measured.peak_mib < 200
+    assert large.measured is None
+    assert large.note.startswith("killed at 200 MiB")
+
+
 def test_a_loop_votes_as_we_do(tmp_path):
     """What stands beside vote.py is compared with it: so it has to follow the same rule."""
     import peer_work

@@ -1,16 +1,17 @@
 """How far more cores help: every step on 1, 2 and more of them.
 
-    python benchmarks/scaling.py [--size 8000x8000] [--cores 1 2] [--steps cut_test vote ...] [--repeat 3]
+    python benchmarks/scaling.py [--size 8000x8000] [--cores 1 2] [--steps cut_test vote ...] [--repeat 3 --minutes 5]
 
 Runs are those of `peers.py`, with its inputs, each a process of its own that gets so many cores; rounds go in turn, and
 of each the fastest counts. The serial share is the part of the work that one core alone did, by Amdahl's law from
-the wall times of the fewest and the most cores: it needs a machine with nothing else to do. CPU seconds over wall
-seconds, the cores in use, hold on a busy one too.
+the wall times of the fewest and the most cores: it needs a machine with nothing else to do. So do the cores in use, CPU
+seconds over wall seconds. What numba compiles has to be compiled before: `python -m jingwei.cli.compile_ahead`.
 """
 
 import argparse
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def main() -> None:
     parser.add_argument("--cores", type=int, nargs="+", default=[1, 2], help="how many cores (default 1 2)")
     parser.add_argument("--steps", nargs="+", help="(default: all)")
     parser.add_argument("--repeat", type=int, default=1, help="rounds (default 1)")
+    parser.add_argument("--minutes", type=float, default=60, help="no round is begun that would end later (default 60)")
     parser.add_argument("--folder", type=Path, default=ROOT / "data" / "benchmark" / "peers", help="inputs and results")
     args = parser.parse_args()
     there = sorted(os.sched_getaffinity(0))
@@ -75,12 +77,15 @@ def main() -> None:
     width, height = map(int, args.size.lower().split("x"))
     folder = args.folder.resolve() / args.size
     (folder / "made").mkdir(parents=True, exist_ok=True)
+    begun = time.monotonic()
     every = steps(Inputs(folder, width, height))
     unknown = sorted({*(args.steps or ())} - every.keys())
     if unknown:
         parser.error(f"--steps {' '.join(unknown)}: take some of {' '.join(every)}")
     found: dict[str, dict[int, Measured]] = {}
-    for _ in range(args.repeat):
+    rounds, longest = 0, 0.0
+    while rounds < args.repeat and time.monotonic() - begun + longest < 60 * args.minutes:
+        round_begun = time.monotonic()
         for name in args.steps or every:
             for count in args.cores:
                 command = every[name]()
@@ -91,7 +96,9 @@ def main() -> None:
                     sys.exit(f"error: {name}: status {status}: {' '.join(map(str, command))}")
                 best = found.setdefault(name, {})
                 best[count] = min(best.get(count, measured), measured)
-    print(f"{args.size} px, best of {args.repeat}\n\n{table(found)}")
+                print(f"{name}, cores {count}: {measured.seconds:.1f} s", file=sys.stderr, flush=True)
+        rounds, longest = rounds + 1, max(longest, time.monotonic() - round_begun)
+    print(f"{args.size} px, best of {rounds}\n\n{table(found)}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from jingwei.errors import SettingError
 from jingwei.training import launch
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.mark.parametrize(

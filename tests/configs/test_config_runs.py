@@ -35,7 +35,8 @@ from jingwei.training.loop import RunOptions
 from jingwei.training.sampling import Draw
 from jingwei.training.schedules import learning_rate, momentum
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = RunOptions(device="cpu", workers=0)
 

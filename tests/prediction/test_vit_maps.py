@@ -15,7 +15,7 @@ from jingwei.raster.png import write_png
 from jingwei.training.loop import RunOptions, train
 from jingwei.training.recipes import Recipe
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
 RECIPE = Recipe(
     model="vit", backbone="vit_tiny_patch16_224", pretrained=False, aux_weight=0.0, optimizer="adamw", base_lr=0.003,
     epochs=2, steps_per_epoch=15, batch_size=4, crop_sizes=(64,), min_scale=1.0, max_scale=1.0, val_period=0,

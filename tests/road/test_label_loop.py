@@ -16,7 +16,7 @@ QUICK = (
 SIDE = 34
 
 
-def test_from_no_label_to_places_by_a_networks_doubt(call, county, tmp_path, one_thread, no_curves):
+def test_from_no_label_to_places_by_a_networks_doubt(call, county, tmp_path, one_thread):
     root = tmp_path / "p"
     shutil.copytree(county, root)
     for folder in root.glob("*train*"):

@@ -15,6 +15,7 @@ import torch
 from jingwei.legend import GF2, JINGWEI, NODATA
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.raster.crop_files import read_crop
+from jingwei.training.curves import draw_curves
 from jingwei.workspace import Workspace
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +92,7 @@ def replayed(county, tmp_path_factory) -> dict:
             script, arguments = small_arguments(command, data)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(sys, "argv", [script, *arguments])
+                patch.setattr("jingwei.training.log.draw_curves", draw_curves)
                 patch.syspath_prepend((ROOT / script).parent)  # as Python does for a script
                 patch.chdir(data.parent)  # system B's paths start here: data/, configs/, saved/
                 try:

@@ -122,7 +122,7 @@ TINY = replace(
 )  # fmt: skip
 
 
-def test_best_pt_is_calibrated_by_training(cut, no_curves, capsys):
+def test_best_pt_is_calibrated_by_training(cut, capsys):
     folder = loop.train(cut, TINY, "calibrated", RunOptions(device="cpu", workers=0))
     found = load_checkpoint(folder / "best.pt").calibration
     assert set(found["classes"]) == set(JINGWEI.names)

@@ -32,7 +32,7 @@ from jingwei.training.run_files import Keeping
 from jingwei.training.validate import Validation
 from jingwei.workspace import Workspace
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 HERE = RunOptions(device="cpu", workers=0)
 QUICK = replace(

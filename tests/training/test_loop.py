@@ -29,6 +29,7 @@ from jingwei.models.spec import ModelSpec
 from jingwei.raster.crop_files import read_crop, read_label_crop
 from jingwei.raster.png import write_png
 from jingwei.training import experiments, loop, run_files
+from jingwei.training.curves import draw_curves
 from jingwei.training.experiments import score_experiment
 from jingwei.training.learner import Learner
 from jingwei.training.log import TrainingLog
@@ -61,9 +62,11 @@ SMALL = replace(
 
 @pytest.fixture(scope="module")
 def whole_run(cut) -> Path:
-    """The folder of an uninterrupted run of SMALL. Only to be read."""
+    """The folder of an uninterrupted run of SMALL, with its curves drawn. Only to be read."""
     torch.set_num_threads(1)
-    return loop.train(Workspace(cut), SMALL, "whole", HERE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jingwei.training.log.draw_curves", draw_curves)
+        return loop.train(Workspace(cut), SMALL, "whole", HERE)
 
 
 def assert_same_result(folder: Path, other: Path) -> None:

@@ -14,7 +14,7 @@ from jingwei.training.experiments import OTHER_CROPS, read_training_data, score_
 from jingwei.training.recipes import SWA
 from jingwei.training.refit import refit_recipe, with_all_labels
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
 VALIDATED = replace(SMALL, epochs=2, steps_per_epoch=2, early_stop=3)
 
 

@@ -16,7 +16,7 @@ from jingwei.training.loop import RunOptions
 from jingwei.training.recipes import CROSS_ENTROPY
 from jingwei.workspace import Workspace
 
-pytestmark = pytest.mark.usefixtures("one_thread", "no_curves")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = replace(
     CROSS_ENTROPY, model="attention_unet", backbone="mobilenetv3_small_050", output_stride=16, aux_weight=0.0,

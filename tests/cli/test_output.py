@@ -101,9 +101,9 @@ def test_experiments_of_odd_names_work_or_get_a_line(call, tmp_path, name):
     road = shutil.copytree(ROOT / "tests" / "data" / "version_0_3_0" / "road", tmp_path / "road")
     where = ("--data_dir", road)
     flags = (
-        "--scratch --backbone resnet18 --model attention_unet --aux_weight 0 --crop_size 64 --batch_size 2 --epochs 1"
+        "--scratch --backbone mobilenetv3_small_050 --model attention_unet --aux_weight 0 --crop_size 64 --batch_size 2"
     )
-    running = "--steps_per_epoch 1 --workers 0 --device cpu --precision fp32"
+    running = "--epochs 1 --steps_per_epoch 1 --workers 0 --device cpu --precision fp32"
     trained = call("train.py", "--train", "--exp", name, *where, *flags.split(), *running.split())
     predicted = call("predict.py", *where, "--window", 64, "--overlap", 16, "--engine", "torch", "--device", "cpu")
     for status, _, err in (trained, predicted):

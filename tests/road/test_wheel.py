@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = "--train --scratch --backbone resnet18 --crop_size 64 --batch_size 2 --epochs 1 --steps_per_epoch 2 --workers 0"
+SMALL = "--train --scratch --backbone mobilenetv3_small_050 --crop_size 64 --batch_size 2 --epochs 1"
 STEPS = [
     "generate_train_data --data_dir world --crop_size 64",
     "generate-test-data --data_dir world",
-    f"train-unet --data_dir world --exp one {SMALL} --device cpu",
+    f"train-unet --data_dir world --exp one {SMALL} --steps_per_epoch 2 --workers 0 --device cpu",
     "predict --data_dir world --window 128 --overlap 0 --device cpu",
     "vote --data_dir world",
     "fill-hole --data_dir world",

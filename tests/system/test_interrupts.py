@@ -32,7 +32,7 @@ HERE = RunOptions(device="cpu", workers=0)
 # Every source of chance is in play: a step that were drawn twice, or not at all, would show in the weights.
 BUSY = replace(
     CROSS_ENTROPY,
-    model="attention_unet",
+    model="pspnet",
     backbone="mobilenetv3_small_050",
     output_stride=16,
     pretrained=False,

@@ -29,9 +29,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # SGD without dropout: all that remains of a difference is the order of additions.
 TRAINING = [
     "train.py", "--train", "--scratch", "--model", "attention_unet", "--backbone", "resnet18", "--aux_weight", "0",
-    "--crop_size", "64", "--batch_size", "4", "--epochs", "2", "--steps_per_epoch", "3", "--workers", "0",
+    "--crop_size", "64", "--batch_size", "4", "--epochs", "2", "--steps_per_epoch", "2", "--workers", "0",
     "--device", "cpu", "--precision", "fp32", "--base_lr", "0.002",
 ]  # fmt: skip
+SMALLER = ["--backbone", "mobilenetv3_small_050", "--epochs", "1"]
 # A fresh network is chaotic: weights that differ by 1e-7 have losses that differ by 0.2 % three steps later. In float64
 # the order of additions matters as little as it should; only the losses are computed in float32. Batch norms, which a
 # team of CPUs can't share, become norms of each window by itself, under the same names.
@@ -200,7 +201,7 @@ def test_nothing_that_holds_the_process_group_outlives_the_team(cut, tmp_path, r
     """Else a run may hang at its very end, whether it ends well or not."""
     script = tmp_path / "counting.py"
     script.write_text(COUNTING)
-    command = [*TRAINING, "--exp", f"left_{rate}", "--data_dir", cut, "--base_lr", rate]
+    command = [*TRAINING, "--exp", f"left_{rate}", "--data_dir", cut, "--base_lr", rate, *SMALLER]
     ((_, out, err), _) = team_of(2, script, tmp_path, *command)
     assert end in out + err, err
     assert [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)] == ["0", "0"]
@@ -237,7 +238,7 @@ def test_synchronized_batch_norms_keep_what_the_plain_ones_know_and_their_activa
 
 
 def test_a_team_of_cpus_refuses_synchronized_batch_norms(cut):
-    done = team_of(2, *TRAINING, "--exp", "sync", "--data_dir", cut, "--sync_bn")
+    done = team_of(2, *TRAINING, "--exp", "sync", "--data_dir", cut, "--sync_bn", *SMALLER)
     assert [status for status, _, _ in done] == [2, 2]
     for _, _, errors in done:
         assert "error: --sync_bn: batch norm over several processes" in errors

@@ -1,7 +1,7 @@
 """What is to be predicted of a folder of samples: which a checkpoint fits, their files, and which are done."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from jingwei.errors import CheckpointError, InputError, JingweiError, OutputError
@@ -141,7 +141,7 @@ def _item(order: Inference, checkpoint: Checkpoint, sample: Sample, computed: di
         shape,
         settings,
         order.target / place / f"{sample.id}_gt.png",
-        stamp(*sample.images, order.weights, **asdict(settings) | computed),
+        stamp(*sample.images, order.weights, **settings.to_dict() | computed),
         order.work / "scenes" / place / f"{sample.id}.tif",
         order.work / "maps" / place / f"{sample.id}.tif",
     )

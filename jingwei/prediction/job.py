@@ -1,7 +1,7 @@
 """A map to be made: its settings, its files, and what is left to do of it."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from jingwei.models.devices import find_device, find_precision
@@ -61,9 +61,7 @@ class Job:
         """What its outputs are stamped with. Raises SettingError where this machine can't do it."""
         device = find_device(self.device)
         precision = str(find_precision(self.settings.check().precision, device))
-        settings = asdict(self.settings) | {"precision": precision, "device": device.type}
-        if self.settings.part is None:  # maps from before there were parts are kept
-            del settings["part"]
+        settings = self.settings.to_dict() | {"precision": precision, "device": device.type}
         return stamp(*(self.originals or (self.source,)), self.weights, **settings)
 
     def is_done(self, mark: str) -> bool:

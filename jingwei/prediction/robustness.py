@@ -7,7 +7,6 @@ wrong, and what stays is not right; but a map can be no more accurate than it is
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
@@ -100,7 +99,7 @@ def robustness(
     return {
         **{kind: round(sum(values) / len(values), 6) for kind, values in shares.items()},
         "trials": {t.name: round(v, 6) for kind, ts in trials.items() for t, v in zip(ts, shares[kind], strict=True)},
-        "part": list(part), "pixels": int(valid.sum()), "settings": asdict(settings),
+        "part": list(part), "pixels": int(valid.sum()), "settings": settings.to_dict(),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """What can be chosen of a prediction, as data: nothing here loads torch, so that flags are explained at once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from jingwei.errors import SettingError, known
 from jingwei.prediction.views import STEP, TTA
@@ -39,6 +39,10 @@ class PredictSettings:
             remedy = "give the share of the windows to predict, such as 0.1; or leave it out, for the whole scene"
             raise SettingError("`part`", f"is {self.part:g}, not between 0 and 1", remedy)
         return self
+
+    def to_dict(self) -> dict:
+        """The settings as stamps have them: without `part` where all is predicted, as before there were parts."""
+        return {name: value for name, value in asdict(self).items() if name != "part" or value is not None}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 import torch
-from test_scene import PLAIN, Toy, draw, make_checkpoint, predict_here, ragged, read, write_scene
+from toy_scenes import PLAIN, Toy, draw, make_checkpoint, predict_here, ragged, read, write_scene
 
 from jingwei.errors import InputError
 from jingwei.legend import JINGWEI, NODATA

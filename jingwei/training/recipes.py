@@ -251,7 +251,7 @@ ATTENTION_UNET = replace(
 )
 RECIPES = {recipe.name: recipe for recipe in (CROSS_ENTROPY, FOCAL_LOVASZ, SWA, MULTISCALE, ATTENTION_UNET)}
 
-# What won in minutes on a CPU: docs/accuracy.md, "Beside a fair plain loop".
+# What won in minutes on a CPU, with smaller windows: docs/accuracy.md, "Beside a fair plain loop".
 QUICK: dict[str, Any] = {
     "model": "attention_unet",
     "backbone": "tf_efficientnet_lite0",

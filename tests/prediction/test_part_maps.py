@@ -10,7 +10,6 @@ from toy_scenes import PLAIN, Toy, draw, make_checkpoint, predict_here, ragged, 
 
 from jingwei.errors import InputError
 from jingwei.legend import JINGWEI, NODATA
-from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction import parts
 from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.job import Job
@@ -28,19 +27,6 @@ PART = replace(PLAIN, part=0.2)
 @pytest.fixture(autouse=True)
 def small_groups(monkeypatch):
     monkeypatch.setattr(parts, "LEAST", 40)
-
-
-@pytest.fixture
-def toy(monkeypatch) -> Toy:
-    model = Toy()
-    monkeypatch.setattr(Checkpoint, "build", lambda self: model.eval())
-    return model
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "best.pt"
-    return make_checkpoint(path), path
 
 
 @pytest.fixture

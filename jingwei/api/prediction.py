@@ -38,22 +38,25 @@ def predict(
     batch_size: int = 0,
     probabilities: StrPath | None = None,
     confidence: StrPath | None = None,
+    part: float | None = None,
     workers: int | None = None,
 ) -> Path:
     """Predicts a scene of any size into a label map, a tiled GeoTIFF with the scene's georeference; returns its path.
 
     `scene` is any raster that GDAL reads; of radar, the file of HH beside which the others lie, or all four files.
     `model` is a `Model` or a checkpoint's path. `probabilities` is where the class probabilities go (uint8, a band per
-    class), for soft votes; `confidence` is where each label's probability goes (uint8, 0 to 100, 255 for no data). The
-    other arguments are as of `Model.predict`; `device` is the model's, or auto. Memory does not grow with the scene. A
-    map that is up to date is kept; a run that was stopped goes on from its finished bands.
+    class), for soft votes; `confidence` is where each label's probability goes (uint8, 0 to 100, 255 for no data).
+    `part`, between 0 and 1, predicts that share of the windows alone, spread over the scene, and the rest is no data:
+    for a quick look, and to choose where to label. The other arguments are as of `Model.predict`; `device` is the
+    model's, or auto. Memory does not grow with the scene. A map that is up to date is kept; a run that was stopped goes
+    on from its finished bands.
     """
     from jingwei.prediction.job import Job
     from jingwei.prediction.model import Model, load_model
     from jingwei.prediction.settings import PredictSettings
     from jingwei.prediction.single import predict_file
 
-    settings = PredictSettings(window, overlap, tta, precision, engine).check()
+    settings = PredictSettings(window, overlap, tta, precision, engine, part).check()
     if not isinstance(model, Model):
         model = load_model(model, device or "auto")
     target = Path(output)

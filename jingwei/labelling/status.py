@@ -123,5 +123,6 @@ def score_lines(scores: Sequence[RoundScore]) -> list[str]:
     lines = []
     for score in scores:
         note = "" if score.pixels == scores[-1].pixels else f": {NOT_COMPARABLE}, the test areas were others"
-        lines.append(f"after {score.rounds} rounds: mIoU {score.miou:.4f} on {score.pixels:,d} px{note}")
+        rounds = f"{score.rounds} round{'' if score.rounds == 1 else 's'}"
+        lines.append(f"after {rounds}: mIoU {score.miou:.4f} on {score.pixels:,d} px{note}")
     return lines

@@ -3,14 +3,15 @@
 from math import floor
 
 from jingwei.synthetic.fields import BUILDING, OUTSIDE
-from jingwei.synthetic.noise import hash_bits, jit, noise, share
+from jingwei.synthetic.noise import hash_bits, noise, share
+from jingwei.system.compiled import compiled
 
 MARGIN = 16  # pixels around a strip that shadows, the lens and label errors look at
 PANEL = 640.0  # pixels of one photograph in the mosaic
 DRIFT, EXPOSURE, GRAIN, SLIPS, MISSED = range(21, 26)  # added to a world's key, as in ground.py
 
 
-@jit
+@compiled
 def _shade(world, heights, r, c):
     """The sunlight on a pixel: less in a shadow, more on the side of a crown or roof that faces the sun."""
     height = heights[r, c]
@@ -23,14 +24,14 @@ def _shade(world, heights, r, c):
     return 1.0 + 0.04 * min(max(float(behind) - float(ahead), -5.0), 5.0) if 0 < height < 11 else 1.0
 
 
-@jit
+@compiled
 def _exposure(world, row, col):
     """The brightness of the photograph in the mosaic that a pixel is from."""
     i, j = int(floor((row + 0.1 * col) / PANEL)), int(floor((col - 0.1 * row) / PANEL))
     return 0.975 + 0.05 * share(hash_bits(world.key + EXPOSURE, i, j), 0)
 
 
-@jit
+@compiled
 def photograph(world, first_row, first_col, kinds, heights, ground, pixels):
     """Takes the picture: RGBA of the inner pixels of `kinds`, `heights`, `ground`; their margin is only looked at."""
     gains = (world.red_gain, world.green_gain, world.blue_gain)
@@ -57,7 +58,7 @@ def photograph(world, first_row, first_col, kinds, heights, ground, pixels):
             pixels[r, c, 3] = 255
 
 
-@jit
+@compiled
 def survey(world, first_row, first_col, kinds, labels):
     """Draws the labels of the inner pixels of `kinds`: borders 1 to 3 px off, and here and there a patch missed."""
     for r in range(labels.shape[0]):

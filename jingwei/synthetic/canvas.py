@@ -8,7 +8,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from jingwei.synthetic.noise import jit, noise
+from jingwei.synthetic.noise import noise
+from jingwei.system.compiled import compiled
 
 SUBPIXEL = 4  # bits behind the point of the corners that OpenCV gets
 
@@ -112,7 +113,7 @@ def smooth_noise(key: int, height: int, width: int, cell: float) -> np.ndarray:
     return values
 
 
-@jit
+@compiled
 def _fill_with_noise(key, cell, values):
     for row in range(values.shape[0]):
         for col in range(values.shape[1]):

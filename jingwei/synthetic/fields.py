@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jingwei.synthetic.noise import clamp, draw, hash_bits, jit, mix, noise, scaled, share
+from jingwei.synthetic.noise import clamp, draw, hash_bits, mix, noise, scaled, share
+from jingwei.system.compiled import compiled
 
 # What stands on a pixel. The first five are the label ids of the contest; all others are background.
 OUTSIDE, TOBACCO, CORN, BARLEY_RICE, BUILDING = range(5)
@@ -34,7 +35,7 @@ class Field(NamedTuple):
     canopy: tuple[float, float, float]
 
 
-@jit
+@compiled
 def block_at(key, x, y):
     """The block of parcels at a point (a Voronoi cell), its neighbour there, and the distance to their border."""
     i0, j0 = int(floor(x / BLOCK)), int(floor(y / BLOCK))
@@ -56,7 +57,7 @@ def block_at(key, x, y):
     return ours, theirs, (second - nearest) / (2 * apart + 1e-6)
 
 
-@jit
+@compiled
 def slot_at(key, place, size):
     """Which of the uneven slots along an axis holds a place, and how far its nearer end is."""
     i = int(floor(place / size))
@@ -69,7 +70,7 @@ def slot_at(key, place, size):
     return i, min(place - low, high - place)
 
 
-@jit
+@compiled
 def parcel_at(block, frame, x, y):
     """The parcel at a point of a block: (key, distance to its border)."""
     across, along = y * frame[0] - x * frame[1], x * frame[0] + y * frame[1]
@@ -79,14 +80,14 @@ def parcel_at(block, frame, x, y):
     return hash_bits(lane_key, place, 3), min(side, end)
 
 
-@jit
+@compiled
 def frame_of(block, world_angle):
     """A block's directions and sizes: cosine, sine, width and length of its parcels, angle."""
     angle = world_angle + draw(block, 1, -0.7, 0.7)
     return cos(angle), sin(angle), draw(block, 2, 50.0, 95.0), draw(block, 3, 110.0, 230.0), angle
 
 
-@jit
+@compiled
 def sow(parcel, block_angle):
     """Decides what grows in a parcel. Colours and vigour are drawn alike for all kinds, so that they tell little."""
     chance, kind = draw(parcel, 1, 0.0, 1.0), WASTE
@@ -127,7 +128,7 @@ def sow(parcel, block_angle):
     )
 
 
-@jit
+@compiled
 def _plants(field, across, along, spread):
     """Single plants in rows: (leaf cover, light) of round plants, a few of them missing."""
     row = int(floor(across / field.row_spacing))
@@ -143,7 +144,7 @@ def _plants(field, across, along, spread):
     return clamp((radius - distance) / spread + 0.5), 1.2 - 0.38 * distance / (radius + 0.5)
 
 
-@jit
+@compiled
 def _pattern(field, x, y, patch):
     """The texture of a field's kind at a point: how much of the soil leaves cover, and how light they are there."""
     across = y * field.cos - x * field.sin + 3.0 * patch  # rows are drawn by hand, not by ruler
@@ -175,7 +176,7 @@ def _pattern(field, x, y, patch):
     return clamp(0.6 + 0.5 * clump), 0.5 + 0.3 * tuft
 
 
-@jit
+@compiled
 def field_color(field, x, y, patch):
     """The colour of a field at a point."""
     across = y * field.cos - x * field.sin

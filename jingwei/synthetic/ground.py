@@ -17,7 +17,8 @@ from jingwei.synthetic.fields import (
     slot_at,
     sow,
 )
-from jingwei.synthetic.noise import clamp, draw, hash_bits, jit, mix, noise, scaled, share
+from jingwei.synthetic.noise import clamp, draw, hash_bits, mix, noise, scaled, share
+from jingwei.system.compiled import compiled
 
 # Pixels between villages, lots (a house and its yard), ponds, roads and trees.
 VILLAGE, LOT, POND, ROAD, TREE = 780.0, 36.0, 520.0, 1150.0, 15.0
@@ -42,7 +43,7 @@ class World(NamedTuple):
     blue_gain: float
 
 
-@jit
+@compiled
 def _flown(world, row, col):
     """Whether a pixel lies in the flight area: a rotated rectangle with the steps of a mosaic along its edges."""
     p, q = (col + 0.5) / world.width - 0.5, (row + 0.5) / world.height - 0.5
@@ -55,7 +56,7 @@ def _flown(world, row, col):
     return outermost < world.reach + 0.012 * step
 
 
-@jit
+@compiled
 def _house(key, x, y):
     """The lot of a village at a point: (roof or not, colour, height). Houses always lie inside their lots."""
     i, j = int(floor(x / LOT)), int(floor(y / LOT))
@@ -86,7 +87,7 @@ def _house(key, x, y):
     return True, scaled(roof, tone * slope), int(6 + 7 * share(lot, 44))
 
 
-@jit
+@compiled
 def _village(world, x, y):
     """The village ground at a point: (inside or not, roof or not, colour, height)."""
     i, j = int(floor(x / VILLAGE)), int(floor(y / VILLAGE))
@@ -107,7 +108,7 @@ def _village(world, x, y):
     return True, roof, color, height
 
 
-@jit
+@compiled
 def _pond(world, x, y, wobble):
     """How deep inside a pond a point lies, in pixels; negative on land."""
     i, j = int(floor(x / POND)), int(floor(y / POND))
@@ -120,7 +121,7 @@ def _pond(world, x, y, wobble):
     return radius * (0.7 + 0.6 * wobble) - sqrt(dx * dx + (1.0 + share(key, 4)) * dy * dy)
 
 
-@jit
+@compiled
 def _road(world, x, y, bend):
     """The distance to the middle of the nearest road. Roads run in two families, with bends."""
     along, across = x * cos(world.angle) + y * sin(world.angle), y * cos(world.angle) - x * sin(world.angle)
@@ -129,7 +130,7 @@ def _road(world, x, y, bend):
     return min(first, second)
 
 
-@jit
+@compiled
 def _tree(world, x, y, density):
     """How far inside the nearest crown a point lies, as a share of its radius (0 outside), and the crown's key."""
     i0, j0 = int(floor(x / TREE)), int(floor(y / TREE))
@@ -148,7 +149,7 @@ def _tree(world, x, y, density):
     return inside, key
 
 
-@jit
+@compiled
 def _border(ours, theirs, edge, field, color):
     """What runs between two blocks: a track, a hedge or a ditch. Gives (kind, colour, density of trees)."""
     pair = hash_bits(min(ours, theirs), 5, max(ours, theirs))
@@ -163,7 +164,7 @@ def _border(ours, theirs, edge, field, color):
     return field.kind, color, 0.7 if edge < 8 and habit < 0.8 else 0.0
 
 
-@jit
+@compiled
 def _stand(world, field, ours, theirs, edge, ridge, x, y):
     """What stands at a point: (kind, colour, height in pixels)."""
     patch, wobble = noise(world.key + PATCHES, x / 24.0, y / 24.0)
@@ -207,7 +208,7 @@ def _stand(world, field, ours, theirs, edge, ridge, x, y):
     return kind, color, height
 
 
-@jit
+@compiled
 def grow(world, first_row, first_col, kinds, heights, pixels):
     """Fills the arrays, whose first pixel is (first_row, first_col), with kind, height and colour of the ground."""
     parcel, block = -1, -1

@@ -2,13 +2,10 @@
 
 from math import floor
 
-from numba import njit
-
-# Not cached on disk: numba sees changes in a function's own file only, and would keep kernels that call older ones.
-jit = njit(nogil=True)
+from jingwei.system.compiled import compiled
 
 
-@jit
+@compiled
 def hash_bits(key, i, j):
     """64 well-mixed bits of three integers (multiplications wrap around, as meant)."""
     mixed = key + i * 0x1F123BB59E3779B1 + j * 0x27D4EB2F165667C5
@@ -17,36 +14,36 @@ def hash_bits(key, i, j):
     return mixed ^ (mixed >> 32)
 
 
-@jit
+@compiled
 def share(bits, shift):
     """16 of the bits as a number in [0, 1)."""
     return ((bits >> shift) & 0xFFFF) * (1 / 65536)
 
 
-@jit
+@compiled
 def draw(key, number, low, high):
     """The key's number-th draw, even between low and high."""
     return low + (high - low) * share(hash_bits(key, number, 0x5EED), 16)
 
 
-@jit
+@compiled
 def clamp(value):
     return min(max(value, 0.0), 1.0)
 
 
-@jit
+@compiled
 def mix(first, second, part):
     """A colour between two."""
     keep = 1 - part
     return keep * first[0] + part * second[0], keep * first[1] + part * second[1], keep * first[2] + part * second[2]
 
 
-@jit
+@compiled
 def scaled(color, light):
     return color[0] * light, color[1] * light, color[2] * light
 
 
-@jit
+@compiled
 def noise(key, x, y):
     """Two smooth noises in [0, 1) over a lattice of unit cells (value noise)."""
     i, j = int(floor(x)), int(floor(y))

@@ -1,7 +1,9 @@
 """Loops that numpy can't say, compiled by numba, and kept compiled where there is a place to keep them."""
 
 import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -13,7 +15,8 @@ class Compiled:
 
     def __init__(self, function: Callable):
         functools.update_wrapper(self, function)
-        self._function, self._loop = function, None
+        self.__wrapped__ = function
+        self._loop: Any = None
 
     def __call__(self, *arguments: Any) -> Any:
         return (self._loop or self.loop)(*arguments)
@@ -22,7 +25,7 @@ class Compiled:
     def loop(self) -> Any:
         """numba's own object."""
         if self._loop is None:
-            self._loop = _loop(self._function)
+            self._loop = _loop(self.__wrapped__)
         return self._loop
 
     @property
@@ -57,15 +60,43 @@ def _kept() -> type:
     """numba's store of compiled code, reading it without half a second of preparation for compiling.
 
     Before it reads, numba's own loads all that it can compile. Code that is kept needs only the memory manager; where
-    none is kept and numba has to compile, it loads the rest itself.
+    none is kept and numba has to compile, it loads the rest itself. And numba takes code for fresh while the loop's own
+    file is as it was; here, what the loop takes from other files must be so too.
     """
     from numba.core.caching import FunctionCache
     from numba.core.runtime import rtsys
 
     class Kept(FunctionCache):
+        def __init__(self, function: Callable):
+            super().__init__(function)
+            self._cache_file._source_stamp = (self._cache_file._source_stamp, _taken(function))
+
         def load_overload(self, sig: Any, target_context: Any) -> Any:
             rtsys.initialize(target_context)
             with self._guard_against_spurious_io_errors():
                 return self._load_overload(sig, target_context)
 
     return Kept
+
+
+def _taken(function: Callable) -> dict[str, Any]:
+    """What a loop finds by name outside itself: sources of the loops that it calls, and of those theirs; constants."""
+    taken: dict[str, Any] = {}
+    waiting = [function]
+    while waiting:
+        caller: Any = waiting.pop()
+        for name in sorted(set(caller.__code__.co_names) & caller.__globals__.keys()):
+            value = caller.__globals__[name]
+            key = f"{caller.__module__}.{name}"
+            if isinstance(value, int | float | str | tuple):
+                taken[key] = repr(value)
+            elif isinstance(value, Compiled) and key not in taken:
+                taken[key] = _digest(value.__wrapped__.__code__.co_filename)
+                waiting.append(value.__wrapped__)
+    return taken
+
+
+@functools.cache
+def _digest(source: str) -> str:
+    """Of a file's content; the name itself where it is no file (a package in an archive)."""
+    return hashlib.sha256(Path(source).read_bytes()).hexdigest() if Path(source).is_file() else source

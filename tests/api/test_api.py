@@ -199,6 +199,15 @@ def test_probabilities_go_where_they_are_wanted(tmp_path, model):
     assert (ids_of(tmp_path / "soft.tif") == ids_of(tmp_path / "map.tif")).mean() > 0.99
 
 
+def test_a_part_of_a_scene_says_so(tmp_path, model):
+    quick = jingwei.predict(SCENE, model, tmp_path / "part.tif", part=0.2, **HOW)
+    assert read_tags(quick)["JINGWEI_PART"] == "0.2"
+    with pytest.raises(jingwei.InputError, match="is only a part of a map"):
+        jingwei.vote([quick], tmp_path / "vote.tif")
+    with pytest.raises(jingwei.SettingError, match="`part`: is 2, not between 0 and 1"):
+        jingwei.predict(SCENE, model, tmp_path / "map.tif", part=2, **HOW)
+
+
 def test_maps_say_what_their_ids_mean(tmp_path):
     own = Legend("own", tuple(LandClass(i, name, (i, 0, 0)) for i, name in enumerate(("sky", "sea", "land"))), None)
     with TiledWriter(tmp_path / "a.tif", 40, 50) as writer:

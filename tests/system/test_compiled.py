@@ -97,6 +97,24 @@ def test_kept_code_is_run_without_what_compiling_needs(tmp_path):
     assert [run.stdout.split() for run in runs] == [["30", "True"], ["30", "False"]]
 
 
+def test_kept_code_is_not_run_when_what_it_takes_from_another_file_has_changed(tmp_path):
+    compiled_here = "from jingwei.system.compiled import compiled\n"
+    inner = "SHIFT = {}\n@compiled\ndef scaled(x):\n    return {} * x\n"
+    middle = "from inner import scaled\n@compiled\ndef twice(x):\n    return 2 * scaled(x)\n"
+    outer = "from inner import SHIFT\nfrom middle import twice\n@compiled\ndef of(x):\n    return twice(x) + SHIFT\n"
+    (tmp_path / "middle.py").write_text(compiled_here + middle)
+    (tmp_path / "outer.py").write_text(compiled_here + outer)
+    paths = os.pathsep.join((str(PACKAGE.parent), str(tmp_path)))
+    env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept"), "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1"}
+    how = {"capture_output": True, "text": True, "env": env, "timeout": 200, "check": True}
+    code = f"import sys, outer; print(outer.of(1), {PREPARED!r} in sys.modules)"
+    printed = []
+    for shift, factor in [(1, 1), (1, 1), (1, 5), (7, 5)]:
+        (tmp_path / "inner.py").write_text(compiled_here + inner.format(shift, factor))
+        printed.append(subprocess.run([sys.executable, "-c", code], **how).stdout.split())
+    assert printed == [["3", "True"], ["3", "False"], ["11", "True"], ["17", "True"]]
+
+
 def test_a_package_that_is_only_to_be_read_works_without_a_home(tmp_path):
     """As in a container. Files in the places of folders, so that even root can't make these."""
     copy = tmp_path / "packages" / "jingwei"

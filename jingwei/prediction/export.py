@@ -7,12 +7,9 @@ same and more to catalogues (`model_card.py`).
 """
 
 import json
-import logging
 import tempfile
 import warnings
 from collections.abc import Iterable, Sequence
-from contextlib import redirect_stdout
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +19,14 @@ from torch import Tensor, nn
 from jingwei.errors import OutputError, SettingError
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.segmenter import Segmenter
-from jingwei.prediction.engines.base import buildable, silent_imports
+from jingwei.prediction.engines.base import buildable
+from jingwei.prediction.engines.int8 import quantised
 from jingwei.prediction.engines.onnx import OPSET
 from jingwei.prediction.model_card import model_card
 from jingwei.prediction.settings import ExportSettings
 from jingwei.system.atomic import whole_or_nothing
 
 PIXEL_SCALE = 255.0  # the plug-in divides 8-bit pixels by it, and knows no other input
-# Parts that weigh whole maps stay as they are at int8: see prediction/engines/openvino.py.
-GATES = (r".*attention.*", r".*\.se\..*", r".*/se/.*")
 
 
 class ForOthers(nn.Module):
@@ -66,7 +62,7 @@ def export_onnx(
         for side in (2, 3):  # the exporter loses sight of them; the plug-in refuses outputs that are not square
             model.graph.output[0].type.tensor_type.shape.dim[side].dim_value = settings.tile
         if settings.int8:
-            model = _quantised(model, windows)
+            model = quantised(model, [{"pixels": window[None]} for window in windows])
         onnx.helper.set_model_props(model, plugin_metadata(checkpoint, settings))
         onnx.checker.check_model(model)
     with whole_or_nothing(target) as part:
@@ -114,22 +110,6 @@ def _traced(checkpoint: Checkpoint, tile: int) -> bytes:
         path = Path(folder) / "network.onnx"
         torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=OPSET, **names)
         return path.read_bytes()
-
-
-def _quantised(model, windows: Sequence[np.ndarray]):
-    """The ONNX model with its convolutions in 8-bit whole numbers, their ranges found on windows (NNCF)."""
-    with silent_imports():
-        import nncf
-
-    nncf.set_log_level(logging.ERROR)
-    inputs = [{"pixels": window[None]} for window in windows]
-    with redirect_stdout(StringIO()):
-        return nncf.quantize(
-            model,
-            nncf.Dataset(inputs),
-            subset_size=len(inputs),
-            ignored_scope=nncf.IgnoredScope(patterns=list(GATES), validate=False),
-        )
 
 
 def _fitted(window_CHW: np.ndarray, tile: int, mean: Sequence[float]) -> np.ndarray:

@@ -99,7 +99,11 @@ def test_a_wheel_runs_the_road_beside_the_environments_packages(wheel, tmp_path)
     packages = next(environment.glob("lib/python*/site-packages"))
     (packages / "environment.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")  # behind the wheel's own
     pip = [sys.executable, "-m", "pip", "--python", str(environment / "bin" / "python")]
-    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True, timeout=120)
+    subprocess.run(
+        [*pip, "install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel)],
+        check=True,
+        timeout=120,
+    )
     # To compile what is compiled takes a minute, and the world is so small that it goes without.
     walk(environment, tmp_path / "elsewhere", NUMBA_DISABLE_JIT="1", OMP_NUM_THREADS="1")
 

@@ -245,7 +245,7 @@ def network_confusion(network: nn.Module, scenes: list) -> ConfusionMatrix:
 
 
 def test_a_network_beats_the_colours(samples, monkeypatch):
-    """Not trivial: one pixel's colour tells little, a quarter of a minute of training of the smallest network far more."""
+    """Not trivial: one pixel's colour tells little, seconds of training of the smallest network far more."""
     workspace = Workspace(samples)
     monkeypatch.setattr(colour_classifier, "TRAIN_PIXELS", 20_000)  # a tenth: the floor is the same to a hundredth
     monkeypatch.setattr(colour_classifier, "TEST_PIXELS", 30_000)

@@ -1,21 +1,14 @@
 """OpenVINO: the fastest engine for CPUs, in fp32, bf16 and int8."""
 
-import io
-import logging
-import sys
 import warnings
 from collections.abc import Callable, Iterable
-from contextlib import redirect_stdout
 
 import numpy as np
 import torch
 from torch import nn
 
 from jingwei.prediction.engines.base import ExportedEngine, example, silent_imports
-
-# Parts that weigh whole maps, of scSE and squeeze-and-excitation blocks, stay as they are at int8. They cost next to
-# nothing, and all pixels suffer from their rounding: on a trained U-Net 99.5 % of the labels agree instead of 98.7 %.
-GATES = [r".*attention.*", r".*\.se\..*"]
+from jingwei.prediction.engines.int8 import quantised
 
 
 class OpenVinoEngine(ExportedEngine):
@@ -61,17 +54,6 @@ class Int8Engine(OpenVinoEngine):
     def _convert(
         self, network: nn.Module, bands: int, precision: torch.dtype, calibration: Iterable[np.ndarray]
     ) -> None:
-        with silent_imports():
-            import nncf
-
         super()._convert(network, bands, precision, calibration)
-        nncf.set_log_level(logging.ERROR)
         windows = [np.ascontiguousarray(window[None], np.float32) for window in calibration]
-        progress = sys.stderr if sys.stderr.isatty() else io.StringIO()
-        with redirect_stdout(progress):
-            self._model = nncf.quantize(
-                self._model,
-                nncf.Dataset(windows),
-                subset_size=len(windows),
-                ignored_scope=nncf.IgnoredScope(patterns=GATES, validate=False),
-            )
+        self._model = quantised(self._model, windows)

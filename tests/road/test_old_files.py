@@ -39,6 +39,20 @@ def pixels_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
         return image.read_rows(0, image.height)
 
 
+def assert_the_same_but_for_ties(model, pixels, expected: np.ndarray, **how) -> np.ndarray:
+    """The labels, once they are found to be those expected: another processor's sums (bf16, where it has it) may only
+    change one where two classes are as good as equal.
+    """
+    labels, probabilities = model.predict_probabilities(pixels, **how)
+    rows, cols = np.nonzero(labels != expected)
+    assert np.all(expected[rows, cols] != NODATA)
+    assert np.all(labels[rows, cols] != NODATA)
+    assert len(rows) < 0.02 * labels.size
+    lost = probabilities[labels[rows, cols], rows, cols] - probabilities[expected[rows, cols], rows, cols]
+    assert np.all(lost < 0.03)
+    return labels
+
+
 def test_an_optical_network_and_a_radar_one_load_alike():
     model = jingwei.load(OLD / "road" / "model" / "cross_entropy" / "old" / "best.pt")
     assert (model.legend.names, model.bands, model.dtype, model.radar) == (JINGWEI.names, 3, "uint8", None)
@@ -53,10 +67,7 @@ def test_a_network_gives_the_labels_that_were_kept(call, road):
     scene, kept = road / "a_test" / "image_3.png", road / "test" / "mask3" / "cross_entropy_old.tif"
     model = jingwei.load(road / "model" / "cross_entropy" / "old" / "best.pt", device="cpu")
     pixels, valid = pixels_of(scene)
-    expected = ids_of(kept)
-    labels = model.predict(pixels, valid=valid, **HOW)
-    assert np.array_equal(labels == NODATA, expected == NODATA)
-    assert (labels != expected).mean() < 0.001, "more than the last bits of another processor's sums"
+    labels = assert_the_same_but_for_ties(model, pixels, ids_of(kept), valid=valid, **HOW)
     jingwei.predict(scene, model, road / "new.tif", **HOW)
     assert np.array_equal(ids_of(road / "new.tif"), labels)
     kept.unlink()
@@ -67,21 +78,21 @@ def test_a_network_gives_the_labels_that_were_kept(call, road):
 
 def test_a_radar_network_gives_the_labels_that_were_kept(call, tmp_path):
     radar = Path(shutil.copytree(OLD / "radar", tmp_path / "radar"))
-    expected = ids_of(radar / "predicted_label.png")
     planes = []
     for channel in ("HH", "HV", "VH", "VV"):
         with Raster(radar / f"5_{channel}.tiff") as file:
             planes.append(file.read_rows(0, file.height)[0][0])
     model = jingwei.load(radar / "best.pth", device="cpu")
     how = {"window": 512, "overlap": 128, "engine": "torch"}
-    assert np.array_equal(model.predict(np.stack(planes), **how), expected)
+    kept = ids_of(radar / "predicted_label.png")
+    labels = assert_the_same_but_for_ties(model, np.stack(planes), kept, **how)
     jingwei.predict(radar / "5_HH.tiff", model, tmp_path / "map.tif", **how)
-    assert np.array_equal(ids_of(tmp_path / "map.tif"), expected)
+    assert np.array_equal(ids_of(tmp_path / "map.tif"), labels)
     weights = ("--checkpoint", radar / "best.pth", "--ids", "--engine", "torch", "--device", "cpu")
     (radar / "predicted_label.png").unlink()  # it would be a mask of a sample `predicted`
     status, _, err = call("inference.py", radar, tmp_path / "out", *weights)
     assert status == 0, err
-    assert np.array_equal(ids_of(tmp_path / "out" / "5_label.png"), expected)
+    assert np.array_equal(ids_of(tmp_path / "out" / "5_label.png"), labels)
 
 
 def test_crops_are_read_trained_on_and_scored(call, road):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from jingwei.errors import InputError
@@ -9,6 +10,8 @@ from jingwei.errors import InputError
 EDGE = 1 << 16  # bytes at each end of a file in which its own members are looked for, before and behind its features
 USUAL = "EPSG:4326"  # what GDAL takes a GeoJSON for that names no CRS, and one whose CRS it can't read
 NAMES_OF_USUAL = re.compile(r"4326|CRS:?84|WGS[ _]?84", re.IGNORECASE)
+FEATURES = re.compile(rb'"features"\s*:')  # a layer may be named so too
+MOST_ARRAYS = 100  # from the end of a file on: of a `bbox` and a `crs` behind the features
 
 
 def check_geojson_crs(path: Path, taken: str | None) -> None:
@@ -30,9 +33,8 @@ def _crs_member(path: Path) -> str | None:
         head = file.read(EDGE)
         file.seek(max(0, path.stat().st_size - EDGE))
         tail = file.read()
-    before = head.removeprefix(b"\xef\xbb\xbf").partition(b'"features"')[0].rstrip().rstrip(b",") + b"}"
-    behind = b"{" + tail.rpartition(b"]")[2].strip().lstrip(b",")
-    for members in (before, behind):
+    before = FEATURES.split(head.removeprefix(b"\xef\xbb\xbf"), maxsplit=1)[0].rstrip().rstrip(b",") + b"}"
+    for members in (before, *_behind_arrays(tail)):
         try:
             found = json.loads(members).get("crs")
         except (ValueError, AttributeError):  # not what stands around features
@@ -40,3 +42,16 @@ def _crs_member(path: Path) -> str | None:
         if found is not None:
             return json.dumps(found)
     return None
+
+
+def _behind_arrays(tail: bytes) -> Iterator[bytes]:
+    """What stands behind each of the last arrays of a file, as an object: one if no other is open there.
+
+    The features are such an array, and `bbox` behind them may be another.
+    """
+    end = len(tail)
+    for _ in range(MOST_ARRAYS):
+        end = tail.rfind(b"]", 0, end)
+        if end < 0:
+            return
+        yield b"{" + tail[end + 1 :].strip().lstrip(b",")

@@ -50,3 +50,14 @@ class TestCrs:
 
     def test_null_counts_as_none(self, tmp_path, read, behind):
         assert read(written(tmp_path / "a.geojson", None, behind=behind)) == "EPSG:4326"
+
+    def test_beside_a_name_and_a_bbox(self, tmp_path, read, behind):
+        """A layer may be named `features`, and arrays may stand behind the features too."""
+        about = {"name": "features", "crs": named("EPSG:99999"), "bbox": [0, 0, 1, 1]}
+        parts = {"features": FEATURES, **about} if behind else {**about, "features": FEATURES}
+        path = tmp_path / "features.geojson"
+        path.write_text(json.dumps({"type": "FeatureCollection", **parts}))
+        with pytest.raises(InputError, match="says a CRS that GDAL can't read .*EPSG:99999"):
+            read(path)
+        path.write_text(json.dumps({"type": "FeatureCollection", **parts, "crs": named("EPSG:4326")}))
+        assert read(path) == "EPSG:4326"

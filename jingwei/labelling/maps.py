@@ -18,7 +18,8 @@ class SceneMap(NamedTuple):
 
 def newest_map(workspace: Workspace, scene: Scene) -> SceneMap | None:
     """The final map, unless a part of one is there by a network that stands before all of the whole maps' (see
-    `Workspace.standing`), or that has learned on since the whole map was made. None where there is no map.
+    `Workspace.standing`), or that has learned on since the whole map was made, and predicted the part after that. None
+    where there is no map.
     """
     whole = workspace.final_map(scene) if workspace.has_map(scene) else None
     for part in workspace.part_predictions(scene)[:1]:
@@ -36,7 +37,12 @@ def _is_newer(workspace: Workspace, part: Path, whole: list[Path]) -> bool:
     for path in whole:
         if path.stem == part.stem:
             weights = workspace.weights_of(part)
-            return weights is not None and weights.stat().st_mtime_ns > path.stat().st_mtime_ns
+            return weights is not None and min(map(_changed, (weights, part))) > _changed(path)
         standings = [workspace.standing(each.stem, read_score(each)) for each in (part, path)]
         return standings[0] < standings[1]
     return False
+
+
+def _changed(path: Path) -> int:
+    """When a file was changed last, in nanoseconds."""
+    return path.stat().st_mtime_ns

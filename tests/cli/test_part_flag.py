@@ -183,6 +183,8 @@ def test_of_a_whole_map_and_a_part_that_of_the_newest_network_is_judged(call, pa
     weights = parted / "model" / "cross_entropy" / "first" / "best.pt"
     now = whole.stat().st_mtime_ns
     os.utime(weights, ns=(now + 1, now + 1))  # it has learned on
+    assert newest_map(workspace, scene)[:2] == (whole, False)  # but the part was predicted before the whole
+    os.utime(part_of(parted), ns=(now + 2, now + 2))
     assert newest_map(workspace, scene)[:2] == (part_of(parted), True)
     os.utime(weights, ns=(now - 1, now - 1))
     shutil.copytree(parted / "model" / "cross_entropy" / "second", parted / "model" / "cross_entropy" / "round_1")

@@ -15,9 +15,7 @@ from jingwei.prediction.engines.registry import make_engine
 from jingwei.prediction.job import Job
 from jingwei.prediction.scene import assemble, predict_bands, predict_scene, prepare
 from jingwei.prediction.settings import ENGINES
-from jingwei.prediction.shared_out import predict
 from jingwei.raster.checked import open_map
-from jingwei.system.scheduling import open_cluster
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SHAPE = (700, 560)
@@ -123,16 +121,6 @@ def test_workers_and_bands_made_in_any_order_change_nothing(tmp_path, scene, toy
     assemble(job, plan)
     made.append(bytes_of(out))
     assert made[0] == made[1] == made[2]
-
-
-def test_a_cluster_makes_the_same_part(tmp_path, scene, weights, monkeypatch):
-    monkeypatch.undo()  # its processes know nothing of small groups
-    settings = replace(PLAIN, window=64, overlap=16, part=0.5)
-    predict_here(*weights, scene, tmp_path / "here" / "map.tif", settings)
-    with open_cluster("local", workers=2) as cluster:
-        job = Job(weights[1], scene, tmp_path / "there" / "map.tif", settings, device="cpu")
-        assert [fresh for _, fresh in predict([job], cluster)] == [True]
-    assert bytes_of(tmp_path / "there") == bytes_of(tmp_path / "here")
 
 
 @pytest.mark.parametrize("name", [name for name in ENGINES if name != "torch-compiled"])  # which takes a minute

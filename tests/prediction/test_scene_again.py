@@ -22,6 +22,7 @@ from toy_scenes import (
 )
 
 from jingwei.errors import CheckpointError, OutputError
+from jingwei.legend import NODATA
 from jingwei.prediction import shared_out
 from jingwei.prediction.job import Job, runs_of
 from jingwei.prediction.scene import assemble, predict_bands, prepare
@@ -240,3 +241,13 @@ def test_a_mistake_in_one_job_of_many_stops_with_its_line(tmp_path, weights, clu
     with pytest.raises(CheckpointError, match="was trained on 3 bands, but bad.tif has 5"):
         list(shared_out.predict(jobs, cluster))
     assert not (tmp_path / "map_bad.tif").exists()
+
+
+def test_a_cluster_makes_the_same_part(tmp_path, weights, cluster):
+    scene = write_scene(tmp_path / "scene.tif", draw(1300, 70))
+    settings = replace(PLAIN, window=64, overlap=16, part=0.5)
+    here, there = (Job(weights[1], scene, tmp_path / f / "map.tif", settings, device="cpu") for f in ("here", "there"))
+    assert [fresh for _, fresh in shared_out.predict([here], Here())] == [True]
+    assert [fresh for _, fresh in shared_out.predict([there], cluster)] == [True]
+    assert there.target.read_bytes() == here.target.read_bytes()
+    assert 0.4 < (read(there.target) == NODATA).mean() < 0.6

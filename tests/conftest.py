@@ -25,13 +25,14 @@ ROOT = Path(__file__).resolve().parents[1]
 # take longest are begun first: else one process works at the last of them while the others have nothing left to do.
 LONGEST = (
     "reporting/test_browser_access.py",
-    "training/test_loop.py",
     "models/test_zoo.py",
     "synthetic/test_county.py",
+    "training/test_interrupted_runs.py",
     "reporting/test_browser.py",
     "reporting/test_browser_use.py",
     "training/test_distributed.py",
     "prediction/test_scene_again.py",
+    "training/test_learning.py",
     "system/test_interrupts.py",
     "models/test_models.py",
     "road/test_kills.py",

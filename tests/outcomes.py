@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from jingwei.models.checkpoints import load_checkpoint
 from jingwei.training.log_file import read_log
 
 
@@ -22,3 +23,18 @@ def rows_of(folder: Path) -> list[dict]:
     """The log without what depends on the clock."""
     clock = ("windows_per_s", "seconds")
     return [{k: v for k, v in row.items() if k not in clock} for row in read_log(folder / "log.csv")]
+
+
+def kept_files(folder: Path) -> dict[str, bytes]:
+    """The files that mean something: all but TensorBoard's."""
+    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("events")}
+
+
+def assert_same_result(folder: Path, other: Path) -> None:
+    """Both runs ended with the same weights, optimizer, scores and log."""
+    assert rows_of(folder) == rows_of(other)
+    for name in ("last.pt", "best.pt"):
+        ours, theirs = load_checkpoint(folder / name), load_checkpoint(other / name)
+        assert same(dict(ours.weights), dict(theirs.weights)), f"the weights of {name} differ"
+        assert same(ours.training, theirs.training), f"the optimizer state of {name} differs"
+        assert ours.scores == theirs.scores

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from outcomes import rows_of, same
+from outcomes import assert_same_result
 from warm_processes import Running
 
 from jingwei.evaluation.metrics import ConfusionMatrix
@@ -74,16 +74,6 @@ def whole_run(cut) -> Path:
     """The folder of an uninterrupted run of BUSY. Only to be read."""
     torch.set_num_threads(1)
     return loop.train(Workspace(cut), BUSY, "busy", HERE)
-
-
-def assert_same_result(folder: Path, other: Path) -> None:
-    """Both runs ended with the same weights, optimizer, scores and log."""
-    assert rows_of(folder) == rows_of(other)
-    for name in ("last.pt", "best.pt"):
-        ours, theirs = load_checkpoint(folder / name), load_checkpoint(other / name)
-        assert same(dict(ours.weights), dict(theirs.weights)), f"the weights of {name} differ"
-        assert same(ours.training, theirs.training), f"the optimizer state of {name} differs"
-        assert ours.scores == theirs.scores
 
 
 def place_of(folder: Path) -> tuple[int, int]:

@@ -4,15 +4,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from learner_runs import (
-    HERE,
-    LOOK,
-)
+from learner_runs import HERE, LOOK
+from loop_runs import SMALL
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.legend import JINGWEI
 from jingwei.training import loop
+from jingwei.training.curves import draw_curves
 from jingwei.workspace import Workspace
 
 
@@ -29,3 +28,12 @@ def looked_at(cut) -> Path:
     """The folder of a run of LOOK, only to be read."""
     torch.set_num_threads(1)
     return loop.train(Workspace(cut), LOOK, "look", HERE)
+
+
+@pytest.fixture(scope="session")
+def whole_run(cut) -> Path:
+    """The folder of an uninterrupted run of loop_runs.SMALL, with its curves drawn. Only to be read."""
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jingwei.training.log.draw_curves", draw_curves)
+        return loop.train(Workspace(cut), SMALL, "whole", HERE)

@@ -4,7 +4,6 @@ import math
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -40,11 +39,6 @@ SMALL = replace(CROSS_ENTROPY, **TINY)
 EMA = replace(SMALL, ema=0.6)  # low, so that few steps reach it
 
 KIND = DataKind("uint8", (100.0,) * 3, (50.0,) * 3, JINGWEI, (1000,) * len(JINGWEI))
-
-
-def kept_files(folder: Path) -> dict[str, bytes]:
-    """The files that mean something: all but TensorBoard's."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if not path.name.startswith("events")}
 
 
 def learner_of(recipe=SMALL, kind: DataKind = KIND, start: Start | None = None) -> Learner:

@@ -12,13 +12,12 @@ from learner_runs import (
     HERE,
     SMALL,
     batch,
-    kept_files,
     learner_of,
     record,
     spoilt,
     stop_in_step,
 )
-from outcomes import rows_of, same
+from outcomes import kept_files, rows_of, same
 
 from jingwei.crops.table import TRAIN, read_crops
 from jingwei.errors import TrainingError

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from learner_runs import CPU, EMA, HERE, SMALL, TINY, assert_close, batch, kept_files, learner_of, record, stop_in_step
-from outcomes import rows_of, same
+from learner_runs import CPU, EMA, HERE, SMALL, TINY, assert_close, batch, learner_of, record, stop_in_step
+from outcomes import kept_files, rows_of, same
 
 from jingwei.evaluation.metrics import ConfusionMatrix, scores
 from jingwei.legend import JINGWEI

@@ -14,7 +14,15 @@ from jingwei.reporting.report import write_report
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
+BROWSERS = (
+    "chromium-headless-shell",
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "microsoft-edge",
+)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]  # root has no sandbox, in containers
 
 

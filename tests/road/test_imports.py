@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -47,8 +48,20 @@ def modules() -> dict[str, Path]:
 
 
 MODULES = modules()
-IMPORTED = {name: imported(path) for name, path in MODULES.items()}  # once: to read them for every pair takes a minute
-GRAPH = {name: {other for other in MODULES if f"jingwei.{other}" in names} - {name} for name, names in IMPORTED.items()}
+
+
+@cache  # to read them for every module takes a minute; and not while tests are collected, which every process does
+def imports() -> dict[str, set[str]]:
+    """What each module imports, by dotted names."""
+    return {name: imported(path) for name, path in MODULES.items()}
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """The modules of ours that each module imports."""
+    return {
+        name: {other for other in MODULES if f"jingwei.{other}" in names} - {name} for name, names in imports().items()
+    }
 
 
 def floor_of(module: str) -> int:
@@ -64,18 +77,18 @@ def test_every_module_has_one_floor():
 
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_point_down(module):
-    upward = sorted(other for other in GRAPH[module] if floor_of(other) > floor_of(module))
+    upward = sorted(other for other in graph()[module] if floor_of(other) > floor_of(module))
     assert not upward, f"jingwei/{module} imports from a floor above its own: {', '.join(upward)}"
 
 
 def test_no_module_imports_itself_through_others():
-    order = list(TopologicalSorter(GRAPH).static_order())  # raises CycleError naming the circle
+    order = list(TopologicalSorter(graph()).static_order())  # raises CycleError naming the circle
     assert set(MODULES) <= set(order)
 
 
 def users_of(package: str) -> set[str]:
     """The rooms that import a package."""
-    using = {name for name, names in IMPORTED.items() if any(o.split(".")[0] == package for o in names)}
+    using = {name for name, names in imports().items() if any(o.split(".")[0] == package for o in names)}
     return {name.split(".")[0] for name in using}
 
 
@@ -89,9 +102,9 @@ def test_only_one_room_uses(package, room):
 
 def test_the_graph_sees_the_imports():
     """Guards the other tests: were the graph empty, they all would pass."""
-    assert {"errors", "grid", "legend"} <= GRAPH["raster.reading"]
-    assert "models.families" in GRAPH["models.pretrained"]
-    assert "crops.cut" in GRAPH["cli.cut"]
+    assert {"errors", "grid", "legend"} <= graph()["raster.reading"]
+    assert "models.families" in graph()["models.pretrained"]
+    assert "crops.cut" in graph()["cli.cut"]
     assert users_of("rasterio") == {"raster"}
     assert users_of("argparse") == {"cli"}
 

@@ -21,6 +21,7 @@ from jingwei.polygons.reading import Y, read_notes
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
+from jingwei.system.atomic import only_run
 from jingwei.system.digests import digest_of
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
@@ -81,18 +82,20 @@ def add_round(
     """Makes a round of the labels of a vector file: polygons with classes, ids or names, in any CRS or in pixels.
 
     The `rules` say which field has the classes, and how wide lines and points are. Returns the round's file and how
-    many regions it has; nothing where a round was made of the same file (and layer, where `source` names one).
+    many regions it has; nothing where a round was made of the same file (and layer, where `source` names one). Raises
+    OutputError where another run is making a round of the scene.
     """
     _, named = file_and_layer(source)
     layer = read_layer(source)
     mark = " ".join(map(str, (*digest_of(layer.path), *([named] if named else []))))
     shapes, numbers, ids, notes = _readable(scene, layer, legend, rules)
-    before = round_files(workspace.rounds(scene))
-    if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # such as by a run that was stopped then
-        return {}
-    target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
-    with scene.open_image() as image:
-        _write(target, image, layer, shapes, numbers, ids, legend, mark)
+    with only_run(workspace.rounds(scene)):  # or two runs would take the same number, and one's labels were lost
+        before = round_files(workspace.rounds(scene))
+        if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # as by a run that was stopped then
+            return {}
+        target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
+        with scene.open_image() as image:
+            _write(target, image, layer, shapes, numbers, ids, legend, mark)
     for note in notes:  # later nobody can tell: the round has only what could be used
         Progress.write(str(note))
     return {target: len(shapes)}

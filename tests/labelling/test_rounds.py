@@ -11,7 +11,7 @@ from projects_to_label import HEIGHT, PLACE, WIDTH, blocky, fill_labels, layer, 
 
 from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
-from jingwei.errors import InputError
+from jingwei.errors import InputError, OutputError
 from jingwei.evaluation.scenes import score_file
 from jingwei.labelling.rounds import add_round, scene_meant, take_in
 from jingwei.labelling.suggest import suggest
@@ -19,6 +19,7 @@ from jingwei.labels.rules import rules_of
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.crop_files import read_label_crop
 from jingwei.raster.png import write_png
+from jingwei.system.atomic import only_run
 from jingwei.workspace import Workspace
 
 SIDE = 50
@@ -95,6 +96,16 @@ def test_a_run_that_was_stopped_makes_no_round_twice(asked):
     fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
     assert len(take_in(workspace, [scene], JINGWEI)) == 1
     assert take_in(workspace, [scene], JINGWEI) == {}
+
+
+def test_two_runs_never_make_the_same_round(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    with only_run(workspace.rounds(scene)), pytest.raises(OutputError, match="image_3: another run is writing it"):
+        take_in(workspace, [scene], JINGWEI)
+    assert [path.name for path in workspace.rounds(scene).iterdir()] == ["next.gpkg"]
+    assert len(take_in(workspace, [scene], JINGWEI)) == 1
+    assert [path.name for path in workspace.rounds(scene).parent.iterdir()] == ["image_3"]
 
 
 def test_rows_may_be_deleted_and_added_by_hand(asked):

@@ -13,7 +13,7 @@ from jingwei.inputs.scenes import Scene
 from jingwei.legend import NODATA
 from jingwei.raster.reading import Raster, read_tags
 from jingwei.raster.same_place import check_same_grid
-from jingwei.raster.stamps import AGREEMENT, CONFIDENCE
+from jingwei.raster.stamps import AGREEMENT, CONFIDENCE, STAMP, up_to_date
 from jingwei.workspace import Workspace, confidence_of, probabilities_of
 
 
@@ -43,11 +43,15 @@ def doubt_of(workspace: Workspace, scene: Scene) -> DoubtSource | None:
 
 
 def doubt_of_part(labels: Path) -> DoubtSource | None:
-    """What predict.py has left beside a map of a part of a scene: its confidence, else its probabilities."""
-    confidence, probabilities = confidence_of(labels), probabilities_of(labels)
-    if confidence.exists():
+    """What predict.py has left beside a map of a part of a scene: its confidence, else its probabilities. None where
+    there is neither, or only what an earlier map of this name has left.
+    """
+    mark = read_tags(labels).get(STAMP, "")
+    if up_to_date(confidence := confidence_of(labels), mark):
         return DoubtSource("confidence", confidence, _of_sureness)
-    return DoubtSource("probabilities", probabilities, _of_probabilities) if probabilities.exists() else None
+    if up_to_date(probabilities := probabilities_of(labels), mark):
+        return DoubtSource("probabilities", probabilities, _of_probabilities)
+    return None
 
 
 def _of_sureness(planes: np.ndarray) -> np.ndarray:

@@ -166,18 +166,20 @@ class Recipe:
                 yield name or each.name, problem
 
     def _unused(self) -> Iterator[tuple[str, str]]:
-        """Settings of losses that the recipe doesn't have."""
+        """Settings of losses that the recipe doesn't have, whoever has chosen them: `quick`, say."""
         terms = "+".join(LOSS_ALIASES.get(name, name) for name in re.findall(r"\w+", self.loss))
         uses = {
-            "label_smoothing": (self.label_smoothing, ("cross_entropy",)),
-            "edge_smoothing": (self.edge_smoothing, ("cross_entropy",)),
-            "lovasz_per_image": (self.lovasz_per_image, ("lovasz",)),
-            "focal_gamma": (self.focal_gamma != 2, ("focal",)),
-            "class_weights": (self.class_weights != "equal", ("cross_entropy", "focal")),
+            "label_smoothing": ("cross_entropy",),
+            "edge_smoothing": ("cross_entropy",),
+            "lovasz_per_image": ("lovasz",),
+            "focal_gamma": ("focal",),
+            "class_weights": ("cross_entropy", "focal"),
         }
-        for name, (value, losses) in uses.items():
-            if value and not any(loss in terms for loss in losses):
-                yield name, f"is given, but the loss {self.loss} has no use for it"
+        usual = {each.name: each.default for each in fields(self)}
+        for name, losses in uses.items():
+            value = getattr(self, name)
+            if value != usual[name] and not any(loss in terms for loss in losses):
+                yield name, f"is {value}, but the loss {self.loss} has no use for it ({usual[name]} leaves it out)"
 
     def _contradictions(self) -> Iterator[tuple[str, str]]:
         if self.average_cycles and self.schedule != "cosine_cycles":

@@ -38,6 +38,12 @@ def test_a_quick_recipe_keeps_its_loss_schedule_and_kinds_of_windows(recipe):
     assert (small.ema > 0) != small.average_cycles
 
 
+def test_a_quick_recipe_with_another_loss_says_which_of_its_settings_is_in_the_way():
+    with pytest.raises(SettingError, match=r"class_weights is balanced, but the loss dice .* \(equal leaves it out\)"):
+        replace(quick(CROSS_ENTROPY), loss="dice").check()
+    replace(quick(CROSS_ENTROPY), loss="dice", class_weights="equal").check()
+
+
 def test_a_part_of_a_recipe_keeps_the_defaults_of_the_rest():
     recipe = recipe_from_dict({"epochs": 3, "crop_sizes": [448, 512]})
     assert recipe == replace(Recipe(), epochs=3, crop_sizes=(448, 512))

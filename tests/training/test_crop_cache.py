@@ -16,7 +16,7 @@ from jingwei.grid import Window
 from jingwei.legend import NODATA
 from jingwei.raster.crop_files import read_crop, write_crop
 from jingwei.raster.png import write_png
-from jingwei.training import augment, crop_reader, datasets, sampling
+from jingwei.training import augment, crop_cache, crop_reader, datasets, sampling
 from jingwei.training.crop_cache import CropCache
 from jingwei.training.crop_reader import CropReader
 from jingwei.training.datasets import TrainingWindows, WholeCrops, training_loader, validation_loader
@@ -111,6 +111,22 @@ def test_what_one_process_has_decoded_another_finds(counted):
     assert not read
 
 
+def test_a_crop_that_is_being_put_away_is_not_read_from_there_yet(counted, monkeypatch):
+    folder, crops, _ = counted
+    cache, seen, copied = CropCache(CropReader(folder, crops), crops), [], np.ascontiguousarray
+
+    def copied_while_another_reads(part):
+        if not seen:
+            seen.append(None)  # it puts nothing away itself
+            seen[0] = cache.read(crops[0])[0].copy()
+        return copied(part)
+
+    monkeypatch.setattr(crop_cache.np, "ascontiguousarray", copied_while_another_reads)
+    cache.read(crops[0])
+    np.testing.assert_array_equal(seen[0], read_crop(folder / "data" / crops[0].name))
+    assert kept(cache) == {crops[0].name}
+
+
 def test_processes_that_inherit_nothing_have_a_part_of_the_memory_each(cut_county):
     folder, crops = cut_county
     cache = CropCache(CropReader(folder, crops), crops, limit=1000, sharers=4)
@@ -141,6 +157,7 @@ def test_training_reads_through_the_cache_and_validation_past_it(counted):
     for loader.batch_sampler.epoch in (0, 1):
         list(loader)
     assert len(read) == 2 * len(crops) + 1  # the first, whose type all others must have, before its turn
+    assert not loader.dataset.dataset.cache._readers.any()  # or no crop could ever take another one's place
     read.clear()
     for _ in range(2):
         list(validation_loader(folder, crops, FILL, 0))

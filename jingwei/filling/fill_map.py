@@ -88,9 +88,7 @@ def fill_map(
         _check_frames(legend, frames)
         rules |= {"sizes": frames.sizes, "step": frames.step}
     legend.check_ids("`classes`", classes or ())
-    outputs = [path for path in (target, submit_png, picture) if path is not None]
-    if any(Path(path).resolve() == Path(source).resolve() for path in outputs):
-        raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
+    _check_paths(source, (target, submit_png, picture))
     with ExitStack() as stack:
         labels = stack.enter_context(open_map(source, legend))
         height, width = labels.shape
@@ -144,6 +142,11 @@ def _check_rules(legend, max_size, min_area, connectivity, protect) -> None:
     if not any(areas) and legend.background in protect:
         problem = "keeps the background, so no hole can be filled"
         raise SettingError("`protect`", problem, "leave it out, or give `min_area` to remove small regions")
+
+
+def _check_paths(source: Path, outputs: tuple[Path | None, ...]) -> None:
+    if any(Path(path).resolve() == Path(source).resolve() for path in outputs if path is not None):
+        raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
 
 
 def _check_frames(legend: Legend, frames: Frames) -> None:

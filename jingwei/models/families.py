@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -47,49 +48,34 @@ def _deeplab(spec: ModelSpec) -> nn.Module:
 
 def _dilated(family: type[nn.Module], spec: ModelSpec) -> nn.Module:
     """A network whose encoder is dilated to the spec's output stride."""
-    return family(
-        spec.backbone,
-        encoder_weights=None,
-        encoder_output_stride=spec.output_stride,
-        in_channels=spec.bands,
-        classes=spec.classes,
-    )
+    return _built(family, spec, encoder_output_stride=spec.output_stride)
+
+
+def _of_any_size(family: type[nn.Module], spec: ModelSpec, **settings: Any) -> nn.Module:
+    """A network whose encoder takes pictures of any size."""
+    return _built(family, spec, **settings, **encoder_settings(spec.backbone))
+
+
+def _built(family: type[nn.Module], spec: ModelSpec, **settings: Any) -> nn.Module:
+    """A network of segmentation-models-pytorch with random weights."""
+    return family(spec.backbone, encoder_weights=None, in_channels=spec.bands, classes=spec.classes, **settings)
 
 
 def _attention_unet(spec: ModelSpec) -> nn.Module:
     """U-Net (Ronneberger et al. 2015) with scSE attention in the decoder (Roy et al. 2018)."""
-    network = smp.Unet(
-        spec.backbone,
-        encoder_weights=None,
-        decoder_attention_type="scse",
-        in_channels=spec.bands,
-        classes=spec.classes,
-        **encoder_settings(spec.backbone),
-    )
+    network = _of_any_size(smp.Unet, spec, decoder_attention_type="scse")
     network.decoder.blocks[-1].attention1 = nn.Identity()  # for a skip that the last block doesn't have: never used
     return network
 
 
 def _unet_resnet(spec: ModelSpec) -> nn.Module:
     """U-Net (Ronneberger et al. 2015) whose contracting path is a ResNet, or any other encoder."""
-    return smp.Unet(
-        spec.backbone,
-        encoder_weights=None,
-        in_channels=spec.bands,
-        classes=spec.classes,
-        **encoder_settings(spec.backbone),
-    )
+    return _of_any_size(smp.Unet, spec)
 
 
 def _upernet(spec: ModelSpec) -> nn.Module:
     """UPerNet (Xiao et al. 2018): pyramid pooling and a feature pyramid, for segmentation alone of its tasks."""
-    network = smp.UPerNet(
-        spec.backbone,
-        encoder_weights=None,
-        in_channels=spec.bands,
-        classes=spec.classes,
-        **encoder_settings(spec.backbone),
-    )
+    network = _of_any_size(smp.UPerNet, spec)
     levels = network.decoder.psp.blocks
     for level in levels:
         level[0] = AveragePooling(level[0].output_size)
@@ -103,14 +89,8 @@ def _segformer(spec: ModelSpec) -> nn.Module:
     As in the paper, the decoder has 256 channels over the two small encoders and 768 over the others. Any other encoder
     will do too.
     """
-    return smp.Segformer(
-        spec.backbone,
-        encoder_weights=None,
-        decoder_segmentation_channels=256 if spec.backbone in ("mit_b0", "mit_b1") else 768,
-        in_channels=spec.bands,
-        classes=spec.classes,
-        **encoder_settings(spec.backbone),
-    )
+    channels = 256 if spec.backbone in ("mit_b0", "mit_b1") else 768
+    return _of_any_size(smp.Segformer, spec, decoder_segmentation_channels=channels)
 
 
 def _let_one_window_through(pooling: nn.Sequential, place: int) -> None:

@@ -25,7 +25,7 @@ class Cells:
 
     `features` (float64 [cell, 3 x bands]) are the mean, the deviation and the mean step between neighbours in a row, of
     each band, in the file's units; 0 where a cell has no valid pixel. `valid` and `labelled` count pixels (int64),
-    `classes` those of each class of the map (int64 [cell, 256]). `doubt` is the mean doubt, 0 to 1; NaN where none is
+    `classes` those of each class of the map (int64 [cell, class]). `doubt` is the mean doubt, 0 to 1; NaN where none is
     known.
     """
 
@@ -55,22 +55,23 @@ def read_cells(
     doubt: Rows | None = None,
     given: Rows | None = None,
     *,
+    class_count: int = 256,
     strip_rows: int | None = None,
     progress: Callable[[int], object] = lambda pixels: None,
 ) -> Cells:
     """The cells of an open scene, `side` px wide or so.
 
-    Each of the others gives rows of the scene: `labels` the class ids of its map, `doubt` percents, `given` the labels
-    that people have drawn; all with NODATA where there is nothing. `progress` is called with pixels as they are done.
+    Each of the others gives rows of the scene: `labels` the class ids of its map, below `class_count`, `doubt`
+    percents, `given` the labels that people have drawn; all with NODATA where there is nothing. `progress` is called
+    with pixels as they are done.
     """
     height, width = image.shape
     blocks = Blocks(height, width, side)
     down, across = len(blocks.row_edges) - 1, len(blocks.col_edges) - 1
     row_cells, col_cells = (_cell_numbers(edges) for edges in (blocks.row_edges, blocks.col_edges))
     sums = np.zeros((down, across, image.bands, SUMS))
-    counts = np.zeros((down, across, 256), np.int64)
-    doubts, drawn = np.zeros((down, across, 256), np.int64), np.zeros((down, across, 256), np.int64)
-    valid = np.zeros((down, across), np.int64)
+    classes = np.zeros((down, across, class_count), np.int64)
+    valid, percents, doubted, drawn = np.zeros((4, down, across), np.int64)
 
     def read() -> Iterator[tuple]:
         rows = strip_rows or max(1, min(256, STRIP_BYTES // (width * max(1, image.bands) * image.dtype.itemsize)))
@@ -78,19 +79,30 @@ def read_cells(
             others = [None if each is None else each(first, end) for each in (labels, doubt, given)]
             yield first, *image.read_rows(first, end), *others
 
-    for first, pixels, inside, *others in ahead(read()):
+    def counted(values: np.ndarray) -> np.ndarray:
+        """How often each cell of the strip has each value: so much is kept of the strip alone, not of the scene."""
+        found = np.zeros((here.stop - here.start, across, 256), np.int64)
+        _add_values(values, inside, cells - here.start, col_cells, found)
+        return found
+
+    for first, pixels, inside, map_ids, doubts, given_ids in ahead(read()):
         cells = row_cells[first : first + len(inside)]
+        here = slice(cells[0], cells[-1] + 1)
         _add_colors(pixels, inside, cells, col_cells, sums, valid)
-        for values, found in zip(others, (counts, doubts, drawn), strict=True):
-            if values is not None:
-                _add_values(values, inside, cells, col_cells, found)
+        if map_ids is not None:
+            classes[here] += counted(map_ids)[..., :class_count]
+        if doubts is not None:
+            found = counted(doubts)[..., :101]
+            percents[here] += found @ np.arange(101)
+            doubted[here] += found.sum(axis=-1)
+        if given_ids is not None:
+            drawn[here] += counted(given_ids)[..., :NODATA].sum(axis=-1)
         progress(inside.size)
-    percents = doubts[..., :101].reshape(-1, 101)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean_doubt = percents @ np.arange(101) / percents.sum(axis=1) / 100
+        mean_doubt = percents.reshape(-1) / doubted.reshape(-1) / 100
     return Cells(
-        blocks, _features(sums.reshape(down * across, image.bands, SUMS)), valid.reshape(-1),
-        drawn[..., :NODATA].sum(axis=-1).reshape(-1), counts.reshape(down * across, 256), mean_doubt,
+        blocks, _features(sums.reshape(down * across, image.bands, SUMS)), valid.reshape(-1), drawn.reshape(-1),
+        classes.reshape(down * across, class_count), mean_doubt,
     )  # fmt: skip
 
 

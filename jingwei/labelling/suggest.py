@@ -148,7 +148,7 @@ def _look(
         doubt = stack.enter_context(open_doubt(source, image))
         total = image.height * image.width
         bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))
-        cells = read_cells(image, window, labels, doubt, given, progress=bar.update)
+        cells = read_cells(image, window, labels, doubt, given, class_count=len(legend), progress=bar.update)
         tested = _tested(LabelledAreas(workspace.rules.labelled, image), cells)
         return _Seen(scene, cells, judged, source, tested)
 

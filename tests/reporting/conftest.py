@@ -27,7 +27,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--force-color-profile=srgb"]  # root 
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def headless():
     """A headless browser of this machine."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="playwright is not installed: pip install playwright"
@@ -39,6 +39,14 @@ def chromium():
         browser = started.chromium.launch(executable_path=found, args=FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def chromium(headless):
+    """The same for one test, whose pages are closed after it: a page that is left open draws on and on."""
+    yield headless
+    for context in list(headless.contexts):
+        context.close()
 
 
 @pytest.fixture(scope="session")
@@ -82,4 +90,3 @@ def opened(chromium, voted):
     page = Opened(chromium, voted.root / "report")
     yield page
     page.assert_clean()
-    page.context.close()

@@ -52,14 +52,12 @@ def test_axe_finds_nothing(chromium, voted, axe, theme, locale):
     assert violations(axe, page) == []
     page.click("#help-button")
     assert violations(axe, page) == []
-    opened.context.close()
 
 
 def test_axe_finds_nothing_on_a_phone(chromium, wide, axe):
     opened = Opened(chromium, wide.root / "report", **PHONE)
     assert opened.page.is_visible("#stage-table[tabindex]")  # it scrolls, so it takes the keyboard's focus
     assert violations(axe, opened.page) == []
-    opened.context.close()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +109,6 @@ def test_on_paper_nothing_sticks_out(chromium, voted, wide, legend):
     for control in ("#theme", "#zoom-in", "#compare", "#goto", ".steps", "#opacity-map"):
         assert page.is_hidden(control), control
     assert page.is_visible("#show-map ~ span")
-    opened.context.close()
 
 
 def test_the_pdf_has_the_numbers_in_light(chromium, voted, tmp_path):
@@ -119,7 +116,6 @@ def test_the_pdf_has_the_numbers_in_light(chromium, voted, tmp_path):
     opened.page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
     assert (tmp_path / "report.pdf").read_bytes().startswith(b"%PDF")
     opened.page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")  # as before
-    opened.context.close()
 
 
 def test_class_names_are_kept_whole(chromium, wide):
@@ -148,7 +144,6 @@ def test_wide_tables_scroll_and_say_so(chromium, wide):
     page.set_viewport_size({"width": 1800, "height": 900})
     page.wait_for_function("() => document.querySelector('#scores .scroll-hint').hidden")
     assert page.get_attribute("#stage-table", "tabindex") is None
-    opened.context.close()
 
 
 def test_curves_of_one_epoch_are_numbers(chromium, wide):
@@ -157,7 +152,6 @@ def test_curves_of_one_epoch_are_numbers(chromium, wide):
     assert page.locator("#training svg[role=img]").count() == 0
     assert "0.2000 after epoch 1" in page.inner_text("#charts figure:first-child")
     assert page.locator("#class-charts figure").count() == len(GF2)
-    opened.context.close()
 
 
 def test_the_confusion_matrix_can_be_read_on_all_its_shades(chromium, wide):
@@ -195,7 +189,6 @@ def test_dark_and_light_by_the_system_the_button_and_a_key(chromium, voted):
     page.keyboard.press("d")
     paper_is("rgb(241, 243, 245)")
     assert opened.complaints == []
-    opened.context.close()
 
 
 def test_letters_as_keys_can_be_switched_off(opened):
@@ -261,4 +254,3 @@ def test_the_data_stay_in_the_folder(chromium, voted, tmp_path):
     opened.settle()
     assert_color(opened.colors((450, 1200))[0], mixed((0xF7, 0xF2, 0x9B), (120, 120, 120), 0.65))
     opened.assert_clean()
-    opened.context.close()

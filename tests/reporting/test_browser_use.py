@@ -71,7 +71,6 @@ def test_with_labels_the_first_line_says_how_good(chromium, tmp_path):
     assert "unet_b validation mIoU 0.6123" in page.inner_text("#how-made-list")
     assert "python report.py" in page.inner_text("#how-made-list")
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_without_a_higher_stage_there_is_no_warning(chromium, tmp_path):
@@ -100,7 +99,6 @@ def test_one_model_without_truth_gets_the_commands_that_tell_more(chromium, tmp_
     page.click("#places-note button")
     assert page.evaluate("() => navigator.clipboard.readText()") == f"python predict.py {where}"
     assert opened.complaints == []
-    opened.context.close()
 
 
 @pytest.mark.parametrize(("layer", "title", "hint"), [
@@ -140,7 +138,6 @@ def test_without_truth_the_page_leads_to_where_the_map_is_least_sure(chromium, t
     inside, outside = opened.colors((150, 120), (50, 120))
     assert max(inside) < max(outside) - 40  # dark where it is not sure
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_scenes_without_maps_and_networks_without_scenes(chromium, tmp_path):
@@ -170,7 +167,6 @@ def test_a_report_in_the_language_that_was_asked_for(chromium, voted, tmp_path):
     report = Opened(chromium, tmp_path / "report")
     assert report.page.inner_text("h1").strip() == "制图报告"  # whatever the reader's own is
     assert report.complaints == []
-    report.context.close()
 
 
 # ---- names ----
@@ -209,7 +205,6 @@ def test_any_name_shows_tiles_and_curves(chromium, tmp_path):
     page.select_option("#stage", label="__proto__")
     assert page.inner_text("#confusion-table tbody tr:nth-child(2) td:nth-child(3)") == "100.0"
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_classes_of_any_name(chromium, tmp_path):
@@ -230,7 +225,6 @@ def test_classes_of_any_name(chromium, tmp_path):
         assert heads[:4] == names
     assert opened.page.locator("#class-charts circle").count() == 4
     opened.assert_clean()
-    opened.context.close()
 
 
 # ---- links, coordinates, files ----
@@ -285,7 +279,6 @@ def test_links_that_make_no_sense_do_no_harm(chromium, voted, hash):
     assert opened.page.evaluate("() => look.scene.name") == "image_3"
     assert opened.page.evaluate("() => look.zoom()") < 1
     assert opened.complaints == []
-    opened.context.close()
 
 
 def test_going_to_a_row_and_column(opened):
@@ -343,7 +336,6 @@ def test_coordinates_on_the_ground_are_copied_and_gone_to(chromium, tmp_path):
     at = 500_000 + 0.3 * 131.5 + 0.4 * 121.5
     assert page.evaluate("() => navigator.clipboard.readText()").startswith(f"{at:.2f}, ")
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_links_lead_to_the_files(chromium, tmp_path):
@@ -365,4 +357,3 @@ def test_links_lead_to_the_files(chromium, tmp_path):
     for (_, href), path in zip(links, [scene.image, workspace.masks(scene) / "swa_a.tif", workspace.submission(scene),
                                        workspace.polygons(scene, ".gpkg")], strict=True):  # fmt: skip
         assert unquote(urlsplit(href).path) == str(path)
-    opened.context.close()

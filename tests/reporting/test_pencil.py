@@ -102,7 +102,6 @@ def test_polygons_are_drawn_taken_back_and_saved(chromium, tmp_path):
     assert page.get_attribute("#pencil", "aria-pressed") == "false"
     assert "python label.py --add image_3_corrections.geojson" in page.inner_text("#drawn-note")
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_of_a_scene_with_a_place_they_lie_on_the_ground(chromium, tmp_path):
@@ -119,7 +118,6 @@ def test_of_a_scene_with_a_place_they_lie_on_the_ground(chromium, tmp_path):
     assert (seen != field).sum() <= 2 * (120 + 140)
     assert (taken_in(tmp_path, tmp_path / "drawn.geojson") == np.where(seen, 1, NODATA)).all()
     opened.assert_clean()
-    opened.context.close()
 
 
 def test_it_can_be_drawn_by_keys_alone(chromium, tmp_path):
@@ -135,4 +133,3 @@ def test_it_can_be_drawn_by_keys_alone(chromium, tmp_path):
     page.keyboard.press("Enter")
     (feature,) = saved(opened, tmp_path / "drawn.geojson")["features"]
     assert feature["properties"] == {"label": "cured tobacco"}
-    opened.context.close()

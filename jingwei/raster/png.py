@@ -13,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 from isal import igzip_lib, isal_zlib
 
+from jingwei.raster.deflate import Deflater
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.compiled import compiled
 
@@ -247,7 +248,7 @@ class PngWriter:
                 self._file.write(_png_chunk(b"tEXt", f"{name}\0{value}".encode("latin-1")))
         except OSError as error:
             self._whole.__exit__(type(error), error, None)
-        self._deflate = isal_zlib.compressobj(1)
+        self._deflater = Deflater()
         self._above = np.zeros(self.width, np.uint8)
         self._rows = 0
         return self
@@ -258,7 +259,7 @@ class PngWriter:
         if self.bands == 1:
             self._above = rows[-1].copy()
         self._rows += len(rows)
-        data = self._deflate.compress(filtered)
+        data = self._deflater.add(filtered)
         if data:
             self._file.write(_png_chunk(b"IDAT", data))
 
@@ -269,7 +270,7 @@ class PngWriter:
         try:
             if error is None:
                 assert self._rows == self.height, f"{self._rows} rows written of {self.height}"
-                self._file.write(_png_chunk(b"IDAT", self._deflate.flush()) + _png_chunk(b"IEND", b""))
+                self._file.write(_png_chunk(b"IDAT", self._deflater.end()) + _png_chunk(b"IEND", b""))
             self._file.close()
         except BaseException as problem:
             failure = problem

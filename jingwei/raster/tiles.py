@@ -11,6 +11,7 @@ import zstandard
 from isal import isal_zlib
 
 from jingwei.grid import Window
+from jingwei.raster.deflate import deflated
 from jingwei.system.compiled import compiled
 
 TILE = 256  # pixels a side: a random 512 window reads fastest from tiles of this size
@@ -77,7 +78,7 @@ class Tile:
         if self.valid_HW is not None:
             if not self.valid_HW.any():
                 return Encoded.of(b"", b"")
-            mask = isal_zlib.compress(np.packbits(self.valid_HW, axis=1), 1)
+            mask = deflated(np.packbits(self.valid_HW, axis=1))
         if self.pixels_CHW[0, 0, 0] == self.fill and (self.pixels_CHW == self.fill).all():
             return Encoded.of(b"", mask)
         if not hasattr(_compressors, "zstd"):

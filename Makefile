@@ -57,7 +57,7 @@ test: setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # The report's test opens it in a real browser: one of the system's packages, where it may be installed. Else the test is
-# skipped and says so. The shell is Chromium without its windows, which take a third of the work.
+# skipped and says so. The shell is Chromium without its windows, which cost much of the work.
 browser:
 	@for name in $(BROWSERS); do command -v $$name >/dev/null && exit 0; done; \
 	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \

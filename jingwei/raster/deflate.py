@@ -1,7 +1,7 @@
 """Deflate (zlib's format, RFC 1950) by ISA-L: many times the speed of zlib at about the size of its level 1.
 
-The same bytes for the same data, which ISA-L alone does not promise. Its loop for x86 CPUs (2.31) makes the hash of a
-stream's third byte of the address at which its own state lies, not of the data: so one stream in some thousands finds
+The same bytes for the same data, which ISA-L alone does not promise. Its loop for x86 CPUs (as isal 1.9.1 has it) makes
+the hash of a stream's third byte of the address at which its own state lies, not of the data: so a few streams find
 another match, where the process has put that state elsewhere. It does not where a single byte is all that it can
 compress at first.
 """

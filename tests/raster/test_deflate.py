@@ -30,15 +30,6 @@ def test_zlib_reads_what_came_in_pieces(sizes):
     assert zlib.decompress(done) == b"".join(piece.tobytes() for piece in pieces)
 
 
-def test_rows_of_any_number_start_alike():
-    rows = np.repeat(draw(60), 60).reshape(60, 60)
-    streams = []
-    for count in (1, 2, 5, 60):  # of 60 bytes each: 5 are just beyond the 289 that matter
-        stream = Deflater()
-        streams.append(b"".join([*(stream.add(rows[k : k + count]) for k in range(0, 60, count)), stream.end()]))
-    assert all(zlib.decompress(stream) == rows.tobytes() for stream in streams)
-
-
 def test_the_bytes_are_the_same_wherever_the_state_lies():
     """Without the remedy, some of so many addresses are taken for the data (`isal_zlib.compressobj` fails this)."""
     data = np.zeros(700, np.uint8)

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import plain_loop
 import torch
-from accuracy_arms import CONFIDENCE, recipe_of
+from accuracy_arms import CONFIDENCE, GOES_ON, recipe_of
 from accuracy_folds import Pair, legend_of, write_tif
 from accuracy_score import WAYS, Predict, Scene, network_input, read_pair, scores_of, seen_on, windows_of
 
@@ -120,6 +120,31 @@ def train_on_own_labels(
     return model, first + second
 
 
+def train_two(
+    recipe: Recipe, data: TrainingData, learner: Learner, budget: Budget, job: dict
+) -> tuple[list[torch.nn.Module], int]:
+    """Two networks that vote, in one budget: the recipe's; then one that goes on from it, for the last share of it.
+
+    The second learns by focal loss and Lovász, from half of the rate on, other windows: the way of `make demo`.
+    """
+    last = job["changes"][GOES_ON]
+    first, steps = train_ours(recipe, data, learner, lambda: budget.share() / (1 - last))
+    other = {"recipe": "focal_lovasz", "seed": job["seed"] + 1000}
+    changed = job["changes"] | {"base_lr": recipe.base_lr / 2}
+    recipe = recipe_of(job | other | {"changes": changed}, PLANNED).check()
+    second = Learner(recipe, data.kind, learner.device, learner.team, learner.start)
+    for network in (second.model, *([second.average.module] if second.average else [])):
+        network.load_state_dict(first.state_dict())
+    trained, more = train_ours(recipe, data, second, lambda: (budget.share() - (1 - last)) / last)
+    return [first, trained], steps + more
+
+
+def voted(each: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What is scored of networks that vote: the mean of their probabilities, in 255ths as each has them."""
+    means = {way: np.mean([seen[way] for seen in each], axis=0).round().astype(np.uint8) for way in WAYS}
+    return {"labels": each[0]["labels"]} | means
+
+
 def sure_windows(
     predict: Predict, tests: list[Scene], mean: np.ndarray, limit: int, confidence: float, folder: Path
 ) -> list[Pair]:
@@ -166,11 +191,15 @@ def run(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
 
     if job["recipe"]:
         budget = Budget(job["cpu_seconds"])
-        if job["changes"].get(CONFIDENCE):
+        if job["changes"].get(GOES_ON):
+            models, steps = train_two(recipe, data, learner, budget, job)
+        elif job["changes"].get(CONFIDENCE):
             model, steps = train_on_own_labels(recipe, data, learner, budget, job)
+            models = [model]
         else:
             model, steps = train_ours(recipe, data, learner, budget.share)
-        predict = model
+            models = [model]
+        predicts: list[Predict] = [*models]
     else:
         pictures = [read_pair(pair, legend) for pair in train]
         torch.manual_seed(job["seed"])
@@ -181,14 +210,19 @@ def run(job: dict) -> tuple[dict, dict[str, np.ndarray]]:
         budget = Budget(job["cpu_seconds"])
         steps = plain_loop.train(model, pictures, mean, std, **how, share=budget.share)
 
-        def predict(pixels: torch.Tensor) -> torch.Tensor:
-            return model((pixels - learner.model.mean) / learner.model.std)
+        models = [model]
+        predicts = [lambda pixels: model((pixels - learner.model.mean) / learner.model.std)]
 
     spent = budget.spent()
-    model.eval()
-    seen = seen_on(test, predict, learner, legend, job["score_windows"])
+    for model in models:
+        model.eval()
+    each = [seen_on(test, predict, learner, legend, job["score_windows"]) for predict in predicts]
+    seen = voted(each)
     once, flips = (scores_of(seen["labels"], seen[way], legend) for way in WAYS)
-    return {"steps": steps, "cpu_seconds": round(spent, 1), **once, "flips": flips}, seen
+    result = {"steps": steps, "cpu_seconds": round(spent, 1), **once, "flips": flips}
+    if len(each) > 1:
+        result["each"] = [scores_of(seen["labels"], one["once"], legend)["miou"] for one in each]
+    return result, seen
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def first_jobs(args: argparse.Namespace, folds: list[Fold]) -> list[dict]:
     }
     shared |= {"recipe": "cross_entropy", "changes": OURS, "scenes": str(args.work / f"scenes_{args.part}")}
     jobs = []
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.first_seed + args.seeds):
         for fold in folds:
             sides = {side: [list(map(str, pair)) for pair in getattr(fold, side)] for side in ("train", "test")}
             jobs.append(shared | sides | {"arm": START, "seed": seed, "fold": fold.name})
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--part", type=int, default=100_000, help="px a side, of the middle of a scene that is used")
     parser.add_argument("--window", type=int, default=128, help="side of a place, px")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first_seed", type=int, default=0)
     parser.add_argument("--cpu_seconds", type=float, default=180, help="of training for each run")
     parser.add_argument("--crop_size", type=int, default=128, help="side of training windows, px")
     parser.add_argument("--batch_size", type=int, default=8)

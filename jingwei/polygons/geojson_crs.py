@@ -9,7 +9,7 @@ from jingwei.errors import InputError
 
 EDGE = 1 << 16  # bytes at each end of a file in which its own members are looked for, before and behind its features
 USUAL = "EPSG:4326"  # what GDAL takes a GeoJSON for that names no CRS, and one whose CRS it can't read
-NAMES_OF_USUAL = re.compile(r"4326|CRS:?84|WGS[ _]?84", re.IGNORECASE)
+NAMES_OF_USUAL = re.compile(r'(?<!\d)4326(?!\d)|CRS:?84(?!\d)|"WGS[ _]?84"', re.IGNORECASE)  # "WGS84 UTM 50N" is none
 FEATURES = re.compile(rb'"features"\s*:')  # a layer may be named so too
 MOST_ARRAYS = 100  # from the end of a file on: of a `bbox` and a `crs` behind the features
 

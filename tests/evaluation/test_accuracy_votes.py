@@ -165,3 +165,18 @@ def test_sets_are_pooled_fold_by_fold_and_only_runs_of_one_setting_are_paired():
     assert "| +3.0 (" in lines[4]
     with pytest.raises(ValueError, match="two runs"):
         table([*results, run("one", "ours_radar", "a", 0, 0.1)], "plain", ["ours", "ours_radar"])
+
+
+def test_networks_of_one_run_vote_by_the_mean_of_their_probabilities():
+    from accuracy_run import voted
+
+    labels = np.array([0, 1], np.uint8)
+    first, second = (np.array(values, np.uint8) for values in ([[200, 55], [100, 155]], [[100, 155], [140, 115]]))
+    found = voted([{"labels": labels, "once": each, "flips": 255 - each} for each in (first, second)])
+    assert found["once"].tolist() == [[150, 105], [120, 135]]
+    assert found["flips"].tolist() == [[105, 150], [135, 120]]
+    assert found["once"].dtype == np.uint8
+    assert found["labels"] is labels
+    one = voted([{"labels": labels, "once": first, "flips": second}])
+    np.testing.assert_array_equal(one["once"], first)
+    np.testing.assert_array_equal(one["flips"], second)

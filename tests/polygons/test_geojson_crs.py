@@ -28,7 +28,9 @@ def named(name: str) -> dict:
 class TestCrs:
     """By both ways to read one, with `crs` before the features or behind them."""
 
-    @pytest.mark.parametrize("name", ["EPSG:99999", "garbage", "urn:ogc:def:crs:EPSG::0"])
+    @pytest.mark.parametrize(
+        "name", ["EPSG:99999", "garbage", "urn:ogc:def:crs:EPSG::0", "WGS84 UTM 50N", "EPSG:14326"]
+    )
     def test_a_name_that_means_nothing_is_refused(self, tmp_path, read, behind, name):
         path = written(tmp_path / "a.geojson", named(name), behind=behind)
         with pytest.raises(InputError, match=f"says a CRS that GDAL can't read .*{name}"):

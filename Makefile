@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SAMPLE := --data_dir data/sample
 GF := data/gf_sample
-SHORT := --epochs 4 --steps_per_epoch 50
+SHORT := --epochs 4 --steps_per_epoch 15
 BROWSERS := chromium-headless-shell chromium chromium-browser google-chrome google-chrome-stable chrome microsoft-edge
 # The demo's networks are small and start from ImageNet weights: two minutes of training on two cores, not hours on a GPU.
 # Many steps of few windows, all at one scale: the fields' rows are 3 px apart, and resampling would blur them. The second goes

@@ -9,7 +9,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md"))}
 READMES = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")}
 BESIDE = {name: (ROOT / name).read_text(encoding="utf-8") for name in ("CONTRIBUTING.md", "CHANGELOG.md")}
-BESIDE["Unet_resnet34/README.md"] = (ROOT / "Unet_resnet34/README.md").read_text(encoding="utf-8")
+for name in ("Unet_resnet34/README.md", "benchmarks/README.md"):
+    BESIDE[name] = (ROOT / name).read_text(encoding="utf-8")
 TEXTS = READMES | DOCS | BESIDE
 
 

@@ -42,7 +42,7 @@ def test_every_doc_can_be_reached_from_the_readme():
         seen.add(name)
         linked = {Path(target.split("#")[0]).name for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name])}
         waiting += sorted((linked & set(TEXTS)) - seen)
-    assert seen >= set(TEXTS) - {"Unet_resnet34/README.md"}
+    assert seen >= set(TEXTS) - {"Unet_resnet34/README.md", "benchmarks/README.md"}  # found in their folders
 
 
 def test_the_readmes_name_every_root_script():
@@ -59,6 +59,13 @@ def test_the_recipes_page_names_every_recipe_config_and_loss():
 
 def test_the_networks_page_names_every_network():
     assert not [name for name in MODELS if name not in DOCS["models.md"] + DOCS["recipes.md"]]
+
+
+def test_every_benchmark_is_in_their_list():
+    listed = re.findall(r"`([\w*]+\.py)`", TEXTS["benchmarks/README.md"])
+    there = {path.name for path in (ROOT / "benchmarks").glob("*.py")}
+    assert {name for name in listed if "*" not in name} - set(SCRIPTS) <= there
+    assert not [name for name in there if not any(Path(name).match(pattern) for pattern in listed)]
 
 
 def test_the_architecture_names_every_module():

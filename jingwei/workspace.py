@@ -15,6 +15,7 @@ DIR/submit/image_3_predict.png                 what the contest wants, from the 
 DIR/polygons/image_3.gpkg                      the final map (filled, else vote, else the best prediction) as polygons
 DIR/sample/image_3.gpkg                        points of the final map for people to label
 DIR/label/image_3/next.gpkg                    places where labels would teach most; round_1.gpkg ...: what was labelled
+DIR/label/image_3/earlier/next_1.gpkg          the places of before, as people left them
 """
 
 import os

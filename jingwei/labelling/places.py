@@ -11,7 +11,7 @@ from jingwei.grid import Window
 from jingwei.labels.rounds import FIELD
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layered import Layer, write_layers
-from jingwei.polygons.layers import LABELS
+from jingwei.polygons.layers import FRAMES, LABELS
 from jingwei.polygons.polygonize import RegionPolygons
 from jingwei.polygons.reading import Y
 from jingwei.polygons.styles import class_style, frame_style
@@ -19,7 +19,6 @@ from jingwei.raster.checked import open_map
 from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.reading import Raster
 
-FRAMES = "places"  # the layer of the places' frames; that of what is to be labelled is LABELS
 LEAST_REGION = 16  # px: of smaller ones nobody can say what they are
 
 

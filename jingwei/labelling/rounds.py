@@ -1,12 +1,13 @@
 """Rounds of labels: what people have labelled becomes the next file of `label/SCENE/`."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import shapely
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, OutputError
 from jingwei.inputs.scenes import Scene
 from jingwei.labels.classes import NONE, classes_of
 from jingwei.labels.notes import Note
@@ -27,6 +28,7 @@ from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
 OF_ROUNDS = DrawingRules(field=FIELD)
+EARLIER = "earlier"  # the folder, in that of a scene's rounds, of what people were asked before
 TAKEN = "JINGWEI_TAKEN"  # the note of a round that says of which file it was made
 
 
@@ -74,6 +76,27 @@ def _readable(
     with scene.open_image() as image:
         shapes, numbers, notes = areas_of(layer, wanted, image, rules)
     return shapes, numbers, ids[numbers], notes
+
+
+def put_away(path: Path) -> None:
+    """Moves a scene's `next.gpkg`, where it is there, to `earlier/next_1.gpkg` or a higher number.
+
+    A round has what was labelled; what else people drew or wrote (without a class, in other layers or fields) is in
+    that file alone. Raises OutputError where it can't be moved.
+    """
+    if not path.exists():
+        return
+    folder = path.parent / EARLIER
+    numbers = [
+        int(found[1]) for file in folder.glob("next_*.gpkg") if (found := re.fullmatch(r"next_(\d+)", file.stem))
+    ]
+    target = folder / f"next_{max(numbers, default=0) + 1}.gpkg"
+    try:
+        folder.mkdir(exist_ok=True)
+        path.rename(target)
+    except OSError as error:
+        remedy = f"check the permissions of {path.parent}, or move it away yourself"
+        raise OutputError(path, f"can't be moved to {target} ({error.strerror})", remedy) from error
 
 
 def add_round(

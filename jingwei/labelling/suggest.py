@@ -16,6 +16,7 @@ from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
 from jingwei.labelling.doubt import DoubtSource, doubt_of, doubt_of_part, open_doubt
 from jingwei.labelling.maps import SceneMap, newest_map
 from jingwei.labelling.places import Place, write_places
+from jingwei.labelling.rounds import put_away
 from jingwei.labels.areas import TEST, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rounds import labelled_files
@@ -74,7 +75,7 @@ def suggest(
 
     Where scenes have maps, these are judged, by what the stages have left there, and scenes without one are left out;
     where none has, the places stand for all that the scenes show, drawn by `seed`. Where a network has predicted but a
-    part of a scene since, places are chosen there alone. Files of an earlier choice are replaced. Raises SettingError
+    part of a scene since, places are chosen there alone. Files of an earlier choice are put away. Raises SettingError
     for a count, window or tolerance that makes no sense, InputError for scenes with nothing to choose from or, among
     each other, of unlike bands.
     """
@@ -102,7 +103,7 @@ def suggest(
         notes.append(f"of the {count} places asked for, {len(owner)} are there: so many of {window} px {there}")
     places = _choose(workspace, seen, owner, number, legend, count, window, seed)
     for scene in scenes:
-        workspace.next_labels(scene).unlink(missing_ok=True)
+        put_away(workspace.next_labels(scene))
     files = {}
     for k, each in enumerate(seen):
         target = workspace.next_labels(each.scene)

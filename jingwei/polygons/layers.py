@@ -13,7 +13,7 @@ from jingwei.polygons.geojson_crs import check_geojson_crs
 from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.polygons.reading import DOWN, Y, read_notes
 
-LABELS = "labels"  # the layer to read of a file of label.py
+LABELS, FRAMES = "labels", "places"  # the layers of a file of label.py: that to read, and the places' frames
 BATCH = 50_000  # features in memory at a time
 VECTOR_TYPES = (".gpkg", ".geojson", ".shp", ".fgb", ".parquet")  # that are looked for beside scenes
 OTHER_TYPES = (".json", ".kml", ".gpx")  # that are read where they are named
@@ -74,9 +74,8 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
     except VECTOR_FAILURES as error:
         raise _unreadable(path, error) from error
     check_geojson_crs(path, info["crs"])
-    if ours:  # what else is there is not for labels
-        listed = []
-    others = tuple(name for name, shape in listed if name != taken and shape is not None)
+    passed_over = (taken, FRAMES) if ours else (taken,)
+    others = tuple(name for name, shape in listed if name not in passed_over and shape is not None)
     if info["geometry_type"] is None:
         raise InputError(path, "has no geometries", "export it again")
     columns = dict(zip(meta["fields"].tolist(), fields, strict=True))

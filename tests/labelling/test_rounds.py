@@ -131,6 +131,32 @@ def test_rows_may_be_deleted_and_added_by_hand(asked):
     assert (seen != NODATA).sum() > 400
 
 
+def test_what_was_drawn_beside_the_labels_is_said_and_kept(asked, capfd):
+    """A round has what has a class: the rest of what people drew stays on the disk, whatever is asked next."""
+    workspace, scene, _ = asked
+    path = workspace.next_labels(scene)
+    fill_labels(path, guesses(workspace, scene))
+    shapes, _ = layer(path, "labels")
+    how = {"driver": "GPKG", "layer": "mine", "geometry_type": "Polygon", "append": True}
+    pyogrio.raw.write(path, shapely.to_wkb(shapes[:1]), [np.array(["corn"], object)], ["label"], crs=None, **how)
+    before = path.read_bytes()
+    take_in(workspace, [scene], JINGWEI)
+    assert "layer labels is read, mine not" in capfd.readouterr().out
+    for number in (1, 2):
+        suggest(workspace, [scene], JINGWEI, count=4, window=SIDE)
+        assert (path.parent / "earlier" / f"next_{number}.gpkg").exists()
+    assert (path.parent / "earlier" / "next_1.gpkg").read_bytes() == before
+
+
+def test_places_are_not_replaced_where_the_old_ones_cannot_be_kept(asked):
+    workspace, scene, _ = asked
+    before = workspace.next_labels(scene).read_bytes()
+    (workspace.rounds(scene) / "earlier").write_text("in the way")
+    with pytest.raises(OutputError, match="next.gpkg: can't be moved to .*earlier"):
+        suggest(workspace, [scene], JINGWEI, count=4, window=SIDE)
+    assert workspace.next_labels(scene).read_bytes() == before
+
+
 @pytest.mark.parametrize(("labels", "said"), [
     (None, "nothing is labelled in it yet: choose a label"),
     ("crn", "field label has classes that legend jingwei does not know: 'crn'.*did you mean corn"),

@@ -81,8 +81,6 @@ def _add(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], le
     done = add_round(workspace, scene_meant(source, scenes), source, legend, workspace.rules)
     for path, regions in done.items():
         say(f"written: {path} ({_regions(regions)})")
-    if not done:
-        say(f"kept, it was taken in before: {source}")
     return going_on(args, "generate_train_data.py")
 
 

@@ -9,9 +9,10 @@ import shapely
 
 from jingwei.errors import InputError, OutputError
 from jingwei.inputs.scenes import Scene
-from jingwei.labels.classes import NONE, classes_of
+from jingwei.labels.classes import NONE, classes_of, is_empty
+from jingwei.labels.drawn import order_of, without_class
 from jingwei.labels.notes import Note
-from jingwei.labels.rounds import FIELD, is_labelled, round_files
+from jingwei.labels.rounds import FIELD, is_labelled, is_of_rounds, round_files
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.labels.shapes import areas_of
 from jingwei.legend import NODATA, Legend
@@ -21,6 +22,7 @@ from jingwei.polygons.opening import file_and_layer
 from jingwei.polygons.reading import Y, read_notes
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
+from jingwei.raster.identity import files_of_vector
 from jingwei.raster.reading import Raster
 from jingwei.system.atomic import only_run
 from jingwei.system.digests import digest_of
@@ -66,7 +68,9 @@ def _closed(path: Path) -> VectorLayer:
 def _readable(
     scene: Scene, layer: VectorLayer, legend: Legend, rules: DrawingRules
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[Note, ...]]:
-    """The labelled features of a layer over a scene: shapes in pixels, numbers in the file, class ids; and notes."""
+    """The labelled features of a layer over a scene, those that lie above others behind them: shapes in pixels, numbers
+    in the file, class ids; and notes.
+    """
     if not layer.size:
         raise InputError(layer.path, "has no features", "draw what you see")
     ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
@@ -75,6 +79,15 @@ def _readable(
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
     with scene.open_image() as image:
         shapes, numbers, notes = areas_of(layer, wanted, image, rules)
+    # What label.py has asked for may stay without a class, but not what people have added.
+    lacking = ids == NONE
+    if is_of_rounds(layer) and "place" in layer.columns:
+        lacking &= [is_empty(place) for place in layer.columns["place"].tolist()]
+    if lacking.any():
+        notes = (without_class(layer, int(lacking.sum()), by), *notes)
+    if rules.order:
+        upwards = np.argsort(order_of(layer, rules.order)[numbers], kind="stable")
+        shapes, numbers = shapes[upwards], numbers[upwards]
     return shapes, numbers, ids[numbers], notes
 
 
@@ -110,11 +123,14 @@ def add_round(
     """
     _, named = file_and_layer(source)
     layer = read_layer(source)
-    mark = " ".join(map(str, (*digest_of(layer.path), *([named] if named else []))))
+    digests = [number for file in files_of_vector(layer.path) for number in digest_of(file)]
+    mark = " ".join(map(str, (*digests, *([named] if named else []))))
     shapes, numbers, ids, notes = _readable(scene, layer, legend, rules)
     with only_run(workspace.rounds(scene)):  # or two runs would take the same number, and one's labels were lost
         before = round_files(workspace.rounds(scene))
-        if any(read_notes(path).get(TAKEN) == mark for path in before.values()):  # as by a run that was stopped then
+        made = next((path for path in before.values() if read_notes(path).get(TAKEN) == mark), None)
+        if made:  # as by a run that was stopped then
+            Progress.write(f"kept, {source} was taken in before: delete {made} to take it in anew")
             return {}
         target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
         with scene.open_image() as image:
@@ -149,9 +165,13 @@ def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:
     """The scene that a file of labels is for: the only one, or the one whose name its name begins with."""
     file, _ = file_and_layer(source)
     alike = [scene for scene in scenes if file.stem == scene.name or file.stem.startswith(f"{scene.name}_")]
-    if len(scenes) == 1 or alike:
-        return max(alike or scenes, key=lambda scene: len(scene.name))
     if not file.exists():
         raise InputError(file, "no such file", "check the path")
+    of_report = re.match("(.+)_corrections", file.stem)  # which may be of a scene that is not among these
+    if alike or (len(scenes) == 1 and not of_report):
+        return max(alike or scenes, key=lambda scene: len(scene.name))
     names = ", ".join(scene.name for scene in scenes)
+    if of_report:
+        problem = f"is named for scene {of_report[1]}, which is not among those here ({names})"
+        raise InputError(source, problem, "give that `scene`, or rename the file SCENE_corrections")
     raise InputError(source, f"is for one of several scenes ({names})", "name it SCENE_corrections, or give `scene`")

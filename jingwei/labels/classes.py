@@ -14,8 +14,10 @@ from jingwei.raster.label_values import UNKNOWN, ids_of_values
 
 NONE = -2  # nobody has written a class yet
 IDS = "class_id"  # the field that has ids, whatever values the legend's classes have in rasters: ours have it
+NAMES = ("class_name", "name")  # fields that say in words what the ids are, where both are there
 USUAL = ("label", IDS, "class", "class_name")  # the fields that have the classes, in that order, where they are there
 NUMBERS = {"id", "fid", "ogc_fid", "gid", "objectid", "object_id", "uid", "rank"}  # of features: they say no class
+Names = tuple[dict[str, int], dict[str, int]]  # the classes by their very names, and by what people make of these
 COMPARED = 8  # values of a field: enough to say which class was meant
 
 
@@ -43,9 +45,12 @@ def classes_of(
     usual = [by_name[name] for name in USUAL if name in by_name]
     filled = next((name for name in usual if not all(is_empty(value) for value in columns[name])), None)
     if usual:
-        return _strict(path, filled or usual[0], columns, legend)
+        found = _strict(path, filled or usual[0], columns, legend)
+        if filled and filled.lower() == IDS:
+            _refuse_other_names(path, found.ids, columns, legend)
+        return found
     for name in (layer, path.stem, path.stem.rpartition("_label_")[2]):
-        if name and (land_class := _names(legend).get(_plain(name))) is not None:
+        if name and (land_class := _class_named(name, _names(legend))) is not None:
             return Classes(np.full(count, land_class, np.int16), f"its name, {name}")
     return _strict(path, _the_field_that_fits(path, columns, legend), columns, legend)
 
@@ -80,6 +85,20 @@ def _strict(path: Path, name: str, columns: dict[str, np.ndarray], legend: Legen
     return Classes(ids, f"field {name}")
 
 
+def _refuse_other_names(path: Path, ids: np.ndarray, columns: dict[str, np.ndarray], legend: Legend) -> None:
+    """Raises InputError where features have other classes by their ids than by a name: in QGIS people see the names."""
+    names = _names(legend)
+    for field in (column for column in columns if column.lower() in NAMES):
+        values = columns[field].tolist()
+        said = {value: _class_named(value, names) for value in {each for each in values if isinstance(each, str)}}
+        by_name = [said.get(value) if isinstance(value, str) else None for value in values]
+        other = [k for k, found in enumerate(by_name) if found is not None and ids[k] not in (found, NONE)]
+        if other:
+            example = f"{ids[other[0]]} and {values[other[0]]!r}"
+            problem = f"has other classes in {IDS} than in {field}: of {_count(len(other))}, such as {example}"
+            raise InputError(path, problem, "say by `label_field` which of the two is right, or correct one")
+
+
 def _count(features: int) -> str:
     return f"{features:,d} feature{'s' if features != 1 else ''}"
 
@@ -101,9 +120,9 @@ def _ids(values: np.ndarray, legend: Legend, field: str) -> tuple[np.ndarray, Co
     return ids, unknown
 
 
-def _id(value, names: dict[str, int], of_values: np.ndarray) -> int:
+def _id(value, names: Names, of_values: np.ndarray) -> int:
     text = str(value).strip()
-    if (named := names.get(_plain(text))) is not None:
+    if (named := _class_named(text, names)) is not None:
         return named
     number = re.fullmatch(r"(\d{1,3})(?:\.0*)?", text)
     return int(of_values[int(number[1])]) if number and int(number[1]) <= NODATA else UNKNOWN
@@ -115,9 +134,17 @@ def is_empty(value) -> bool:
     return value is None or (np.ndim(value) == 0 and bool(value != value))  # lists too are in fields
 
 
-def _names(legend: Legend) -> dict[str, int]:
-    """The classes by name, as people may write it."""
-    return {_plain(name): number for number, name in reversed(list(enumerate(legend.names)))}
+def _class_named(name: str, names: Names) -> int | None:
+    """The class of a name as people may write it; one that several classes could have is only that of the very name."""
+    exact, plain = names
+    return exact.get(name.strip(), plain.get(_plain(name)))
+
+
+def _names(legend: Legend) -> Names:
+    """The classes by name, and by what `_plain` makes of that where it is of one class alone."""
+    plain = [_plain(name) for name in legend.names]
+    exact = {name.strip(): number for number, name in enumerate(legend.names)}
+    return exact, {name: number for number, name in enumerate(plain) if plain.count(name) == 1}
 
 
 def _plain(name: str) -> str:

@@ -118,16 +118,20 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
     if not wanted.all():
         if not wanted.any() and not complete:
             raise InputError(layer.path, f"no feature has a class yet ({by} is empty)", "write one into each")
-        number = int((~wanted).sum())
         if not ours:
-            features = "1 feature" if number == 1 else f"{number:,d} features"
-            notes.append(Note(layer.path, f"{features} without a class ({by}): left out", "write one into each"))
+            notes.append(without_class(layer, int((~wanted).sum()), by))
     found = shapes_of(layer, wanted, over, rules, may_be_outside=complete)
-    order = _order(layer, rules.order)[found.numbers] if rules.order and not ours else None
+    order = order_of(layer, rules.order)[found.numbers] if rules.order and not ours else None
     return _Part(found.polygons, ids[found.numbers].astype(np.uint8), order, (*notes, *found.notes), by)
 
 
-def _order(layer: VectorLayer, field: str) -> np.ndarray:
+def without_class(layer: VectorLayer, number: int, by: str) -> Note:
+    """What is to be said of so many features that have no class."""
+    features = "1 feature" if number == 1 else f"{number:,d} features"
+    return Note(layer.path, f"{features} without a class ({by}): left out", "write one into each")
+
+
+def order_of(layer: VectorLayer, field: str) -> np.ndarray:
     """What the features of a layer are ordered by: numbers, or texts (such as dates), of which none comes first."""
     if field not in layer.columns:
         raise SettingError("`order`", f"{layer.path} has no field {field!r}", known(layer.columns, field))

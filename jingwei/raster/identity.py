@@ -31,10 +31,15 @@ def identity(path: Path) -> list:
                 return [*map(_state, raster.files), raster.facts]
     except InputError:  # a vector; or a broken raster, which is refused when it is read
         pass
+    return [_state(file) for file in files_of_vector(path)]
+
+
+def files_of_vector(path: Path) -> list[Path]:
+    """A vector file and those beside it that hold a part of what it says."""
     beside = [path.with_suffix(ending) for ending in SHAPEFILE] if path.suffix.lower() == ".shp" else []
     changes = Path(f"{path}-wal")  # of a GeoPackage that another program holds open
     beside += [changes] if changes.is_file() and changes.stat().st_size else []
-    return [_state(path), *(_state(file) for file in beside if file.exists())]
+    return [path, *(file for file in beside if file.exists())]
 
 
 def _state(path: Path) -> list:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sqlite3
+from contextlib import closing
 
 import numpy as np
 import pyogrio
@@ -18,6 +20,7 @@ from jingwei.labelling.suggest import suggest
 from jingwei.labels.rules import rules_of
 from jingwei.legend import JINGWEI, NODATA
 from jingwei.raster.crop_files import read_label_crop
+from jingwei.raster.georeference import placed, vector_transform
 from jingwei.raster.png import write_png
 from jingwei.system.atomic import only_run
 from jingwei.workspace import Workspace
@@ -272,6 +275,63 @@ def test_what_is_left_out_or_mended_of_labels_is_said(asked, rings, said, capfd)
     assert not err
 
 
+def box_of(scene, col: int, row: int, side: int):
+    with scene.open_image() as image:
+        affine = vector_transform(image.transform)
+    return shapely.transform(shapely.box(col, row, col + side, row + side), lambda p: np.stack(placed(affine, *p.T), 1))
+
+
+def draw(path, shapes, **columns):
+    """A file of other people's, without a CRS: polygons in the scene's coordinates."""
+    data = [np.array(values, object if isinstance(values[0], str) else None) for values in columns.values()]
+    how = {"geometry_type": "Polygon", "crs": None, "layer": "own"}
+    pyogrio.raw.write(path, shapely.to_wkb(np.array(shapes, object)), data, list(columns), **how)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+def test_the_order_of_what_is_added_counts(asked):
+    workspace, scene, _ = asked
+    twice = [box_of(scene, 10, 20, 30)] * 2
+    source = draw(workspace.root / "a.gpkg", twice, label=["corn", "building"], year=[2026, 2020])
+    add_round(workspace, scene, source, JINGWEI, rules_of(order="year"))
+    assert labels_of(workspace, scene)[30, 30] == JINGWEI.id_of("corn")
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+def test_what_is_added_without_a_class_is_said(asked, capfd):
+    workspace, scene, _ = asked
+    source = draw(workspace.root / "a.gpkg", [box_of(scene, 10, 20, 30)] * 2, crop=["corn", None])
+    add_round(workspace, scene, source, JINGWEI)
+    assert "a.gpkg: 1 feature without a class (field crop): left out" in capfd.readouterr().out
+    path = workspace.next_labels(scene)
+    fill_labels(path, ["corn", *[None] * (len(guesses(workspace, scene)) - 1)])
+    take_in(workspace, [scene], JINGWEI)
+    assert "without a class" not in capfd.readouterr().out  # nobody has added a region there
+    with closing(sqlite3.connect(path)) as file:
+        for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
+            file.create_function(name, 1, lambda _: 0)
+        file.execute("UPDATE labels SET place = NULL WHERE label IS NULL AND fid <= 3")
+        file.commit()
+    take_in(workspace, [scene], JINGWEI)
+    assert "next.gpkg: 2 features without a class (field label): left out" in capfd.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+def test_a_change_beside_a_file_is_taken_in_again(asked, capfd):
+    """The classes of a shapefile are in its .dbf: the .shp stays the same where only these are changed."""
+    workspace, scene, _ = asked
+    source = draw(workspace.root / "a.shp", [box_of(scene, 10, 20, 30)], label=["corn"])
+    assert len(add_round(workspace, scene, source, JINGWEI)) == 1
+    assert add_round(workspace, scene, source, JINGWEI) == {}
+    said = f"kept, {source} was taken in before: delete {workspace.rounds(scene) / 'round_1.gpkg'} to take it in anew"
+    assert said in capfd.readouterr().out
+    classes = source.with_suffix(".dbf")
+    classes.write_bytes(classes.read_bytes().replace(b"corn    ", b"building"))
+    assert len(add_round(workspace, scene, source, JINGWEI)) == 1
+    assert labels_of(workspace, scene)[30, 30] == JINGWEI.id_of("building")
+
+
 @pytest.mark.parametrize(("rings", "said"), [
     ([FLAT], "no feature has an area: draw them again"),
     ([NAN], "no feature has a geometry: draw them again"),
@@ -289,10 +349,14 @@ def test_a_files_name_says_which_scene_it_is_for(tmp_path):
     write_scene(tmp_path, blocky())
     write_scene(tmp_path, blocky(), name="image_33")
     scenes = Workspace(tmp_path).cut_scenes()
+    for name in ("image_33_corrections", "image_3", "x"):
+        (tmp_path / f"{name}.geojson").touch()
     assert scene_meant(tmp_path / "image_33_corrections.geojson", scenes).name == "image_33"
     assert scene_meant(tmp_path / "image_3.geojson", scenes).name == "image_3"
     assert scene_meant(tmp_path / "x.geojson", scenes[:1]).name == "image_3"
-    (tmp_path / "x.geojson").touch()
+    (tmp_path / "image_4_corrections (1).geojson").touch()
+    with pytest.raises(InputError, match="named for scene image_4, which is not among .*image_3.*: give that `scene`"):
+        scene_meant(tmp_path / "image_4_corrections (1).geojson", scenes[:1])
     with pytest.raises(InputError, match="one of several scenes"):
         scene_meant(tmp_path / "x.geojson", scenes)
 

@@ -1,6 +1,7 @@
 """Fields of all kinds, and layers and orders of users' own: each gives its labels, or one line that says why not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from jingwei.legend import JINGWEI
 from jingwei.polygons.layers import read_layer
 
 SQUARES = [shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)]
+NAMES = ("x y", "corn", "Corn", "built-up", "built up")
 
 
 def geojson(path, *rows):
@@ -42,6 +44,20 @@ def test_a_layer_named_labels_is_read_by_the_field_that_is_named(tmp_path):
     path = draw(tmp_path / "own.gpkg", SQUARES, layer="labels", label=["corn", "corn"], crop=[1, 3])
     assert set(whole(drawn(path, Over(12, 20)))[5, :15]) == {2}
     assert set(whole(drawn(path, Over(12, 20), label_field="crop"))[5, :15]) == {1, 3}
+
+
+def test_names_that_differ_but_in_capitals_and_hyphens_are_other_classes(tmp_path):
+    legend = replace(JINGWEI, classes=tuple(replace(c, name=n) for c, n in zip(JINGWEI.classes, NAMES, strict=True)))
+    labels = whole(drawn(draw(tmp_path / "a.gpkg", SQUARES, crop=["Corn", "built up"]), Over(12, 20), legend))
+    assert (labels[5, :15] == [2] * 5 + [4] * 10).all()
+    with pytest.raises(InputError, match="does not know: 'CORN'"):
+        drawn(draw(tmp_path / "b.gpkg", SQUARES, crop=["CORN", "x_y"]), Over(12, 20), legend)
+
+
+def test_of_ids_and_names_that_differ_the_field_that_is_named_counts(tmp_path):
+    path = draw(tmp_path / "own.gpkg", SQUARES, class_id=[1, 3], name=["corn", "corn"])
+    assert set(whole(drawn(path, Over(12, 20), label_field="class_id"))[5, :15]) == {1, 3}
+    assert set(whole(drawn(path, Over(12, 20), label_field="name"))[5, :15]) == {2}
 
 
 @pytest.mark.parametrize("order", [[20, 10], ["b", "a"]])

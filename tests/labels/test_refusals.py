@@ -31,6 +31,8 @@ def over():
     ({"crop": ["corn", "cron"]}, {}, r"field crop has classes .* not know: 'cron' \(1 feature\): did you mean corn\?"),
     ({"label": ["cron", "cron"], "guess": ["corn", "corn"]}, {}, r"field label .* 'cron' \(2 features\): did you mean"),
     ({"class_id": [2, 7]}, {}, r"not know: 7 \(1 feature\): known are 0 background, 1 cured tobacco"),
+    ({"class_id": [2, 3], "name": ["Corn", "corn"]}, {},
+     r"other classes in class_id than in name: of 1 feature, such as 3 and 'corn': say by `label_field` which"),
     ({"label": [None, " "]}, {}, r"no feature has a class yet \(field label is empty\)"),
     ({"one": [1, 2], "two": [2, 1]}, {}, r"several fields could have the classes \(one, two\): name .* `label_field`"),
     ({"crop": [1, 2]}, {"label_field": "corp"}, r"has no field 'corp': did you mean crop\? known are crop"),

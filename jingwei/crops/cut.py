@@ -21,6 +21,7 @@ from jingwei.grid import Window, starts
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.sar import SarReader
 from jingwei.inputs.scenes import Scene, check_table_names
+from jingwei.labels.drawn import DrawnLabels
 from jingwei.legend import Legend
 from jingwei.raster.far_values import REMEDY
 from jingwei.raster.reading import Raster
@@ -100,6 +101,9 @@ def _cut_scene(workspace: Workspace, scene: Scene, settings: CutSettings, legend
         arrange(image, legend)
         check_same_size(label, image)
         check_same_place(label, image)
+        if not isinstance(label, DrawnLabels):  # of which the split has told
+            for note in label.notes:
+                Progress.write(f"warning: {note}", file=sys.stderr)
         # From here on, what an earlier cut said of these files is no longer true.
         workspace.crops.unlink(missing_ok=True)
         record_of(workspace, scene).unlink(missing_ok=True)

@@ -99,7 +99,7 @@ def in_areas(labels: Any, rules: DrawingRules, over: Any) -> Any:
         problem = f"has areas in {Path(over.path).name} that are not for testing, but its labels are a raster "
         problem += f"({Path(labels.path).name}), which says itself what is labelled"
         raise InputError(rules.labelled, problem, "give them the use test, take them out, or draw the labels")
-    return AreaLabels(labels, areas, rules.part) if areas.has(TEST) else labels
+    return AreaLabels(labels, areas, rules.part) if areas.has(TEST) or areas.notes else labels
 
 
 class OtherRows:

@@ -62,7 +62,7 @@ def _closed(path: Path) -> VectorLayer:
             raise InputError(
                 path, problem, "save and close it there first (after a crash: open and close it once more)"
             )
-    return read_layer(path)
+    return read_layer(path, needed=LABELS)
 
 
 def _readable(
@@ -165,11 +165,11 @@ def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:
     """The scene that a file of labels is for: the only one, or the one whose name its name begins with."""
     file, _ = file_and_layer(source)
     alike = [scene for scene in scenes if file.stem == scene.name or file.stem.startswith(f"{scene.name}_")]
-    if not file.exists():
-        raise InputError(file, "no such file", "check the path")
     of_report = re.match("(.+)_corrections", file.stem)  # which may be of a scene that is not among these
     if alike or (len(scenes) == 1 and not of_report):
         return max(alike or scenes, key=lambda scene: len(scene.name))
+    if not file.exists():
+        raise InputError(file, "no such file", "check the path")
     names = ", ".join(scene.name for scene in scenes)
     if of_report:
         problem = f"is named for scene {of_report[1]}, which is not among those here ({names})"

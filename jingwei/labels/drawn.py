@@ -15,7 +15,7 @@ from jingwei.grid import Window, strips
 from jingwei.labels.areas import ANY, LabelledAreas, refuse_without_background
 from jingwei.labels.classes import NONE, classes_of, is_empty
 from jingwei.labels.notes import Note
-from jingwei.labels.rounds import FIELD, is_of_rounds
+from jingwei.labels.rounds import FIELD, is_labelled, is_of_rounds
 from jingwei.labels.rules import DrawingRules
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layers import VectorLayer, read_layer
@@ -111,6 +111,8 @@ def _part(layer: VectorLayer, legend: Legend, over, rules: DrawingRules, complet
     if not layer.size:
         return _Part(flat_polygons(np.zeros(0, object)), np.zeros(0, np.uint8), None, (), "nothing is drawn")
     ours = is_of_rounds(layer)  # where others may be empty and have no field
+    if ours:
+        is_labelled(layer)  # refuses one without its field: guesses are no labels
     field = FIELD if ours else rules.field
     ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, field)
     notes: list[Note] = []

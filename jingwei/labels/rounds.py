@@ -10,7 +10,7 @@ from jingwei.labels.classes import is_empty
 from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
 
 NEXT = "next.gpkg"  # the places to label next
-FIELD = "label"  # where people write a class
+FIELD, GUESS = "label", "guess"  # where people write a class; what the map says, which is no label
 
 
 def round_files(folder: Path) -> dict[int, Path]:
@@ -22,14 +22,14 @@ def round_files(folder: Path) -> dict[int, Path]:
 def labelled_files(folder: Path) -> tuple[Path, ...]:
     """The files with labels, later rounds after earlier ones: `next.gpkg` too, where somebody has written one in it."""
     places = folder / NEXT
-    written = places.is_file() and bool(is_labelled(read_layer(places)).any())
+    written = places.is_file() and bool(is_labelled(read_layer(places, needed=LABELS)).any())
     return (*round_files(folder).values(), *([places] if written else []))
 
 
 def is_of_rounds(layer: VectorLayer) -> bool:
     """Whether a layer is of a round or of `next.gpkg`, by its name and its file's: others too may be named `labels`."""
     ours = layer.path.name == NEXT or re.fullmatch(r"round_\d+\.gpkg", layer.path.name)
-    return bool(ours) and layer.layer == LABELS and FIELD in layer.columns
+    return bool(ours) and layer.layer == LABELS and (FIELD in layer.columns or GUESS in layer.columns)
 
 
 def is_labelled(layer: VectorLayer) -> np.ndarray:

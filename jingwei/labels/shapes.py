@@ -66,6 +66,7 @@ def _inside(
         counts["outside"] += int(outside.sum())
         if outside.any():
             bounds.append(shapely.total_bounds(found[outside]))
+        counts["tiny"] += int((inside & ~_has_centres(found)).sum())
         kept.append(keep(found[inside]))
         numbers.append(first + there[inside])
         first += len(shapes)
@@ -150,6 +151,12 @@ def _touches(shapes: np.ndarray, over) -> np.ndarray:
     return (left < width) & (right > 0) & (top < height) & (bottom > 0)
 
 
+def _has_centres(shapes: np.ndarray) -> np.ndarray:
+    """Whether the bounds of each shape hold the centre of a pixel."""
+    left, top, right, bottom = shapely.bounds(shapes).reshape(-1, 4).T + 0.5
+    return (np.floor(left) < np.floor(right)) & (np.floor(top) < np.floor(bottom))
+
+
 def _nowhere(layer: VectorLayer, over, counts: Counter, bounds: list[np.ndarray]) -> InputError:
     height, width = over.shape
     if not bounds:
@@ -175,6 +182,7 @@ def _notes(layer: VectorLayer, counts: Counter, over) -> tuple[Note, ...]:
             "look at {them}, or mend {them} in QGIS",
         ),
         ("without area", "{} without any area: left out", "delete or draw {them}"),
+        ("tiny", "{} too small to hold a pixel's centre: no label", "check the coordinates, or draw {them} larger"),
         ("outside", f"{{}} outside {over.path.name}: left out", "nothing, if {they} belong{s} to another scene"),
     ):
         if number := counts[what]:

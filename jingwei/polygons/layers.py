@@ -12,6 +12,7 @@ from jingwei.polygons import geoparquet
 from jingwei.polygons.geojson_crs import check_geojson_crs
 from jingwei.polygons.opening import VECTOR_FAILURES, check_vector, choose_layer, file_and_layer, gdal_name
 from jingwei.polygons.reading import DOWN, Y, read_notes
+from jingwei.polygons.styles import LAYER_STYLES
 
 LABELS, FRAMES = "labels", "places"  # the layers of a file of label.py: that to read, and the places' frames
 BATCH = 50_000  # features in memory at a time
@@ -54,8 +55,11 @@ def _has_features(path: Path) -> bool:
         return False
 
 
-def read_layer(path, kind: str = "Polygon") -> VectorLayer:
-    """The layer of a vector file (`FILE` or `FILE:LAYER`), its fields read: see `read_features` for which one."""
+def read_layer(path, kind: str = "Polygon", needed: str | None = None) -> VectorLayer:
+    """The layer of a vector file (`FILE` or `FILE:LAYER`), its fields read: see `read_features` for which one.
+
+    InputError for a file of several layers of which none is named as `needed`.
+    """
     import pyogrio
 
     path, layer = file_and_layer(path)
@@ -66,6 +70,10 @@ def read_layer(path, kind: str = "Polygon") -> VectorLayer:
     _refuse_stale(path)
     try:
         listed = [(str(name), shape) for name, shape in np.atleast_2d(pyogrio.list_layers(gdal_name(path)))]
+        if needed and layer is None and len(listed) > 1 and needed not in dict(listed):
+            names = ", ".join(name for name, _ in listed if name != LAYER_STYLES)
+            remedy = f"name it {needed} again (QGIS's browser renames layers), or move the file away"
+            raise InputError(path, f"has no layer {needed} any more, but {names}", remedy)
         ours = layer is None and any(name == LABELS and "Polygon" in str(shape) for name, shape in listed)
         layer = LABELS if ours else choose_layer(path, layer, kind)
         taken = layer or (listed[0][0] if listed else None)

@@ -158,6 +158,22 @@ def test_the_cut_names_the_training_that_goes_on_from_the_last_network(call, map
     )
 
 
+def test_the_function_reads_labels_and_areas_as_the_command_does(mapped, tmp_path):
+    scene, areas = mapped.cut_scenes()[0], mapped.root / "areas.geojson"
+    jingwei.label(mapped.root, count=1000, window=50, labelled=areas)
+    _, places = layer(mapped.next_labels(scene), "places")
+    assert not {(50, 100), (100, 100)} & set(zip(places["row"].tolist(), places["col"].tolist(), strict=True))
+    source = mapped.root / "image_3_lines.geojson"
+    line = {"type": "LineString", "coordinates": [[20, -20], [60, -20]]}
+    feature = {"type": "Feature", "geometry": line, "properties": {"crop": "corn", "was": "building"}}
+    source.write_text(json.dumps({"type": "FeatureCollection", "jingwei_y": "-row", "features": [feature]}))
+    assert jingwei.label(mapped.root, add=source, label_field="crop", buffer="3px")
+    (tmp_path / "other").mkdir()
+    twin = shutil.copy(scene.image, tmp_path / "other" / scene.image.name)
+    with pytest.raises(jingwei.InputError, match="two scenes are named image_3"):
+        jingwei.label(mapped.root, [scene.image, twin])
+
+
 def test_the_function_does_the_same(mapped):
     scene = mapped.cut_scenes()[0]
     how = {"count": 3, "window": 50}

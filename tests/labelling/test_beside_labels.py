@@ -11,6 +11,7 @@ from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError
 from jingwei.grid import Window
 from jingwei.inputs.label_files import LabelFiles
+from jingwei.inputs.scenes import scene_of
 from jingwei.labelling.rounds import add_round, scene_meant
 from jingwei.labelling.suggest import suggest
 from jingwei.labels.rules import TRAINING, rules_of
@@ -83,6 +84,23 @@ def test_rounds_lie_above_a_raster_of_labels(tmp_path):
     assert [path.name for path in scene.sources] == ["image_1.png", "image_1_label.png", "round_1.gpkg"]
     crops = cut_train(workspace, [scene], CutSettings(crop_size=100, stride=100, keep_background=1), JINGWEI, workers=1)
     assert sum(crop.pixels[JINGWEI.id_of("corn")] for crop in crops) > 0  # the raster has none
+
+
+def test_what_is_left_out_of_labels_beside_a_raster_is_said_too(tmp_path, capfd):
+    """And areas that lie elsewhere, as those in another CRS: what they should keep for testing would be learned."""
+    away = shapely.box(900, 10, 920, 30)
+    image = tmp_path / "train_scenes" / "image_1.png"
+    image.parent.mkdir()
+    write_png(image, np.repeat(blocky()[..., None] * 40 + 10, 3, axis=2))
+    write_png(image.with_name("image_1_label.png"), blocky())
+    draw(tmp_path / "drawn.gpkg", [SQUARE, away], label=["corn", "corn"])
+    draw(tmp_path / "areas.gpkg", [away], use=["test"])
+    files = [image.with_name("image_1_label.png"), tmp_path / "drawn.gpkg"]
+    scene = scene_of(image, files, rules_of(labelled=tmp_path / "areas.gpkg").only(TRAINING))
+    cut_train(Workspace(tmp_path), [scene], CutSettings(50, 50, 0.2, 1.0), JINGWEI, 1)
+    said = capfd.readouterr().err
+    for name in ("areas", "drawn"):
+        assert f"{name}.gpkg: 1 feature outside image_1.png: left out" in said
 
 
 def test_a_raster_above_others_is_refused(tmp_path):

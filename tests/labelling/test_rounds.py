@@ -184,6 +184,40 @@ def test_a_file_that_is_open_elsewhere_is_left_alone(asked, ending):
         take_in(workspace, [scene], JINGWEI)
 
 
+def rewritten(path, name: str, without: str = "") -> None:
+    """The layer `labels` of a file under another name, or without a field; the frames behind it."""
+    meta, _, wkb, fields = pyogrio.raw.read(path, layer="labels")
+    columns = {n: values for n, values in zip(meta["fields"].tolist(), fields, strict=True) if n != without}
+    frames, places = layer(path, "places")
+    path.unlink()
+    how = {"geometry_type": "Polygon", "crs": meta["crs"], "append": True}
+    pyogrio.raw.write(path, wkb, list(columns.values()), list(columns), layer=name, **how)
+    pyogrio.raw.write(path, shapely.to_wkb(frames), [places["place"]], ["place"], layer="places", **how)
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+def test_a_file_whose_layer_has_another_name_is_refused(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    rewritten(workspace.next_labels(scene), "mine")
+    said = "next.gpkg: has no layer labels any more, but mine, places: name it labels again"
+    for use in (lambda: take_in(workspace, [scene], JINGWEI), workspace.train_scenes):
+        with pytest.raises(InputError, match=said):
+            use()
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+def test_guesses_are_no_labels_where_a_round_has_lost_its_field(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    (path,) = take_in(workspace, [scene], JINGWEI)
+    shutil.copy(workspace.next_labels(scene), path)
+    workspace.next_labels(scene).unlink()
+    rewritten(path, "labels", without="label")
+    with pytest.raises(InputError, match="round_1.gpkg: layer labels has no field 'label' any more"):
+        labels_of(workspace, scene)
+
+
 def test_a_labelled_test_scene_is_cut_where_its_labels_lie(asked):
     workspace, scene, labels = asked
     places = inside_places(workspace, scene)
@@ -255,6 +289,7 @@ def test_corrections_on_the_ground_come_in_too(asked):
 SQUARE = [[60, -40], [60, -160], [200, -160], [200, -40], [60, -40]]
 BOW = [[60, -40], [200, -160], [200, -40], [60, -160], [60, -40]]
 AWAY = [[900, -40], [900, -60], [920, -60], [900, -40]]
+TINY = [[60.6, -40.6], [60.6, -40.9], [60.9, -40.9], [60.9, -40.6], [60.6, -40.6]]
 FLAT = [[60, -40], [60, -40], [60, -40], [60, -40]]
 NAN = [[60, -40], [float("nan"), -60], [80, -60], [60, -40]]
 
@@ -264,12 +299,13 @@ NAN = [[60, -40], [float("nan"), -60], [80, -60], [60, -40]]
     ([BOW], "1 feature with rings that cross or touch themselves: repaired"),
     ([SQUARE, FLAT], "1 feature without any area: left out"),
     ([SQUARE, NAN], "1 feature without a geometry: left out"),
+    ([SQUARE, TINY], "1 feature too small to hold a pixel's centre: no label"),
     ([SQUARE], ""),
 ])  # fmt: skip
 def test_what_is_left_out_or_mended_of_labels_is_said(asked, rings, said, capfd):
     workspace, scene, _ = asked
     source = geojson(workspace.root / "image_3_corrections.geojson", rings, jingwei_y="-row")
-    assert list(add_round(workspace, scene, source, JINGWEI).values()) == [1]
+    assert list(add_round(workspace, scene, source, JINGWEI).values()) == [1 + (TINY in rings)]
     out, err = capfd.readouterr()
     assert said in out if said else not out
     assert not err

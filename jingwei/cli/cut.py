@@ -1,6 +1,7 @@
 """Step 1: cutting scenes."""
 
 import argparse
+import sys
 from pathlib import Path
 
 from jingwei.cli import dry_run
@@ -21,7 +22,7 @@ from jingwei.cli.wording import say
 from jingwei.crops.settings import CutSettings
 from jingwei.errors import SettingError
 from jingwei.inputs.legends import choose_legend
-from jingwei.inputs.scenes import Scene, check_names, labels_of, scene_of
+from jingwei.inputs.scenes import Scene, check_names, labels_of, labels_passed_over, scene_of
 from jingwei.labels.rounds import labelled_files
 from jingwei.labels.rules import TRAINING, DrawingRules
 from jingwei.planning.room import require_room_for_crops, require_room_for_tiled
@@ -42,6 +43,7 @@ def generate_train_data_command() -> str | None:
         check_names(scenes)
     else:
         scenes = workspace.train_scenes()
+        _tell_passed_over(scenes)
     stride = args.stride if "stride" in args else args.crop_size
     settings = CutSettings(args.crop_size, stride, args.val_fraction, args.keep_background)
     chosen = choose_legend(
@@ -98,8 +100,17 @@ def _training(args: argparse.Namespace, workspace: Workspace) -> str:
     script = next((step.script for step in STEPS if trained and step.recipe.lower() == trained[-1].parts[-3]), None)
     if not rounds or script is None:
         return going_on(args, "train.py", "--train", "--exp", "first")
-    last = "/".join(trained[-1].parts[-3:-1])
-    return going_on(args, script, "--train", "--exp", f"round_{rounds}", "--init_from", last)
+    recipe, last = trained[-1].parts[-3:-1]
+    while (workspace.experiment(recipe, f"round_{rounds}") / "best.pt").exists():  # of labels as they were before
+        rounds += 1
+    return going_on(args, script, "--train", "--exp", f"round_{rounds}", "--init_from", f"{recipe}/{last}")
+
+
+def _tell_passed_over(scenes: list[Scene]) -> None:
+    for scene in scenes:
+        for path in labels_passed_over(scene.image):
+            problem = f"is not read: the label of {scene.name} is {scene.label}"
+            print(f"warning: {path}: {problem}: take one of the two away, or name both by --scene", file=sys.stderr)
 
 
 def _labelled(paths: list[str], rules: DrawingRules) -> Scene:

@@ -107,11 +107,23 @@ def labels_of(image: Path) -> tuple[Path, ...]:
     raster = label_of(image)
     if raster:
         return (raster,)
+    return tuple({path.stem: path for path in reversed(_drawn_beside(image))}.values())[
+        ::-1
+    ]  # of one name the first type
+
+
+def labels_passed_over(image: Path) -> list[Path]:
+    """The drawn label files beside an image that `labels_of` leaves out, since others go before them."""
+    read = labels_of(image)
+    return [path for path in _drawn_beside(image) if path not in read]
+
+
+def _drawn_beside(image: Path) -> list[Path]:
     alike = image.parent.glob(f"{glob.escape(image.stem)}_label*")
     drawn = [path for path in alike if re.fullmatch("(_.+)?", path.stem.removeprefix(f"{image.stem}_label"))]
     drawn = [path for path in drawn if path.suffix.lower() in VECTOR_TYPES and path.is_file()]
     drawn.sort(key=lambda path: (natural_order(path.stem), VECTOR_TYPES.index(path.suffix.lower()), path.name))
-    return tuple({path.stem: path for path in reversed(drawn)}.values())[::-1]  # of one name the first type
+    return drawn
 
 
 def label_of(image: Path) -> Path | None:

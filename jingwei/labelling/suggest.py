@@ -45,7 +45,7 @@ class Suggestion(NamedTuple):
 
 class _Seen(NamedTuple):
     """A scene with its cells, and the map and the doubt that they were read from. Of `tested` cells (bool) a quarter or
-    more is in areas for testing, of which nothing is trained on.
+    more is in areas for testing, of which nothing is trained on; `areas` is how many areas there are.
     """
 
     scene: Scene
@@ -53,6 +53,7 @@ class _Seen(NamedTuple):
     map: SceneMap | None
     doubt: DoubtSource | None
     tested: np.ndarray
+    areas: int
 
     @property
     def predicted(self) -> np.ndarray:
@@ -91,6 +92,8 @@ def suggest(
         raise InputError(workspace.root, f"scenes of unlike bands can't be compared ({listed})", "name some by `scene`")
     owner, number = _candidates(seen)
     notes = [each.map.note for each in seen if each.map and each.map.note]
+    if workspace.rules.labelled and not any(each.areas for each in seen):
+        notes.append(f"no area of {workspace.rules.labelled} lies in these scenes: check its CRS")
     in_part = any(each.map and each.map.part for each in seen)
     if not len(owner):
         if in_part:
@@ -150,8 +153,8 @@ def _look(
         total = image.height * image.width
         bar = stack.enter_context(progress(total=total, unit="px", unit_scale=True, desc=f"look at {scene.name}"))
         cells = read_cells(image, window, labels, doubt, given, class_count=len(legend), progress=bar.update)
-        tested = _tested(LabelledAreas(workspace.rules.labelled, image), cells)
-        return _Seen(scene, cells, judged, source, tested)
+        areas = LabelledAreas(workspace.rules.labelled, image)
+        return _Seen(scene, cells, judged, source, _tested(areas, cells), len(areas))
 
 
 def _tested(areas: LabelledAreas, cells: Cells) -> np.ndarray:

@@ -156,6 +156,19 @@ def test_the_cut_names_the_training_that_goes_on_from_the_last_network(call, map
         f"next: python train_swa.py --train --exp round_1 --init_from swa/second --data_dir {mapped.root}"
         in call(*cut)[1]
     )
+    path = mapped.models / "swa" / "round_1" / "best.pt"  # and labels were corrected after that
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"")
+    assert "--exp round_2 --init_from swa/round_1" in call(*cut)[1]
+
+
+def test_areas_that_lie_elsewhere_are_said(call, mapped):
+    areas = json.loads((mapped.root / "areas.geojson").read_text().replace("-50]", "-950]").replace("-150]", "-990]"))
+    (mapped.root / "away.geojson").write_text(json.dumps(areas))
+    flags = ("--data_dir", mapped.root, "--count", 3, "--window", 50, "--labelled", mapped.root / "away.geojson")
+    status, out, err = call("label.py", *flags)
+    assert status == 0, err
+    assert re.search("no area of .*away.geojson lies in these scenes", out), out
 
 
 def test_the_function_reads_labels_and_areas_as_the_command_does(mapped, tmp_path):

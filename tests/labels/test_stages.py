@@ -90,6 +90,15 @@ def test_the_doctor_counts_them_and_says_what_is_wrong(project, call):
         "doctor.py", project, "--quick")[1]  # fmt: skip
 
 
+def test_labels_that_others_go_before_are_named(project, call):
+    folder = next(project.rglob("image_1.png")).parent
+    draw(folder / "image_1_label.gpkg", [shapely.box(10, 10, 50, 50)], over=Over(300, 211), label=["corn"])
+    err = call("generate_train_data.py", "--data_dir", project, "--crop_size", 64)[2]
+    said = f"image_1_label.gpkg: is not read: the label of image_1 is {folder / 'image_1_label.png'}: take one"
+    assert err.count("\n") == 1
+    assert said in err
+
+
 def test_several_files_of_a_scene_by_name_and_by_place(project, call, tmp_path):
     """One file a class; and the flags say how they are read."""
     folder = next(project.rglob("image_1.png")).parent

@@ -9,7 +9,7 @@ import shapely
 
 from jingwei.errors import InputError, OutputError
 from jingwei.inputs.scenes import Scene
-from jingwei.labels.classes import NONE, classes_of, is_empty
+from jingwei.labels.classes import NONE, USUAL, classes_of, is_empty
 from jingwei.labels.drawn import order_of, without_class
 from jingwei.labels.notes import Note
 from jingwei.labels.rounds import FIELD, is_labelled, is_of_rounds, round_files
@@ -85,6 +85,9 @@ def _readable(
         lacking &= [is_empty(place) for place in layer.columns["place"].tolist()]
     if lacking.any():
         notes = (without_class(layer, int(lacking.sum()), by), *notes)
+    if not is_of_rounds(layer) and rules.field is None and by.removeprefix("field ").lower() not in USUAL:
+        remedy = "if they are elsewhere, delete the round and name their field by `label_field`"
+        notes = (Note(layer.path, f"the classes are those of {by}", remedy), *notes)
     if rules.order:
         upwards = np.argsort(order_of(layer, rules.order)[numbers], kind="stable")
         shapes, numbers = shapes[upwards], numbers[upwards]

@@ -102,11 +102,13 @@ def _as_areas(shapes: np.ndarray, layer: VectorLayer, over, rules: DrawingRules,
     kinds = shapely.get_type_id(shapes)
     for k in np.flatnonzero(kinds == shapely.GeometryType.GEOMETRYCOLLECTION):
         parts = np.array([part for part in _parts(shapes[k]) if not part.is_empty], object)
-        shapes[k] = shapely.union_all(_as_areas(parts, layer, over, rules, counts))
+        of_parts: Counter[str] = Counter()
+        shapes[k] = shapely.union_all(_as_areas(parts, layer, over, rules, of_parts))
+        counts["repaired"] += of_parts["repaired"] > 0
     kinds = shapely.get_type_id(shapes)
-    thin = ~np.isin(kinds, AREAS)
+    thin = ~np.isin(kinds, AREAS) & ~shapely.is_empty(shapes)  # of a collection nothing may be left
     if thin.any():
-        points = int(np.isin(kinds, POINTS).sum())
+        points = int(np.isin(kinds[thin], POINTS).sum())
         shapes[thin] = _widened(shapes[thin], layer, over, rules, points, int(thin.sum()) - points)
     wrong = ~shapely.is_valid(shapes)
     if wrong.any():

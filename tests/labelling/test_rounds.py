@@ -339,7 +339,9 @@ def test_what_is_added_without_a_class_is_said(asked, capfd):
     workspace, scene, _ = asked
     source = draw(workspace.root / "a.gpkg", [box_of(scene, 10, 20, 30)] * 2, crop=["corn", None])
     add_round(workspace, scene, source, JINGWEI)
-    assert "a.gpkg: 1 feature without a class (field crop): left out" in capfd.readouterr().out
+    out = capfd.readouterr().out
+    assert "a.gpkg: 1 feature without a class (field crop): left out" in out
+    assert "a.gpkg: the classes are those of field crop: if they are elsewhere, delete the round" in out
     path = workspace.next_labels(scene)
     fill_labels(path, ["corn", *[None] * (len(guesses(workspace, scene)) - 1)])
     take_in(workspace, [scene], JINGWEI)

@@ -104,6 +104,13 @@ def test_what_is_put_right_is_said(tmp_path, over, shapes, note):
     assert labels.count()[2] == (150 if "repaired" in note else 100)
 
 
+def test_of_a_collection_nothing_may_be_left(tmp_path, over):
+    flat = shapely.GeometryCollection([shapely.Polygon([(1, 1), (5, 5), (9, 9)])])
+    labels = drawn(draw(tmp_path / "a.gpkg", [BOX, flat], over=over, class_id=[2, 2]), over)
+    assert labels.count()[2] == 100
+    assert "1 feature without any area: left out" in " ".join(map(str, labels.notes))
+
+
 def test_features_without_a_class_are_left_out_and_said(tmp_path, over):
     path = draw(tmp_path / "a.gpkg", [BOX, OTHER], over=over, label=["corn", None], guess=["corn", "building"])
     labels = drawn(path, over)

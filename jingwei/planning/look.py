@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -84,8 +85,9 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             check_same_size(label, image)
             check_same_place(label, image)
         counts = _count(image, label, sar)
-        if isinstance(label, Mask):
-            label.refuse_unknown()
+        mask: Any = None if of_contest else label  # or what stands for one, less areas
+        if mask:
+            mask.refuse_unknown()
         findings = list(_data_as_alpha(image)) if isinstance(image, Raster) else []
         findings += [Finding(note.where, note.problem, note.remedy, False) for note in label.notes] if label else []
         crs = image.crs
@@ -101,7 +103,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             counts.valid,
             counts.labelled[: len(legend)] if label else None,
             sample.label,
-            label.at_255 if isinstance(label, Mask) else 0,
+            mask.at_255 if mask else 0,
             counts.in_db,
         )
     if not counts.valid:

@@ -14,9 +14,13 @@ from jingwei.cli.doctor import doctor_command
 from jingwei.crops.prepare import FolderData, prepare_training
 from jingwei.crops.table import read_crops
 from jingwei.errors import InputError
+from jingwei.inputs.label_files import LabelFiles
+from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import CHANNELS
+from jingwei.labels.rules import rules_of
 from jingwei.legend import GF2, GF3, JINGWEI, NODATA
 from jingwei.planning.checkup import CONTEST, FOLDERS, examine
+from jingwei.planning.look import Entry, look
 from jingwei.raster.crop_files import write_crop
 from jingwei.raster.png import write_png
 
@@ -377,3 +381,17 @@ def test_nothing_is_written(folders, monkeypatch, capsys):
     before = sorted(folders.rglob("*"))
     run(monkeypatch, capsys, folders, "--quick")
     assert sorted(folders.rglob("*")) == before
+
+
+@pytest.mark.parametrize("corner", [0, 900], ids=["inside", "elsewhere"])
+def test_areas_hide_no_unknown_value_of_a_mask(tmp_path, corner):
+    write_png(tmp_path / "1.png", np.zeros((30, 40, 3), np.uint8))
+    write_png(tmp_path / "1_gt.png", np.full((30, 40), 77, np.uint8))
+    square = [[corner + x, -y] for x, y in ((5, 5), (9, 5), (9, 9), (5, 9), (5, 5))]
+    area = {"type": "Polygon", "coordinates": [square]}
+    feature = {"type": "Feature", "properties": {"use": "test"}, "geometry": area}
+    (tmp_path / "areas.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    sample = Sample("1", (tmp_path / "1.png",), tmp_path / "1_gt.png")
+    files = LabelFiles((sample.label,), rules_of(labelled=tmp_path / "areas.geojson"))
+    with pytest.raises(InputError, match="1_gt.png: .*77"):
+        look(Entry(sample, "train", files), GF2, of_contest=False)

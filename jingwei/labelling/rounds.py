@@ -1,6 +1,7 @@
 """Rounds of labels: what people have labelled becomes the next file of `label/SCENE/`."""
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -139,7 +140,7 @@ def add_round(
         with scene.open_image() as image:
             _write(target, image, layer, shapes, numbers, ids, legend, mark)
     for note in notes:  # later nobody can tell: the round has only what could be used
-        Progress.write(str(note))
+        Progress.write(f"warning: {note}", file=sys.stderr)
     return {target: len(shapes)}
 
 

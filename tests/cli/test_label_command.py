@@ -198,3 +198,13 @@ def test_the_function_does_the_same(mapped):
     assert (mapped.rounds(scene) / "round_1.gpkg").exists()
     added = jingwei.label(mapped.root, add=mapped.root / "truth" / "image_3_label.geojson")
     assert added == [mapped.rounds(scene) / "round_2.gpkg"]
+
+
+def test_quiet_runs_still_say_what_is_lost(call, mapped):
+    content = json.loads((mapped.root / "truth" / "image_3_label.geojson").read_text())
+    content["features"].append(content["features"][0] | {"properties": {"label": None}})
+    source = mapped.root / "image_3_corrections.geojson"
+    source.write_text(json.dumps(content))
+    status, out, err = call("label.py", "--data_dir", mapped.root, "--add", source, "--quiet")
+    assert (status, out) == (0, "")
+    assert err == f"warning: {source}: 1 feature without a class (field label): left out: write one into each\n"

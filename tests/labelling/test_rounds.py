@@ -144,7 +144,7 @@ def test_what_was_drawn_beside_the_labels_is_said_and_kept(asked, capfd):
     pyogrio.raw.write(path, shapely.to_wkb(shapes[:1]), [np.array(["corn"], object)], ["label"], crs=None, **how)
     before = path.read_bytes()
     take_in(workspace, [scene], JINGWEI)
-    assert "layer labels is read, mine not" in capfd.readouterr().out
+    assert "layer labels is read, mine not" in capfd.readouterr().err
     for number in (1, 2):
         suggest(workspace, [scene], JINGWEI, count=4, window=SIDE)
         assert (path.parent / "earlier" / f"next_{number}.gpkg").exists()
@@ -307,8 +307,8 @@ def test_what_is_left_out_or_mended_of_labels_is_said(asked, rings, said, capfd)
     source = geojson(workspace.root / "image_3_corrections.geojson", rings, jingwei_y="-row")
     assert list(add_round(workspace, scene, source, JINGWEI).values()) == [1 + (TINY in rings)]
     out, err = capfd.readouterr()
-    assert said in out if said else not out
-    assert not err
+    assert said in err if said else not err
+    assert not out
 
 
 def box_of(scene, col: int, row: int, side: int):
@@ -339,20 +339,21 @@ def test_what_is_added_without_a_class_is_said(asked, capfd):
     workspace, scene, _ = asked
     source = draw(workspace.root / "a.gpkg", [box_of(scene, 10, 20, 30)] * 2, crop=["corn", None])
     add_round(workspace, scene, source, JINGWEI)
-    out = capfd.readouterr().out
-    assert "a.gpkg: 1 feature without a class (field crop): left out" in out
-    assert "a.gpkg: the classes are those of field crop: if they are elsewhere, delete the round" in out
+    err = capfd.readouterr().err
+    assert "warning: " in err
+    assert "a.gpkg: 1 feature without a class (field crop): left out" in err
+    assert "a.gpkg: the classes are those of field crop: if they are elsewhere, delete the round" in err
     path = workspace.next_labels(scene)
     fill_labels(path, ["corn", *[None] * (len(guesses(workspace, scene)) - 1)])
     take_in(workspace, [scene], JINGWEI)
-    assert "without a class" not in capfd.readouterr().out  # nobody has added a region there
+    assert "without a class" not in capfd.readouterr().err  # nobody has added a region there
     with closing(sqlite3.connect(path)) as file:
         for name in ("ST_IsEmpty", "ST_MinX", "ST_MaxX", "ST_MinY", "ST_MaxY"):
             file.create_function(name, 1, lambda _: 0)
         file.execute("UPDATE labels SET place = NULL WHERE label IS NULL AND fid <= 3")
         file.commit()
     take_in(workspace, [scene], JINGWEI)
-    assert "next.gpkg: 2 features without a class (field label): left out" in capfd.readouterr().out
+    assert "next.gpkg: 2 features without a class (field label): left out" in capfd.readouterr().err
 
 
 @pytest.mark.filterwarnings("ignore:.*crs.*")

@@ -13,26 +13,23 @@ from jingwei.inputs.scenes import Scene
 from jingwei.labels.classes import NONE, USUAL, classes_of, is_empty
 from jingwei.labels.drawn import order_of, without_class
 from jingwei.labels.notes import Note
-from jingwei.labels.rounds import FIELD, is_labelled, is_of_rounds, round_files
+from jingwei.labels.rounds import FIELD, TAKEN, is_labelled, is_of_rounds, mark_of, round_files, round_made_of
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.labels.shapes import areas_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.layered import Layer, write_layers
 from jingwei.polygons.layers import LABELS, VectorLayer, read_layer
 from jingwei.polygons.opening import file_and_layer
-from jingwei.polygons.reading import Y, read_notes
+from jingwei.polygons.reading import Y
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
-from jingwei.raster.identity import files_of_vector
 from jingwei.raster.reading import Raster
 from jingwei.system.atomic import only_run
-from jingwei.system.digests import digest_of
 from jingwei.system.progress import Progress
 from jingwei.workspace import Workspace
 
 OF_ROUNDS = DrawingRules(field=FIELD)
 EARLIER = "earlier"  # the folder, in that of a scene's rounds, of what people were asked before
-TAKEN = "JINGWEI_TAKEN"  # the note of a round that says of which file it was made
 
 
 def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> dict[Path, int]:
@@ -125,18 +122,15 @@ def add_round(
     many regions it has; nothing where a round was made of the same file (and layer, where `source` names one). Raises
     OutputError where another run is making a round of the scene.
     """
-    _, named = file_and_layer(source)
     layer = read_layer(source)
-    digests = [number for file in files_of_vector(layer.path) for number in digest_of(file)]
-    mark = " ".join(map(str, (*digests, *([named] if named else []))))
+    mark = mark_of(source)
     shapes, numbers, ids, notes = _readable(scene, layer, legend, rules)
     with only_run(workspace.rounds(scene)):  # or two runs would take the same number, and one's labels were lost
-        before = round_files(workspace.rounds(scene))
-        made = next((path for path in before.values() if read_notes(path).get(TAKEN) == mark), None)
-        if made:  # as by a run that was stopped then
+        if made := round_made_of(workspace.rounds(scene), mark):  # as by a run that was stopped then
             Progress.write(f"kept, {source} was taken in before: delete {made} to take it in anew")
             return {}
-        target = workspace.rounds(scene) / f"round_{max(before, default=0) + 1}.gpkg"
+        number = max(round_files(workspace.rounds(scene)), default=0) + 1
+        target = workspace.rounds(scene) / f"round_{number}.gpkg"
         with scene.open_image() as image:
             _write(target, image, layer, shapes, numbers, ids, legend, mark)
     for note in notes:  # later nobody can tell: the round has only what could be used

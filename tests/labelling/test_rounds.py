@@ -16,6 +16,7 @@ from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError, OutputError
 from jingwei.evaluation.scenes import score_file
 from jingwei.labelling.rounds import add_round, scene_meant, take_in
+from jingwei.labelling.status import rounds_of
 from jingwei.labelling.suggest import suggest
 from jingwei.labels.rules import rules_of
 from jingwei.legend import JINGWEI, NODATA
@@ -99,6 +100,20 @@ def test_a_run_that_was_stopped_makes_no_round_twice(asked):
     fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
     assert len(take_in(workspace, [scene], JINGWEI)) == 1
     assert take_in(workspace, [scene], JINGWEI) == {}
+    counted = rounds_of(workspace, [scene], JINGWEI)  # where no new places could be chosen since, next.gpkg stays
+    assert [each.path.name for each in counted] == ["round_1.gpkg"]
+    fill_labels(workspace.next_labels(scene), ["corn"] * len(guesses(workspace, scene)))
+    counted = rounds_of(workspace, [scene], JINGWEI)
+    assert [each.path.name for each in counted] == ["round_1.gpkg", "next.gpkg"]
+
+
+def test_two_rounds_of_one_number_are_refused(asked):
+    workspace, scene, _ = asked
+    fill_labels(workspace.next_labels(scene), guesses(workspace, scene))
+    (path,) = take_in(workspace, [scene], JINGWEI)
+    shutil.copy(path, path.with_name("round_01.gpkg"))
+    with pytest.raises(InputError, match="round_1.gpkg: is round 1, and so is round_01.gpkg: give one of them"):
+        labels_of(workspace, scene)
 
 
 def test_two_runs_never_make_the_same_round(asked):

@@ -23,6 +23,7 @@ from jingwei.polygons.opening import file_and_layer
 from jingwei.polygons.reading import Y
 from jingwei.polygons.styles import class_style
 from jingwei.raster.georeference import placed, vector_transform
+from jingwei.raster.label_values import ids_of_values
 from jingwei.raster.reading import Raster
 from jingwei.system.atomic import only_run
 from jingwei.system.progress import Progress
@@ -72,7 +73,7 @@ def _readable(
     if not layer.size:
         raise InputError(layer.path, "has no features", "draw what you see")
     ids, by = classes_of(layer.path, layer.layer, layer.columns, layer.size, legend, rules.field)
-    wanted = (ids != NONE) & (ids != NODATA)
+    wanted = ids != NONE
     if not wanted.any():
         raise InputError(layer.path, f"no feature has a class ({by})", "write one into each")
     with scene.open_image() as image:
@@ -151,7 +152,8 @@ def _write(
     columns: dict[str, np.ndarray] = {
         name: layer.columns[name][numbers] for name in ("place", "guess") if name in layer.columns
     }
-    columns[FIELD] = np.array(legend.names, object)[ids]
+    no_label = next((str(v) for v in (NODATA, *legend.ignore) if ids_of_values(legend)[v] == NODATA), None)
+    columns[FIELD] = np.array([legend.names[k] if k < len(legend) else no_label for k in ids.tolist()], object)
     style = class_style("Polygon", legend, range(len(legend)), FIELD, form=True)
     kind = "Polygon" if single else "MultiPolygon"
     notes = {TAKEN: mark} | ({Y: "-row"} if image.transform.is_identity else {})

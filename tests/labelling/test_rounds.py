@@ -4,6 +4,7 @@ import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import numpy as np
 import pyogrio
@@ -27,12 +28,14 @@ from jingwei.system.atomic import only_run
 from jingwei.workspace import Workspace
 
 SIDE = 50
+*OTHERS, LAST = JINGWEI.classes
+UP_TO_255 = replace(JINGWEI, classes=(*OTHERS, replace(LAST, value=NODATA)), ignore=(9,))
 
 
-def labels_of(workspace: Workspace, scene) -> np.ndarray:
+def labels_of(workspace: Workspace, scene, legend=JINGWEI) -> np.ndarray:
     """The labels that a scene is cut with, whole."""
     (found,) = [each for each in workspace.train_scenes() if each.name == scene.name]
-    with found.open_labels(JINGWEI) as labels:
+    with found.open_labels(legend) as labels:
         return labels.read_label_rows(0, labels.height)
 
 
@@ -105,6 +108,22 @@ def test_a_run_that_was_stopped_makes_no_round_twice(asked):
     fill_labels(workspace.next_labels(scene), ["corn"] * len(guesses(workspace, scene)))
     counted = rounds_of(workspace, [scene], JINGWEI)
     assert [each.path.name for each in counted] == ["round_1.gpkg", "next.gpkg"]
+
+
+@pytest.mark.parametrize("legend", [JINGWEI, UP_TO_255], ids=["255", "ignored"])
+def test_what_is_said_to_have_no_label_loses_that_of_earlier_rounds(asked, legend):
+    workspace, scene, _ = asked
+    corn = ["corn"] * len(guesses(workspace, scene))
+    fill_labels(workspace.next_labels(scene), corn)
+    take_in(workspace, [scene], legend)
+    before = labels_of(workspace, scene, legend)
+    fill_labels(workspace.next_labels(scene), [str((*legend.ignore, NODATA)[0]), *corn[1:]])
+    drawn = labels_of(workspace, scene, legend)
+    assert (drawn == NODATA).sum() > (before == NODATA).sum()
+    (path,) = take_in(workspace, [scene], legend)
+    workspace.next_labels(scene).unlink()
+    assert path.name == "round_2.gpkg"
+    assert (labels_of(workspace, scene, legend) == drawn).all()
 
 
 def test_two_rounds_of_one_number_are_refused(asked):

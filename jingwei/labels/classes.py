@@ -10,6 +10,7 @@ import numpy as np
 
 from jingwei.errors import InputError, SettingError, known, listed, meant
 from jingwei.legend import NODATA, Legend
+from jingwei.polygons.layers import name_encoding
 from jingwei.raster.label_values import UNKNOWN, ids_of_values
 
 NONE = -2  # nobody has written a class yet
@@ -40,7 +41,8 @@ def classes_of(
     by_name = {name.lower(): name for name in columns}
     if field is not None:
         if field.lower() not in by_name:
-            raise SettingError("`label_field`", f"{path} has no field {field!r}", known(columns, field))
+            remedy = _if_misread(path, columns) + known(columns, field)
+            raise SettingError("`label_field`", f"{path} has no field {field!r}", remedy)
         return _strict(path, by_name[field.lower()], columns, legend)
     usual = [by_name[name] for name in USUAL if name in by_name]
     filled = next((name for name in usual if not all(is_empty(value) for value in columns[name])), None)
@@ -71,7 +73,8 @@ def _the_field_that_fits(path: Path, columns: dict[str, np.ndarray], legend: Leg
     have = f"its fields are {', '.join(columns)}" if columns else "it has no fields"
     words = [str(value) for name in candidates for value in columns[name][:COMPARED] if isinstance(value, str)]
     problem = f"no field has classes of legend {legend.name} ({have})"
-    raise SettingError(path, problem, f"{remedy}: ids or names, {known(legend.names, *words)}")
+    remedy = f"{_if_misread(path, [*columns, *words])}{remedy}: ids or names, {known(legend.names, *words)}"
+    raise SettingError(path, problem, remedy)
 
 
 def _strict(path: Path, name: str, columns: dict[str, np.ndarray], legend: Legend) -> Classes:
@@ -80,9 +83,16 @@ def _strict(path: Path, name: str, columns: dict[str, np.ndarray], legend: Legen
     if unknown:
         strange = [f"{value!r} ({_count(number)})" for value, number in unknown.most_common()]
         problem = f"field {name} has classes that legend {legend.name} does not know: {listed(strange)}"
-        remedy = meant(legend.names, map(str, unknown)) + known(legend.ids_and_names)
+        words = [str(value) for value in unknown]
+        remedy = _if_misread(path, words) + meant(legend.names, words) + known(legend.ids_and_names)
         raise InputError(path, problem, remedy)
     return Classes(ids, f"field {name}")
+
+
+def _if_misread(path: Path, texts: Iterable[str]) -> str:
+    """What comes first in a remedy where the texts of a shapefile may be of an encoding that it does not say."""
+    said = path.suffix.lower() != ".shp" or path.with_suffix(".cpg").exists()
+    return "" if said or all(map(str.isascii, texts)) else f"if its texts look wrong here, {name_encoding(path)}; "
 
 
 def _refuse_other_names(path: Path, ids: np.ndarray, columns: dict[str, np.ndarray], legend: Legend) -> None:

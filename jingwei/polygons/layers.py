@@ -143,4 +143,12 @@ def _refuse_stale(path: Path) -> None:
 
 def _unreadable(path: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())
+    if isinstance(error, UnicodeDecodeError) and path.suffix.lower() == ".shp":
+        return InputError(path, f"has texts in another encoding than it says ({reason})", name_encoding(path))
     return InputError(path, f"is not a vector file that GDAL can read ({reason})", "export it as .gpkg")
+
+
+def name_encoding(path: Path) -> str:
+    """The remedy for a shapefile whose texts are in an encoding that it does not say."""
+    name = path.with_suffix(".cpg").name
+    return f"write the encoding of its texts (GBK, say) into {name}, or export it as .gpkg"

@@ -4,13 +4,14 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pyogrio
 import pytest
 import shapely
 from test_drawn import Over, draw, drawn, whole
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, JingweiError
 from jingwei.labels.rounds import is_labelled
-from jingwei.legend import JINGWEI
+from jingwei.legend import JINGWEI, NODATA
 from jingwei.polygons.layers import read_layer
 
 SQUARES = [shapely.box(0, 0, 10, 10), shapely.box(5, 0, 15, 10)]
@@ -67,3 +68,26 @@ def test_rounds_lie_above_what_is_ordered(tmp_path, order):
     labels = whole(drawn([own, first], Over(12, 20), order="rank_"))
     assert (labels[5, :15] == [1] * 4 + [JINGWEI.id_of("corn")] * 4 + [1] * 2 + [3] * 5).all()
     assert np.isin(labels, [1, 2, 3, 255]).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*crs.*")
+@pytest.mark.parametrize(("named", "columns", "how", "said"), [
+    ("", {"label": ["玉米", "棉花"]}, {}, r"field label has classes .*: if its texts look wrong here"),
+    ("", {"作物": ["玉米", "棉花"]}, {}, r"no field has classes .*: if its texts look wrong here"),
+    ("", {"作物": ["corn", "corn"]}, {"label_field": "作物"}, r"has no field '作物': if its texts look wrong here"),
+    ("UTF-8", {"label": ["玉米", "棉花"]}, {}, r"a.shp: has texts in another encoding than it says"),
+])  # fmt: skip
+def test_shapefiles_need_a_word_on_their_encoding(tmp_path, named, columns, how, said):
+    """Most Chinese ones are in GBK, and many don't say so."""
+    path = tmp_path / "a.shp"
+    data = [np.array(values, object) for values in columns.values()]
+    where = {"geometry_type": "Polygon", "crs": None, "encoding": "GBK"}
+    pyogrio.raw.write(path, shapely.to_wkb(np.array(SQUARES, object)), data, list(columns), **where)
+    names = ("其他", "玉米", "棉花", "corn", "树")
+    legend = replace(JINGWEI, classes=tuple(replace(c, name=n) for c, n in zip(JINGWEI.classes, names, strict=True)))
+    encoding = path.with_suffix(".cpg")
+    encoding.write_text(named) if named else encoding.unlink()
+    with pytest.raises(JingweiError, match=f"{said}.*write the encoding of its texts .GBK, say. into a.cpg, or exp"):
+        drawn(path, Over(12, 20), legend, **how)
+    encoding.write_text("GBK")
+    assert (whole(drawn(path, Over(12, 20), legend, **how))[5, :15] != NODATA).all()

@@ -53,7 +53,7 @@ def label(
         chosen = workspace.named_scenes(None) or workspace.test_scenes()
     classes = choose_legend(legend, cut=workspace.train, folder=workspace.root).legend
     if add is not None:
-        return list(add_round(workspace, scene_meant(Path(add), chosen), Path(add), classes, rules))
+        return list(add_round(workspace, scene_meant(Path(add), chosen, scenes is not None), Path(add), classes, rules))
     how: dict[str, Any] = {"count": count, "window": window, "simplify": simplify}
     check_wishes(**how)
     take_in(workspace, chosen, classes)

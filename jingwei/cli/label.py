@@ -78,7 +78,7 @@ def _add(args: argparse.Namespace, workspace: Workspace, scenes: list[Scene], le
     from jingwei.labelling.rounds import add_round, scene_meant
 
     source = Path(args.add)
-    done = add_round(workspace, scene_meant(source, scenes), source, legend, workspace.rules)
+    done = add_round(workspace, scene_meant(source, scenes, "scene" in args), source, legend, workspace.rules)
     for path, regions in done.items():
         say(f"written: {path} ({_regions(regions)})")
     return going_on(args, "generate_train_data.py")

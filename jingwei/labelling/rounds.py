@@ -161,17 +161,20 @@ def _write(
     write_layers(target, layers, crs=image.crs, notes=notes, date=layer.path.stat().st_mtime)
 
 
-def scene_meant(source: Path, scenes: Sequence[Scene]) -> Scene:
-    """The scene that a file of labels is for: the only one, or the one whose name its name begins with."""
+def scene_meant(source: Path, scenes: Sequence[Scene], named: bool = False) -> Scene:
+    """The scene that a file of labels is for: the only one, or the one whose name its name begins with.
+
+    InputError where that can't be told: of corrections for another scene, too, unless people have `named` this one.
+    """
     file, _ = file_and_layer(source)
     alike = [scene for scene in scenes if file.stem == scene.name or file.stem.startswith(f"{scene.name}_")]
     of_report = re.match("(.+)_corrections", file.stem)  # which may be of a scene that is not among these
-    if alike or (len(scenes) == 1 and not of_report):
+    if alike or (len(scenes) == 1 and (named or not of_report)):
         return max(alike or scenes, key=lambda scene: len(scene.name))
     if not file.exists():
         raise InputError(file, "no such file", "check the path")
     names = ", ".join(scene.name for scene in scenes)
     if of_report:
         problem = f"is named for scene {of_report[1]}, which is not among those here ({names})"
-        raise InputError(source, problem, "give that `scene`, or rename the file SCENE_corrections")
+        raise InputError(source, problem, "say by `scene` which one it is for")
     raise InputError(source, f"is for one of several scenes ({names})", "name it SCENE_corrections, or give `scene`")

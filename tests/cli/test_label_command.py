@@ -208,3 +208,15 @@ def test_quiet_runs_still_say_what_is_lost(call, mapped):
     status, out, err = call("label.py", "--data_dir", mapped.root, "--add", source, "--quiet")
     assert (status, out) == (0, "")
     assert err == f"warning: {source}: 1 feature without a class (field label): left out: write one into each\n"
+
+
+def test_corrections_of_another_name_are_for_the_scene_that_is_named(call, mapped):
+    source = mapped.root / "my_corrections.geojson"
+    source.write_text((mapped.root / "truth" / "image_3_label.geojson").read_text())
+    add = ("label.py", "--data_dir", mapped.root, "--add", source)
+    said = f"error: {source}: is named for scene my, which is not among those here (image_3): say by --scene which"
+    assert call(*add)[2].startswith(said)
+    assert call(*add, "--scene", mapped.cut_scenes()[0].image)[0] == 0
+    (round_1,) = mapped.root.glob("label/image_3/round_*.gpkg")
+    round_1.unlink()
+    assert jingwei.label(mapped.root, [mapped.cut_scenes()[0].image], add=source) == [round_1]

@@ -428,8 +428,9 @@ def test_a_files_name_says_which_scene_it_is_for(tmp_path):
     assert scene_meant(tmp_path / "image_3.geojson", scenes).name == "image_3"
     assert scene_meant(tmp_path / "x.geojson", scenes[:1]).name == "image_3"
     (tmp_path / "image_4_corrections (1).geojson").touch()
-    with pytest.raises(InputError, match="named for scene image_4, which is not among .*image_3.*: give that `scene`"):
+    with pytest.raises(InputError, match="named for scene image_4, which is not among .*image_3.*: say by `scene`"):
         scene_meant(tmp_path / "image_4_corrections (1).geojson", scenes[:1])
+    assert scene_meant(tmp_path / "my_corrections.geojson", scenes[:1], named=True).name == "image_3"
     with pytest.raises(InputError, match="one of several scenes"):
         scene_meant(tmp_path / "x.geojson", scenes)
 

@@ -49,7 +49,9 @@ def take_in(workspace: Workspace, scenes: Sequence[Scene], legend: Legend) -> di
         _readable(scene, layers[scene], legend, OF_ROUNDS)
     done: dict[Path, int] = {}
     for scene in labelled:
-        done |= add_round(workspace, scene, workspace.next_labels(scene), legend, OF_ROUNDS)
+        source = workspace.next_labels(scene)
+        if not round_made_of(workspace.rounds(scene), mark_of(source)):  # as by a run that was stopped then
+            done |= add_round(workspace, scene, source, legend, OF_ROUNDS)
     return done
 
 
@@ -127,7 +129,7 @@ def add_round(
     mark = mark_of(source)
     shapes, numbers, ids, notes = _readable(scene, layer, legend, rules)
     with only_run(workspace.rounds(scene)):  # or two runs would take the same number, and one's labels were lost
-        if made := round_made_of(workspace.rounds(scene), mark):  # as by a run that was stopped then
+        if made := round_made_of(workspace.rounds(scene), mark):
             Progress.write(f"kept, {source} was taken in before: delete {made} to take it in anew")
             return {}
         number = max(round_files(workspace.rounds(scene)), default=0) + 1

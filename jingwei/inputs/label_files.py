@@ -106,7 +106,7 @@ class OtherRows:
     """Labels that are read as others are, but for their rows of class ids. A context manager, which closes those."""
 
     def __init__(self, labels: Any, notes: Sequence = ()):
-        self._labels, self.notes = labels, (*labels.notes, *notes)
+        self._labels, self.notes = labels, tuple(dict.fromkeys((*labels.notes, *notes)))  # areas are read for both
 
     def __enter__(self) -> Self:
         return self

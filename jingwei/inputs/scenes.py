@@ -107,9 +107,8 @@ def labels_of(image: Path) -> tuple[Path, ...]:
     raster = label_of(image)
     if raster:
         return (raster,)
-    return tuple({path.stem: path for path in reversed(_drawn_beside(image))}.values())[
-        ::-1
-    ]  # of one name the first type
+    found = {path.stem: path for path in reversed(_drawn_beside(image))}  # of one name the first type
+    return tuple(reversed(found.values()))
 
 
 def labels_passed_over(image: Path) -> list[Path]:

@@ -100,7 +100,9 @@ def test_what_is_left_out_of_labels_beside_a_raster_is_said_too(tmp_path, capfd)
     cut_train(Workspace(tmp_path), [scene], CutSettings(50, 50, 0.2, 1.0), JINGWEI, 1)
     said = capfd.readouterr().err
     for name in ("areas", "drawn"):
-        assert f"{name}.gpkg: 1 feature outside image_1.png: left out" in said
+        assert said.count(f"{name}.gpkg: 1 feature outside image_1.png: left out") == 1
+    with scene_of(image, files[:1], scene.rules).open_labels(JINGWEI) as labels:
+        assert [note.where.name for note in labels.notes] == ["areas.gpkg"]
 
 
 def test_a_raster_above_others_is_refused(tmp_path):

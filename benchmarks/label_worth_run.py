@@ -7,6 +7,7 @@ Both go the user's way through the library: labels are rounds of polygons in `la
 """
 
 import json
+import math
 import shutil
 import sys
 import time
@@ -50,6 +51,7 @@ from jingwei.workspace import Workspace, confidence_of
 
 CROP = 512  # px, side of the crops that rounds are cut into
 SETTINGS = PredictSettings(window=512, overlap=64, engine="torch")
+SPARE = 1.2  # times the places that a budget is for are asked for, since not all pixels of a place are labelled
 
 
 class Place(NamedTuple):
@@ -190,7 +192,8 @@ def first_round(job: dict, workspace: Workspace) -> dict:
         target = workspace.masks(scene) / "cross_entropy_first.tif"
         predict_scene(Job(weights, scene.image, target, SETTINGS, confidence=confidence_of(target)))
     mapped = time.process_time()
-    count = 2 * round(max(job["budgets"]) * world.labelled / job["window"] ** 2)
+    wanted = (max(job["budgets"]) - job["start"]) * world.labelled
+    count = math.ceil(SPARE * wanted / job["window"] ** 2)
     done = suggest(workspace, world.scenes, world.legend, count=count, window=job["window"])
     ranked: dict[int, Place] = {}
     for path in done.files:

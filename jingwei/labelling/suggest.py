@@ -12,7 +12,7 @@ from jingwei.errors import InputError, SettingError
 from jingwei.grid import Blocks
 from jingwei.inputs.scenes import Scene
 from jingwei.labelling.cells import Cells, features_of, read_cells
-from jingwei.labelling.choice import Chosen, alike_scales, choose, spread
+from jingwei.labelling.choice import alike_scales, spread
 from jingwei.labelling.doubt import DoubtSource, doubt_of, doubt_of_part, open_doubt
 from jingwei.labelling.maps import SceneMap, newest_map
 from jingwei.labelling.places import Place, write_places
@@ -184,21 +184,18 @@ def _choose(workspace, seen, owner, number, legend, count, window, seed) -> list
 
     known = _known_features(workspace, seen, window)
     features, known = alike_scales(of_all("features"), known)
-    shares, doubt = None, np.full(len(owner), np.nan)
+    doubt, rarity, worth = np.full(len(owner), np.nan), np.zeros(len(owner)), None
     if seen[0].map:
         classes = of_all("classes")[:, : len(legend)]
         shares = classes / np.maximum(classes.sum(axis=1, keepdims=True), 1)
         doubt = of_all("doubt")
         rarity = shares @ rarity_of(_labelled_pixels(workspace, legend), classes.sum(axis=0))
         worth = np.nan_to_num(doubt, nan=0.0 if np.isfinite(doubt).any() else 1.0) * (1 + rarity)
-        chosen = choose(features, worth, known, count)
-    else:
-        rarity = np.zeros(len(owner))
-        chosen = spread(features, known, count, seed)
+    chosen = spread(features, known, count, seed, worth)
     usual = float(np.nanmedian(doubt)) if np.isfinite(doubt).any() else np.nan
     places = []
-    for rank, cell in enumerate(chosen.cells.tolist()):
-        reason = _reason(chosen, rank, doubt[cell], usual, rarity[cell], bool(len(known)))
+    for rank, (cell, share) in enumerate(zip(chosen.cells.tolist(), chosen.share.tolist(), strict=True)):
+        reason = _reason(share, doubt[cell], usual, rarity[cell])
         place = Place(rank + 1, seen[owner[cell]].cells.blocks.window(int(number[cell])), reason, float(doubt[cell]))
         places.append((int(owner[cell]), place))
     return places
@@ -235,18 +232,14 @@ def _known_features(workspace: Workspace, seen: Sequence[_Seen], window: int) ->
     return np.concatenate([*found, np.empty((0, size))])
 
 
-def _reason(chosen: Chosen, rank: int, doubt: float, usual: float, rarity: float, any_known: bool) -> str:
-    """Why a place was chosen, in words."""
-    if np.isfinite(chosen.share[rank]):
-        return f"stands for {max(1, round(100 * chosen.share[rank]))} % of what is not labelled"
+def _reason(share: float, doubt: float, usual: float, rarity: float) -> str:
+    """Why a place was chosen, in words. `share` of all cells are like it."""
     words = []
     if np.isfinite(doubt):
         words.append(f"{'unsure' if doubt >= usual else 'rather sure'} ({100 * doubt:.0f} % doubt)")
     if rarity >= 0.5:
         words.append("classes with few labels")
-    if chosen.unlike[rank] >= 0.5 and (any_known or rank):
-        words.append("unlike what is labelled or chosen before")
-    return ", ".join(words) or "the next in order"
+    return ", ".join([*words, f"stands for {max(1, round(100 * share))} % of what is not labelled"])
 
 
 def _told(seen: Sequence[_Seen], mapped: bool) -> str:
@@ -255,6 +248,6 @@ def _told(seen: Sequence[_Seen], mapped: bool) -> str:
         return "no map yet: places that stand for all that the scenes show"
     names = dict.fromkeys(each.doubt.name for each in seen if each.doubt)
     without = [each.scene.name for each in seen if not each.doubt]
-    by = [*([" or ".join(names)] if names else []), "how rare the classes are", "how unlike the colours"]
+    by = [*([" or ".join(names)] if names else []), "how rare the classes are", "how much they stand for"]
     told = f"chosen by {', '.join(by[:-1])} and {by[-1]}"
     return f"{told} (no file says how sure the maps are of {', '.join(without)})" if without else told

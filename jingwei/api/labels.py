@@ -32,10 +32,9 @@ def label(
     `buffer` and `order` say how it is read, as of `cut`.
 
     `count` places, `window` px wide, in the `scenes` (images; None: the cut test scenes, else those of DIR/*test*/).
-    With maps there, places are those where the maps are unsure; before, those that stand for all that the scenes show,
-    drawn by `seed`. Borders of regions may move by `simplify` px. No place is chosen in areas of
-    `labelled` whose use is test. Raises InputError where there are such files and
-    nothing is labelled in them.
+    Places stand for many others like them: with maps there, for those where the maps are unsure most of all. Another
+    `seed` draws others. Borders of regions may move by `simplify` px. No place is chosen in areas of `labelled` whose
+    use is test. Raises InputError where there are such files and nothing is labelled in them.
     """
     from jingwei.inputs.legends import choose_legend
     from jingwei.inputs.scenes import check_names, labels_of, scene_of

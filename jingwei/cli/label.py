@@ -36,7 +36,7 @@ def label_command() -> str | None:
     parser.flag("scene", text, nargs="+", metavar="FILE")
     parser.flag("add", "take these labels in as a round, such as corrections from the report", metavar="FILE")
     parser.flag("status", "tell what is labelled, round by round, and how the maps' score went", action="store_true")
-    parser.flag("seed", "of the first draw, where there is no map yet", type=not_negative, default=0)
+    parser.flag("seed", "of the draw: with another, other places", type=not_negative, default=0)
     legend_flag(parser)
     drawing_flags(parser)
     args = parser.parse_args()

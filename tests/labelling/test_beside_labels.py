@@ -150,5 +150,5 @@ def test_maps_without_a_record_of_doubt_are_said_to_have_none(labelled):
         writer.write(Window(0, 0, HEIGHT, WIDTH), blocky())
     by = suggest(labelled, [scene], JINGWEI, count=2, window=50).by
     assert by == (
-        "chosen by how rare the classes are and how unlike the colours (no file says how sure the maps are of image_3)"
+        "chosen by how rare the classes are and how much they stand for (no file says how sure the maps are of image_3)"
     )

@@ -1,54 +1,12 @@
-"""Which cells are chosen: against a slow reference, and on features where the right choice is known."""
+"""Which cells are chosen: against scikit-learn's clusters, and on features where the right choice is known."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.cluster import KMeans
 
-from jingwei.labelling.choice import alike_scales, choose, spread
-
-
-def slow_choice(features, worth, known, count):
-    """The same rule, each distance computed anew for each step."""
-    apart = lambda a, b: np.sqrt(((a - b) ** 2).sum())  # noqa: E731
-    some = features[np.linspace(0, len(features) - 1, min(1000, len(features))).astype(int)]
-    far = np.median([apart(a, b) for a in some for b in some]) or 1.0
-    chosen = []
-    for _ in range(min(count, len(features))):
-        anchors = [*known, *features[chosen]]
-        scores = {}
-        for k in set(range(len(features))) - set(chosen):
-            nearest = min((apart(features[k], a) for a in anchors), default=np.inf)
-            scores[k] = worth[k] * min(nearest / far, 1)
-        best = max(sorted(scores), key=scores.get)
-        if scores[best] <= 0:
-            best = max(sorted(scores), key=lambda k: worth[k])
-        chosen.append(best)
-    return chosen
-
-
-@given(
-    st.integers(1, 30).flatmap(
-        lambda n: st.tuples(
-            st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=n, max_size=n),
-            st.lists(st.sampled_from([0, 0.25, 0.5, 1]), min_size=n, max_size=n),
-            st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), max_size=3),
-        )
-    ),
-    st.integers(1, 12),
-)
-def test_the_choice_is_the_one_by_the_rule(scene, count):
-    features, worth, known = scene
-    features, known = np.array(features, float), np.array(known, float).reshape(-1, 2)
-    chosen = choose(features, np.array(worth, float), known, count)
-    assert chosen.cells.tolist() == slow_choice(features, np.array(worth, float), known, count)
-    assert ((chosen.unlike >= 0) & (chosen.unlike <= 1)).all()
-
-
-def test_doubles_of_what_is_labelled_come_last():
-    features = np.array([[0.0, 0], [0, 0], [5, 5], [9, 0]])
-    chosen = choose(features, np.array([1.0, 1, 0.5, 0.6]), np.array([[0.0, 0]]), 4)
-    assert chosen.cells.tolist() == [3, 2, 0, 1]
-    assert chosen.unlike[2] == 0
+from jingwei.labelling.choice import alike_scales, spread
 
 
 def heaps(sizes, seed=0):
@@ -66,6 +24,41 @@ def test_a_first_draw_has_one_of_each_heap_the_largest_first():
         assert heap[chosen.cells].tolist() == [1, 2, 3, 0]
         np.testing.assert_allclose(chosen.share, np.array([80, 30, 12, 5]) / 127)
         assert (spread(features, np.empty((0, 2)), 4, seed).cells == chosen.cells).all()
+
+
+def test_cells_weigh_what_they_are_worth():
+    features, heap = heaps([5, 80, 30, 12])
+    worth = np.array([0.9, 0.01, 0.1, 0.5])[heap]  # heaps weigh 4.5, 0.8, 3 and 6
+    chosen = spread(features, np.empty((0, 2)), 4, 0, worth)
+    assert heap[chosen.cells].tolist() == [3, 0, 2, 1]
+    np.testing.assert_allclose(chosen.share, np.array([12, 5, 30, 80]) / 127)
+
+
+def test_most_places_lie_where_cells_are_worth_most_but_never_all():
+    rng = np.random.default_rng(0)
+    features = rng.uniform(0, 1, (400, 2))
+    worth = np.where(features[:, 0] > 0.75, 1.0, 0.1)
+    for seed in range(5):
+        there = features[spread(features, np.empty((0, 2)), 12, seed, worth).cells, 0] > 0.75
+        assert 4 <= there.sum() <= 11  # of places spread evenly, 3
+
+
+def test_clusters_are_those_of_scikit_learn():
+    features, heap = heaps([20, 25, 30, 35])
+    worth = np.random.default_rng(1).uniform(0.1, 1, len(features))
+    chosen = spread(features, np.empty((0, 2)), 4, 0, worth)
+    centers = KMeans(4, n_init=10, random_state=0).fit(features, sample_weight=worth).cluster_centers_
+    nearest = {int(np.argmin(((features - center) ** 2).sum(axis=1))) for center in centers}
+    assert set(chosen.cells.tolist()) == nearest
+    weights = np.bincount(heap, worth)
+    assert weights[heap[chosen.cells]].tolist() == sorted(weights.tolist(), reverse=True)
+
+
+@pytest.mark.parametrize("worth", [[0.0] * 7, [0, 0, 0, 0.5, 0, 0, 0]])
+def test_cells_worth_nothing_are_chosen_where_no_others_are_left(worth):
+    features = np.arange(14.0).reshape(7, 2)
+    chosen = spread(features, np.empty((0, 2)), 9, 0, np.array(worth))
+    assert sorted(chosen.cells.tolist()) == list(range(7))
 
 
 def test_a_draw_leaves_out_heaps_that_are_labelled():

@@ -76,9 +76,9 @@ def suggest(
 
     Where scenes have maps, these are judged, by what the stages have left there, and scenes without one are left out;
     where none has, the places stand for all that the scenes show. They are drawn by `seed`. Where a network has
-    predicted but a part of a scene since, places are chosen there alone. Files of an earlier choice are put away. Raises
-    SettingError for a count, window or tolerance that makes no sense, InputError for scenes with nothing to choose from
-    or, among each other, of unlike bands.
+    predicted but a part of a scene since, places are chosen there alone. Files of an earlier choice are put away.
+    Raises SettingError for a count, window or tolerance that makes no sense, InputError for scenes with nothing to
+    choose from or, among each other, of unlike bands.
     """
     check_wishes(count, window, simplify)
     maps = {scene: newest_map(workspace, scene) for scene in scenes}

@@ -239,7 +239,8 @@ def _reason(share: float, doubt: float, usual: float, rarity: float) -> str:
         words.append(f"{'unsure' if doubt >= usual else 'rather sure'} ({100 * doubt:.0f} % doubt)")
     if rarity >= 0.5:
         words.append("classes with few labels")
-    return ", ".join([*words, f"stands for {max(1, round(100 * share))} % of what is not labelled"])
+    percent = f"{round(100 * share)} %" if share >= 0.01 else "less than 1 %"
+    return ", ".join([*words, f"stands for {percent} of what is not labelled"])
 
 
 def _told(seen: Sequence[_Seen], mapped: bool) -> str:

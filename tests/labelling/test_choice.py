@@ -54,6 +54,13 @@ def test_clusters_are_those_of_scikit_learn():
     assert weights[heap[chosen.cells]].tolist() == sorted(weights.tolist(), reverse=True)
 
 
+def test_no_place_lies_where_cells_are_worth_nothing_while_others_are_left():
+    features = np.array([[0.0], [1], [2], *([x] for x in range(10, 20))])
+    worth = np.array([1.0] * 3 + [0] * 10)
+    for seed in range(5):
+        assert sorted(spread(features, np.empty((0, 1)), 3, seed, worth).cells.tolist()) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("worth", [[0.0] * 7, [0, 0, 0, 0.5, 0, 0, 0]])
 def test_cells_worth_nothing_are_chosen_where_no_others_are_left(worth):
     features = np.arange(14.0).reshape(7, 2)

@@ -2,11 +2,12 @@
 
     python benchmarks/stand_in_device.py
 
-The device that stands in takes so many ms for a window of 1024 px and does nothing on the host: its tensors have
-shapes and no values (torch's `meta`), so that of the blending the calls are left, as beside a GPU. (They cost more:
-some 1.5 ms a window, where calls with tensors of a few pixels, which have hardly any work, cost 0.07 ms.) It works on
-its own clock, is handed batches of 8 without being waited for, and its results are there when its clock says so. All
-else is real: a tiled scene is read, batches are copied, bands are put together, written, and become a map.
+The device that stands in takes so many ms for a window of 1024 px. It works on its own clock, is handed batches of 8
+without being waited for, and its results are there when its clock says so. Its tensors are a 64th of their size along
+both sides: a GPU's host makes calls and leaves the work to it, so the calls are made here, all that the blending makes,
+and there is next to no work in them. (A call to a GPU costs its host some microseconds more than one of these, and a
+network makes its own, which are not made here.) All else is real: a tiled scene is read, batches are copied, bands are
+put together, written, and become a map.
 
 The table gives, for each speed: the wall time of all of it, the device's own, their ratio, the share of the time
 between its first batch and its last in which it had nothing to do, and where the host's CPU time went, in ms a window:
@@ -31,6 +32,7 @@ from jingwei.models.checkpoints import load_checkpoint
 from jingwei.prediction import pipeline
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.bands import Bands
+from jingwei.prediction.blending import Blender
 from jingwei.prediction.engines.base import Engine
 from jingwei.prediction.job import Job
 from jingwei.prediction.settings import PredictSettings
@@ -40,6 +42,8 @@ from predict import random_checkpoint
 
 FOLDER = ROOT / "data" / "benchmark"
 FIELD = 4096  # px: side of the picture that the scene repeats
+SIZE, OVERLAP = 1024, 256  # px, of windows
+SMALLER = 64  # times: how much the tensors of the device are, along both sides
 
 
 class StandIn(Engine):
@@ -48,7 +52,7 @@ class StandIn(Engine):
     name, in_flight = "torch", 2
 
     def __init__(self, seconds: float, classes: int, labels_HW: np.ndarray):
-        self.device, self.precision = torch.device("meta"), "fp32"
+        self.device, self.precision = torch.device("cpu"), "fp32"
         self.seconds, self.classes, self.labels = seconds, classes, labels_HW
         self.windows, self.idle, self.free_from = 0, 0.0, 0.0
         self.pinned = np.empty(0, np.uint8)
@@ -59,7 +63,8 @@ class StandIn(Engine):
         if self.pinned.shape != pixels_BCHW.shape:
             self.pinned = np.empty_like(pixels_BCHW)
         np.copyto(self.pinned, pixels_BCHW)  # what goes to a GPU goes through a buffer of its driver's
-        return torch.empty(pixels_BCHW.shape, device="meta")
+        count, bands, height, width = pixels_BCHW.shape
+        return torch.empty(count, bands, height // SMALLER, width // SMALLER)
 
     def run(self, pixels_BCHW: torch.Tensor) -> torch.Tensor:
         count, _, height, width = pixels_BCHW.shape
@@ -68,16 +73,27 @@ class StandIn(Engine):
             self.idle += max(0.0, now - self.free_from)
         self.windows += count
         self.free_from = max(now, self.free_from) + count * self.seconds
-        return torch.empty(count, self.classes, height, width, device="meta")
+        return torch.zeros(count, self.classes, height, width)
 
     def fetch(self, values: torch.Tensor) -> Callable[[], np.ndarray]:
-        due, (height, width) = self.free_from, values.shape
+        due, (height, width) = self.free_from, (SMALLER * side for side in values.shape)
 
         def wait() -> np.ndarray:
             time.sleep(max(0.0, due - time.perf_counter()))
             return self.labels[:height, :width]
 
         return wait
+
+
+class SmallBlender(Blender):
+    """Blending of windows that are so much smaller: the same calls."""
+
+    def __init__(self, bands: Bands, *others):
+        size, overlap = bands.size // SMALLER, bands.overlap // SMALLER
+        super().__init__(Bands.of((bands.height // SMALLER, bands.width // SMALLER), size, overlap), *others)
+
+    def add(self, number: int, col: int, end: int, probabilities_CHW: torch.Tensor | None):
+        return super().add(number, col // SMALLER, end // SMALLER, probabilities_CHW)
 
 
 def draw(side: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,7 +123,10 @@ def make_scene(path: Path, side: int, pixels: np.ndarray) -> None:
 
 @contextmanager
 def cpu_counted(spent: dict[str, float]):
-    """Adds up the CPU seconds of reading and of putting bands away, on whatever threads they run."""
+    """Adds up the CPU seconds of reading and of putting bands away, on whatever threads they run.
+
+    Blends what the stand-in gives.
+    """
 
     def counted(name: str, function: Callable) -> Callable:
         def run(*args, **kwargs):
@@ -120,6 +139,7 @@ def cpu_counted(spent: dict[str, float]):
         return run
 
     with (
+        patch.object(pipeline, "Blender", SmallBlender),
         patch.object(pipeline, "_read", counted("read", pipeline._read)),
         patch.object(prediction, "keep_band", counted("write", prediction.keep_band)),
         patch.object(prediction.Outputs, "write", counted("write", prediction.Outputs.write)),
@@ -154,23 +174,23 @@ def measure(seconds: float, job: Job, labels: np.ndarray) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     parser.add_argument("--ms", nargs="+", type=float, default=[40, 20, 10, 5], help="of the device, for a window")
-    parser.add_argument("--side", type=int, default=20000, help="of the scene, px")
+    parser.add_argument("--across", type=int, default=26, help="windows along each side of the scene")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--workers", type=int, default=cores())
     parser.add_argument("--repeat", type=int, default=1, help="rounds")
     args = parser.parse_args()
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    weights, source = FOLDER / "random.pt", FOLDER / f"stand_in_{args.side}.tif"
+    side = SIZE + (args.across - 1) * (SIZE - OVERLAP)  # so that smaller windows have the same places
+    weights, source = FOLDER / "random.pt", FOLDER / f"stand_in_{side}.tif"
     random_checkpoint(weights)
     pixels, labels = draw(FIELD)
-    make_scene(source, args.side, pixels)
+    make_scene(source, side, pixels)
     del pixels
     target = FOLDER / "stand_in" / "map.tif"
     job = Job(weights, source, target, PredictSettings(precision="fp32"), None, "cpu", args.batch_size, args.workers)
-    bands = Bands.of((args.side, args.side), 1024, 256)
-    print(f"{args.side} x {args.side} px, {len(bands.rows) * len(bands.cols)} windows, {cores()} cores", flush=True)
-    measure(1e-3, job, labels)  # the first calls with tensors without values load a part of torch
+    print(f"{side} x {side} px, {args.across**2} windows, {cores()} cores", flush=True)
+    measure(1e-3, job, labels)  # the first calls of all
     print("| ms a window | windows | wall s | device s | ratio | idle | read | main | write | compress | CPU ms |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for _ in range(args.repeat):

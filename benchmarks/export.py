@@ -88,7 +88,7 @@ def main() -> None:
         runs = {}
         for int8 in (False, True)[: 1 + args.int8]:
             path = Path(folder) / ("int8.onnx" if int8 else "float.onnx")
-            windows = calibration_windows((), args.scene[0], checkpoint.mean) if int8 else ()
+            windows = calibration_windows((), args.scene[0], checkpoint) if int8 else ()
             export_onnx(checkpoint, path, ExportSettings(args.tile, args.overlap, int8=int8), windows)
             runs[path.stem] = plug_in(path)
         for scene in args.scene:

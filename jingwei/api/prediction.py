@@ -43,7 +43,7 @@ def predict(
 ) -> Path:
     """Predicts a scene of any size into a label map, a tiled GeoTIFF with the scene's georeference; returns its path.
 
-    `scene` is any raster that GDAL reads; of radar, the file of HH beside which the others lie, or all four files.
+    `scene` is any raster that GDAL reads; of radar, the file of one channel beside which the others lie, or all four.
     `model` is a `Model` or a checkpoint's path. `probabilities` is where the class probabilities go (uint8, a band per
     class), for soft votes; `confidence` is where each label's probability goes (uint8, 0 to 100, 255 for no data).
     `part`, between 0 and 1, predicts that share of the windows alone, spread over the scene, and the rest is no data:
@@ -53,11 +53,14 @@ def predict(
     """
     from jingwei.prediction.job import Job
     from jingwei.prediction.model import Model, load_model
-    from jingwei.prediction.settings import PredictSettings
+    from jingwei.prediction.settings import PredictSettings, check_batch_size
     from jingwei.prediction.single import predict_file
 
     settings = PredictSettings(window, overlap, tta, precision, engine, part).check()
-    if not isinstance(model, Model):
+    check_batch_size(batch_size)
+    if isinstance(model, Model):
+        model.check_file()
+    else:
         model = load_model(model, device or "auto")
     target = Path(output)
     files = Path(scene) if isinstance(scene, str | Path) else [Path(file) for file in scene]
@@ -85,8 +88,7 @@ def export(
     `resolution` the side of a pixel on the ground in cm. With `int8`, convolutions are in 8-bit whole numbers, whose
     ranges are found on windows of `scene`. `licence` is that of the weights.
     """
-    from jingwei.prediction.engines.choosing import calibration_windows
-    from jingwei.prediction.export import export_onnx
+    from jingwei.prediction.export import export_onnx, windows_for_int8
     from jingwei.prediction.model import Model, load_model
     from jingwei.prediction.settings import ExportSettings
 
@@ -94,7 +96,7 @@ def export(
         model = load_model(model, "cpu")
     if int8 and scene is None:
         raise SettingError("`int8`", "needs windows", "give a `scene`")
-    windows = calibration_windows((), Path(scene), model.checkpoint.mean) if int8 and scene is not None else ()
+    windows = windows_for_int8(model.checkpoint, (), Path(scene)) if int8 and scene is not None else ()
     settings = ExportSettings(tile, overlap, resolution, int8, licence)
     export_onnx(model.checkpoint, Path(output), settings, windows)
     return Path(output)

@@ -60,6 +60,8 @@ def train(
 
     changes |= {"pretrained": False} if scratch else {}
     chosen, workspace = _recipe(recipe, quick, changes), Workspace(Path(data_dir))
+    if workers is not None and workers < 0:
+        raise SettingError("`workers`", f"is {workers}", "take 0 or more, or None for the usual number")
     if refit:
         chosen = refit_recipe(workspace, chosen.name, refit, ["quick"] * quick + [*changes])
     first, last = (None if path is None else Path(path) for path in (init_from, resume))
@@ -81,7 +83,8 @@ def _recipe(recipe: str | Recipe | Path, quick: bool, changes: Mapping[str, Any]
     if unknown:
         remedy = known(recipe.__dataclass_fields__, unknown[0])
         raise SettingError(f"`{unknown[0]}`", "is not a field of a recipe", remedy)
-    return replace(recipes.quick(recipe) if quick else recipe, **changes)
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    return replace(recipes.quick(recipe) if quick else recipe, **values)
 
 
 def _train_config(file: Path, resume: StrPath | None, weights: StrPath | None, how: dict[str, Any]) -> Path:

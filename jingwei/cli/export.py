@@ -18,8 +18,7 @@ def export_command() -> str | None:
     args = _parser().parse_args()
     from jingwei.errors import SettingError
     from jingwei.models.checkpoints import load_checkpoint
-    from jingwei.prediction.engines.choosing import calibration_windows
-    from jingwei.prediction.export import export_onnx
+    from jingwei.prediction.export import export_onnx, windows_for_int8
     from jingwei.prediction.orders import map_name, trained_networks, training_crops
 
     workspace = Workspace(Path(args.data_dir))
@@ -38,7 +37,7 @@ def export_command() -> str | None:
         crops = () if "scene" in args else training_crops(workspace)
         if not crops and "scene" not in args:
             raise SettingError("--int8", f"needs windows, but there are no crops in {workspace.train}", "give --scene")
-        windows = calibration_windows(crops, Path(getattr(args, "scene", "")), checkpoint.mean)
+        windows = windows_for_int8(checkpoint, crops, Path(getattr(args, "scene", "")))
     card = export_onnx(checkpoint, target, settings, windows)
     say(f"written: {target}, {card}")
     if checkpoint.source:

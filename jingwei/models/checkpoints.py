@@ -115,13 +115,18 @@ def load_checkpoint(path: Path) -> Checkpoint:
     )
 
 
-def check_type(checkpoint: Checkpoint, path: Path, image: Path | str, dtype: str) -> None:
-    """Raises CheckpointError where an image's pixels are of another type than a checkpoint was trained on.
+def fits_type(checkpoint: Checkpoint, dtype: str) -> bool:
+    """Whether pixels of a type are such as a checkpoint was trained on.
 
     A network trained on 8 bits takes the numbers of 16 bits for light that it has never seen. Signed and unsigned 16
     bits are taken for each other: products come as either.
     """
-    if dtype != checkpoint.dtype and {dtype, checkpoint.dtype} != {"uint16", "int16"}:
+    return dtype == checkpoint.dtype or {dtype, checkpoint.dtype} == {"uint16", "int16"}
+
+
+def check_type(checkpoint: Checkpoint, path: Path, image: Path | str, dtype: str) -> None:
+    """Raises CheckpointError where an image's pixels are of another type than a checkpoint was trained on."""
+    if not fits_type(checkpoint, dtype):
         problem = f"was trained on pixels of {checkpoint.dtype}, but {image} has {dtype}"
         raise CheckpointError(path, problem, f"convert the image as the training's were, or train on {dtype}")
 

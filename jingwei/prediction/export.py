@@ -9,7 +9,7 @@ same and more to catalogues (`model_card.py`).
 import json
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from jingwei.errors import OutputError, SettingError
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.models.segmenter import Segmenter
 from jingwei.prediction.engines.base import buildable
+from jingwei.prediction.engines.choosing import calibration_windows
 from jingwei.prediction.engines.int8 import quantised
 from jingwei.prediction.engines.onnx import OPSET
 from jingwei.prediction.model_card import model_card
@@ -75,6 +76,17 @@ def export_onnx(
     with whole_or_nothing(card) as part:
         part.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     return card
+
+
+def windows_for_int8(checkpoint: Checkpoint, crops: Sequence[Path], scene: Path) -> Iterator[np.ndarray]:
+    """Windows to find the ranges of numbers for int8 on: of the crops, or where there are none of a scene.
+
+    Raises SettingError for a scene of radar: crops hold the decibels that the network takes, such files don't.
+    """
+    if checkpoint.source and not crops:
+        remedy = "leave it out, and run export.py with the `data_dir` of the training's crops, in saved/data/"
+        raise SettingError("`scene`", "is radar, of which the network takes decibels", remedy)
+    return calibration_windows(crops, scene, checkpoint)
 
 
 def plugin_metadata(checkpoint: Checkpoint, settings: ExportSettings) -> dict[str, str]:

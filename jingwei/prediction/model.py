@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from jingwei.errors import SettingError
+from jingwei.errors import CheckpointError, SettingError
 from jingwei.grid import Window
 from jingwei.inputs.sar import SarSettings, decibels_of, has_echo
 from jingwei.legend import NODATA, Legend
-from jingwei.models.checkpoints import Checkpoint, load_checkpoint
+from jingwei.models.checkpoints import Checkpoint, fits_type, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.bands import Bands
 from jingwei.prediction.engines.base import Engine
@@ -23,8 +23,9 @@ from jingwei.prediction.engines.choosing import CALIBRATION, ORDER, SIDE, choose
 from jingwei.prediction.engines.registry import ENGINES
 from jingwei.prediction.engines.views import Viewer
 from jingwei.prediction.pipeline import predicted_bands
-from jingwei.prediction.settings import PredictSettings
+from jingwei.prediction.settings import PredictSettings, check_batch_size
 from jingwei.prediction.views import TTA
+from jingwei.raster.identity import identity
 from jingwei.raster.validity import measurable
 
 
@@ -68,8 +69,9 @@ class Model:
     the files have them (`radar` says which values these are), and makes decibels of them by itself.
     """
 
-    def __init__(self, checkpoint: Checkpoint, path: Path, device: str = "auto"):
+    def __init__(self, checkpoint: Checkpoint, path: Path, device: str = "auto", identity: list | None = None):
         self.checkpoint, self.path = checkpoint, path
+        self._identity = identity  # of its file when that was read; None where nobody has looked
         self.device = find_device(device)
         self._engines: dict[tuple, Engine] = {}
 
@@ -113,6 +115,14 @@ class Model:
         """How radar values become its input; None for an optical network."""
         return SarSettings(**self.checkpoint.source) if self.checkpoint.source else None
 
+    def check_file(self) -> None:
+        """CheckpointError where its file is another by now: a map's stamp would tell of that one, not of this network.
+
+        As where a training goes on, and its best.pt is written anew.
+        """
+        if self._identity is not None and identity(self.path) != self._identity:
+            raise CheckpointError(self.path, "has changed since it was loaded", "load it again")
+
     def predict(
         self,
         pixels: np.ndarray,
@@ -134,7 +144,7 @@ class Model:
         ----------
         pixels
             pixels_CHW, raw, of the type that the network was trained on; HW for a network of one band. NaN and infinity
-            are no data.
+            are no data, and so is what a masked array hides, as of `nodata`.
         valid
             valid_HW, bool: False where there is no data.
         nodata
@@ -186,6 +196,7 @@ class Model:
         probabilities: np.ndarray | None,
     ) -> np.ndarray:
         """The labels; `probabilities`, zeros CHW, are filled where they are wanted."""
+        check_batch_size(batch_size)
         image = self._as_image(pixels, valid, nodata)
         bands = Bands.of(image.shape, settings.check().window, settings.overlap)
         network = Viewer(self._engine(settings, image, bands), settings.tta)
@@ -203,7 +214,7 @@ class Model:
         return labels
 
     def _as_image(self, pixels: np.ndarray, valid: np.ndarray | None, nodata: float | None) -> Pixels:
-        pixels = np.asarray(pixels)
+        hidden, pixels = np.ma.getmask(pixels), np.asarray(pixels)  # rasterio's `read(masked=True)` hides no data
         pixels = pixels[None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3 or pixels.shape[0] != self.bands:
             turned = pixels.shape[-1:] == (self.bands,)
@@ -214,6 +225,9 @@ class Model:
         if not pixels.size:
             raise SettingError("`pixels`", f"have shape {pixels.shape}: there are none", "give one at least")
         known = _validity(pixels, nodata)
+        if hidden is not np.ma.nomask:
+            hidden = hidden.reshape(pixels.shape)
+            known &= ~(hidden.any(axis=0) if pixels.dtype.kind in "fc" else hidden.all(axis=0))
         if valid is not None:
             valid = np.asarray(valid)
             if valid.shape != known.shape:
@@ -224,7 +238,7 @@ class Model:
         if radar is not None:
             return _radar_image(pixels, known, radar)
         dtype = pixels.dtype.name
-        if dtype != self.dtype and {dtype, self.dtype} != {"uint16", "int16"}:
+        if not fits_type(self.checkpoint, dtype):
             problem = f"are {dtype}, but the network was trained on {self.dtype}"
             raise SettingError("`pixels`", problem, "convert them as those of the training were")
         return Pixels(pixels, known)
@@ -281,4 +295,6 @@ def load_model(path: str | Path, device: str = "auto") -> Model:
     `device` is auto (the GPU where there is one), cpu, cuda or cuda:1. Raises CheckpointError where the file is
     missing, broken, or not a checkpoint of this library.
     """
-    return Model(load_checkpoint(Path(path)), Path(path), device)
+    path = Path(path)
+    before = identity(path) if path.is_file() else None  # of what is read, or of what comes before it
+    return Model(load_checkpoint(path), path, device, before)

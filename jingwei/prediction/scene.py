@@ -155,7 +155,7 @@ def _computed(
     device = find_device(job.device)
     if engine is None:
         name, precision = read_label(plan.engine)
-        calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+        calibration = calibration_windows(job.crops, job.source, checkpoint)
         engine = make_engine(name, checkpoint, device, precision, calibration)
     network, classes = Viewer(engine, job.settings.tta), checkpoint.spec.classes
     mean = np.array(checkpoint.mean)  # what the network sees as 0
@@ -175,7 +175,7 @@ def _choose(job: Job, checkpoint: Checkpoint, bands: Bands, device: torch.device
         with open_fitting(job.source, checkpoint) as image:
             return trial_windows(image, min(SIDE, settings.window), checkpoint.mean)
 
-    calibration = calibration_windows(job.crops, job.source, checkpoint.mean)
+    calibration = calibration_windows(job.crops, job.source, checkpoint)
     megapixels = windows * settings.window**2 / 1e6
     how = {"calibration": calibration, "say": Progress.write}
     return choose_engine(settings.engine, checkpoint, device, precision, look, megapixels, **how).engine

@@ -45,6 +45,12 @@ class PredictSettings:
         return {name: value for name, value in asdict(self).items() if name != "part" or value is not None}
 
 
+def check_batch_size(batch_size: int) -> None:
+    """SettingError for a number of windows at a time that there can't be."""
+    if batch_size < 0:
+        raise SettingError("`batch_size`", f"is {batch_size}", "take 1 or more, or 0 for the usual number")
+
+
 @dataclass(frozen=True)
 class InferenceSettings:
     """How samples are predicted.

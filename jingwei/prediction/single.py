@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from jingwei.errors import InputError, JingweiError
+from jingwei.errors import InputError, JingweiError, SettingError
 from jingwei.inputs.samples import Sample
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.models.checkpoints import Checkpoint
@@ -13,6 +13,7 @@ from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.job import Job
 from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.prediction.scene import predict_scene
+from jingwei.system.atomic import refuse_no_file
 
 
 def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint) -> bool:
@@ -24,6 +25,7 @@ def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint)
     """
     images = _files(scene, bool(checkpoint.source))
     job = replace(job, originals=images)
+    _check_outputs(job)
     if job.is_done(job.mark):
         job.write_styles()
         return False
@@ -43,14 +45,20 @@ def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint)
     return fresh
 
 
+def _check_outputs(job: Job) -> None:
+    """Raises an error where an output can't be a file, or would take the place of what the map is made of."""
+    inputs = {path.resolve() for path in (*job.originals, job.weights)}
+    for path in job.outputs.values():
+        refuse_no_file(path)
+        if path.resolve() in inputs:
+            raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
+
+
 def _files(scene: Path | Sequence[Path], radar: bool) -> tuple[Path, ...]:
-    """The files of a scene: one, or those of the four channels of radar."""
+    """The files of a scene: one, or those of the four channels of radar in their order."""
     files = (Path(scene),) if isinstance(scene, str | Path) else tuple(map(Path, scene))
+    files = _channels(files) if radar else files
     wanted = len(CHANNELS) if radar else 1
-    if radar and len(files) == 1:
-        name = re.fullmatch(rf"(.+_)({'|'.join(CHANNELS)})", files[0].stem, re.IGNORECASE)
-        if name:
-            files = tuple(files[0].with_name(f"{name[1]}{channel}{files[0].suffix}") for channel in CHANNELS)
     if len(files) != wanted:
         kind = f"a radar network takes four, of {', '.join(CHANNELS)}" if radar else "an optical network takes one"
         raise InputError(files[0] if files else "`scene`", f"is {len(files)} files, but {kind}", "name these")
@@ -58,3 +66,23 @@ def _files(scene: Path | Sequence[Path], radar: bool) -> tuple[Path, ...]:
         if not file.exists() and not str(file).startswith("/vsi"):
             raise InputError(file, "no such file", "check the path")
     return files
+
+
+def _channels(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Radar files in the order of CHANNELS, by their names (lists of files come in any); of one, those beside it too.
+
+    Names that say nothing leave the order as it is. Raises InputError where two files are of one channel.
+    """
+    names = [re.fullmatch(rf"(.+_)({'|'.join(CHANNELS)})", file.stem, re.IGNORECASE) for file in files]
+    found = [name[2].upper() for name in names if name]
+    if len(found) < len(files) or not files:
+        return files
+    if len(files) == 1 and names[0]:
+        start, given = names[0].groups()
+        members = [channel.lower() if given.islower() else channel for channel in CHANNELS]
+        return tuple(files[0].with_name(f"{start}{member}{files[0].suffix}") for member in members)
+    twice = next((number for number, channel in enumerate(found) if channel in found[:number]), None)
+    if twice is not None:
+        first = files[found.index(found[twice])]
+        raise InputError(files[twice], f"is of the channel {found[twice]}, as {first.name} is", "name one of each")
+    return tuple(file for _, file in sorted(zip(map(CHANNELS.index, found), files, strict=True)))

@@ -22,10 +22,10 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     as links, is not followed, and what a killed run left is thrown away. `durable`: when the block has ended, the file
     outlasts a power cut; without it, what is read later has to be checked then.
 
-    A full disk, a read-only folder, a device or another run that writes the same path becomes an OutputError.
+    A full disk, a read-only folder, a device, a folder or another run that writes the same path becomes an OutputError.
     """
     path = Path(path)
-    _refuse_device(path)
+    refuse_no_file(path)
     folder = path.with_name(f".{path.name}.part")
     with only_run(path):
         try:
@@ -44,14 +44,16 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
             remove(folder)
 
 
-def _refuse_device(path: Path) -> None:
+def refuse_no_file(path: Path) -> None:
     """Raises OutputError for pipes and devices: a file would take their place, for all programs of the machine.
 
-    Links to them in /dev too, such as /dev/stdout, whatever they lead to now.
+    Links to them in /dev too, such as /dev/stdout, whatever they lead to now. And for folders, before any work is done.
     """
     place = Path(os.path.abspath(path))
     of_system = place.is_relative_to("/dev") and not place.is_relative_to("/dev/shm")
-    if of_system or (place.exists() and not (place.is_file() or place.is_dir())):
+    if place.is_dir():
+        raise OutputError(path, "is a folder, not a file", "name a file in it")
+    if of_system or (place.exists() and not place.is_file()):
         raise OutputError(path, "is a pipe or a device, or lies among them", "name a file")
 
 

@@ -146,12 +146,19 @@ class Recipe:
 
     def problems(self) -> list[tuple[str, str]]:
         """What is impossible: (field, what is wrong with it)."""
-        return [*self._out_of_bounds(), *self._unused(), *self._contradictions()]
+        return [*self._of_other_types()] or [*self._out_of_bounds(), *self._unused(), *self._contradictions()]
+
+    def _of_other_types(self) -> Iterator[tuple[str, str]]:
+        """Values that a program has given; numbers that are not finite are for the bounds to find."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if not (is_of(each.type, value) or (each.type is float and isinstance(value, float))):
+                yield each.name, f"is {value!r}, not {in_words(each.type)}"
 
     def _out_of_bounds(self) -> Iterator[tuple[str, str]]:
         for each in fields(self):
             value, choices, name = getattr(self, each.name), each.metadata["choices"], each.metadata["flag"]
-            numbers = value if isinstance(value, tuple) else (value,)
+            numbers = value if isinstance(value, tuple | list) else (value,)
             said = ", ".join(map(str, numbers))
             broken = (b.problem for b in each.metadata["bounds"] if not all(map(b.holds, numbers)))
             if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):

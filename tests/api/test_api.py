@@ -118,6 +118,17 @@ def test_what_is_no_data_is_255_and_no_class(model, scene):
     assert labels[20, 20] != 255
 
 
+def test_what_a_masked_array_hides_is_no_data(model, scene):
+    pixels, _ = scene
+    hidden = np.zeros(pixels.shape, bool)
+    hidden[:, :9] = True
+    hidden[0, 20, 20] = True  # in one band alone, as of a nodata value that it happens to have
+    labels = model.predict(np.ma.array(pixels, mask=hidden), **HOW)
+    assert np.array_equal(labels, model.predict(pixels, valid=~hidden.all(axis=0), **HOW))
+    assert (labels[:9] == 255).all()
+    assert np.array_equal(model.predict(np.ma.array(pixels), **HOW), model.predict(pixels, **HOW))
+
+
 def test_one_engine_is_made_for_many_calls(model, scene, monkeypatch):
     from jingwei.prediction import model as module
 
@@ -136,6 +147,7 @@ def test_one_engine_is_made_for_many_calls(model, scene, monkeypatch):
     ({"window": 7}, "`window`: 7 with `overlap` 256"),
     ({"tta": "many"}, "`tta` many"),
     ({"engine": "tensorrt"}, "`engine` tensorrt"),
+    ({"batch_size": -1}, "`batch_size`: is -1"),
 ])  # fmt: skip
 def test_mistakes_name_arguments_not_flags(model, change, message):
     given = {"pixels": np.zeros((3, 40, 40), np.uint8)} | change
@@ -171,6 +183,49 @@ def test_a_map_is_kept_and_made_anew_when_its_scene_changes(tmp_path, model, sce
     jingwei.predict(source, model, target, **HOW)
     assert target.stat().st_mtime_ns != before
     assert {path.name for path in tmp_path.iterdir()} == {"image_3.png", "map.tif", "map.qml", "map.tif.aux.xml"}
+
+
+def test_no_map_takes_the_place_of_what_it_is_made_of_or_of_a_folder(tmp_path, model):
+    scene = Path(shutil.copyfile(SCENE, tmp_path / "image_3.tif"))
+    weights = Path(shutil.copyfile(WEIGHTS, tmp_path / "best.pt"))
+    link = tmp_path / "link.tif"
+    link.symlink_to(scene)
+    at_once = "is an input and an output at once"
+    for target, how, message in (
+        (scene, {}, at_once),
+        (link, {}, at_once),
+        (weights, {}, at_once),
+        (tmp_path / "map.tif", {"confidence": scene}, at_once),
+        (tmp_path, {}, "is a folder, not a file: name a file in it"),
+    ):
+        with pytest.raises(jingwei.JingweiError, match=message):
+            jingwei.predict(scene, weights, target, device="cpu", **how, **HOW)
+    with pytest.raises(jingwei.SettingError, match="`batch_size`: is -2"):
+        jingwei.predict(scene, model, tmp_path / "map.tif", batch_size=-2)
+    assert scene.read_bytes() == SCENE.read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} == {"image_3.tif", "best.pt", "link.tif"}
+
+
+def test_a_network_whose_file_has_changed_makes_no_map_in_its_name(tmp_path):
+    weights = Path(shutil.copyfile(WEIGHTS, tmp_path / "best.pt"))
+    model = jingwei.load(weights, "cpu")
+    os.utime(weights, ns=(1, 1))  # as where the training has gone on
+    with pytest.raises(jingwei.CheckpointError, match="has changed since it was loaded: load it again"):
+        jingwei.predict(SCENE, model, tmp_path / "map.tif", **HOW)
+    assert jingwei.predict(SCENE, jingwei.load(weights, "cpu"), tmp_path / "map.tif", **HOW).exists()
+
+
+def test_radar_files_may_come_in_any_order_and_with_small_letters(tmp_path):
+    weights, channels = OLD / "radar" / "best.pth", ("HH", "HV", "VH", "VV")
+    first = jingwei.predict(OLD / "radar" / "5_HH.tiff", weights, tmp_path / "first.tif", device="cpu", **HOW)
+    files = [
+        shutil.copyfile(OLD / "radar" / f"5_{name}.tiff", tmp_path / f"5_{name.lower()}.tiff") for name in channels
+    ]
+    for number, scene in enumerate((files[::-1], files[0], files[3])):
+        found = jingwei.predict(scene, weights, tmp_path / f"{number}.tif", device="cpu", **HOW)
+        assert np.array_equal(ids_of(found), ids_of(first))
+    with pytest.raises(jingwei.InputError, match="5_hh.tiff: is of the channel HH, as 5_hh.tiff is"):
+        jingwei.predict([*files[:3], files[0]], weights, tmp_path / "map.tif")
 
 
 def test_a_scene_without_tiles_is_copied_and_the_copy_goes(tmp_path, model, scene, monkeypatch):
@@ -294,6 +349,10 @@ def test_the_road_from_scenes_to_a_report(county, tmp_path):
     (("nonsense",), {}, "`recipe` nonsense: no such recipe: known are cross_entropy, focal_lovasz"),
     (("swa",), {"base_lt": 1}, "`base_lt`: is not a field of a recipe: did you mean base_lr. known are name, model"),
     (("swa",), {"epochs": 0}, "epochs"),
+    (("swa",), {"epochs": "3", "loss": None}, "loss is None, not a text; epochs is '3', not a whole number"),
+    (("swa",), {"crop_sizes": 64}, "crop_sizes is 64, not a list"),
+    (("swa",), {"crop_sizes": [16]}, "crop_size is 16, below 32 px"),
+    (("swa",), {"workers": -1}, "`workers`: is -1"),
     (("x.json",), {"epochs": 3}, "says itself what is trained"),
     (("x.json",), {"quick": True}, "says itself what is trained"),
     (("x.json",), {}, "x.json: no such file"),
@@ -312,6 +371,8 @@ def test_mistakes_in_training_are_told_first(tmp_path, arguments, changes, messa
     lambda: jingwei.fill("nowhere.tif", "filled.tif"),
     lambda: jingwei.load("nowhere.pt"),
     lambda: jingwei.export(WEIGHTS, "net.onnx", int8=True),
+    lambda: jingwei.export(WEIGHTS, "net.onnx", int8=True, scene=OLD / "radar" / "5_HH.tiff"),
+    lambda: jingwei.export(OLD / "radar" / "best.pth", "net.onnx", int8=True, scene=OLD / "radar" / "5_HH.tiff"),
 ])  # fmt: skip
 def test_every_mistake_is_an_error_of_the_family(tmp_path, monkeypatch, call_it):
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,7 @@ import torch
 from small_engines import CPU, fields, need, noise
 from torch import Tensor
 
-from jingwei.errors import SettingError
+from jingwei.errors import CheckpointError, SettingError
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction import scene as prediction
 from jingwei.prediction.engines import choosing, compiled
@@ -235,7 +235,7 @@ def test_a_scene_with_little_or_nothing_valid(tmp_path):
     assert shares[-1] > 0
 
 
-def test_int8_is_made_with_one_window_of_each_of_crops_spread_over_all(tmp_path):
+def test_int8_is_made_with_one_window_of_each_of_crops_spread_over_all(tmp_path, bright):
     crops = []
     for number in range(70):
         (tmp_path / str(number)).mkdir()
@@ -243,17 +243,30 @@ def test_int8_is_made_with_one_window_of_each_of_crops_spread_over_all(tmp_path)
             tmp_path / str(number), np.full((3, 40, 50), number, np.uint8), np.ones((40, 50), bool)
         ) as crop:
             crops.append(Path(crop.path))
-    windows = list(calibration_windows(crops, tmp_path / "no scene", (0.0,) * 3))
+    windows = list(calibration_windows(crops, tmp_path / "no scene", bright))
     assert {window.shape for window in windows} == {(3, 40, 50)}
     numbers = [window[0, 0, 0] for window in windows]
     assert 16 < len(numbers) <= 32
     assert set(np.diff(numbers)) == {3}
-    assert len(list(calibration_windows(crops[:5], tmp_path / "no scene", (0.0,) * 3))) == 5
-    assert len(list(calibration_windows([], crops[0], (0.0,) * 3))) == 1
+    assert len(list(calibration_windows(crops[:5], tmp_path / "no scene", bright))) == 5
+    assert len(list(calibration_windows([], crops[0], bright))) == 1
     with open_scene(tmp_path, noise(3, 520, 900), np.ones((520, 900), bool)):
         pass
-    assert len(list(calibration_windows([tmp_path / "scene.tif"], tmp_path / "no scene", (0.0,) * 3))) == 1
-    calibration_windows([tmp_path / "no crop"], tmp_path / "no scene", (0.0,) * 3)  # not opened before it is needed
+    assert len(list(calibration_windows([tmp_path / "scene.tif"], tmp_path / "no scene", bright))) == 1
+    calibration_windows([tmp_path / "no crop"], tmp_path / "no scene", bright)  # not opened before it is needed
+
+
+def test_int8_is_not_made_with_windows_of_other_bands_or_types(tmp_path, bright):
+    with open_scene(tmp_path, noise(1, 40, 50), np.ones((40, 50), bool)) as grey:
+        pass
+    with pytest.raises(CheckpointError, match="trained on 3 bands, but scene.tif has 1"):
+        list(calibration_windows([], Path(grey.path), bright))
+    with pytest.raises(CheckpointError, match="trained on pixels of uint16, but .*scene.tif has uint8"):
+        list(
+            calibration_windows(
+                [Path(grey.path)], tmp_path, replace(bright, spec=replace(bright.spec, bands=1), dtype="uint16")
+            )
+        )
 
 
 # ---- in a prediction ----

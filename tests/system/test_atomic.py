@@ -96,6 +96,11 @@ def test_a_folder_that_is_a_file_is_told(tmp_path):
         pass
 
 
+def test_a_folder_is_told_before_any_work_is_done(tmp_path):
+    with pytest.raises(OutputError, match="is a folder, not a file"), whole_or_nothing(tmp_path):
+        pytest.fail("the work has begun")
+
+
 def plant(tmp_path: Path, name: str, how: str) -> Path:
     """Something of somebody else's where an output is made; the file or folder that it leads to."""
     victim = tmp_path / "elsewhere" / "victim"

@@ -15,9 +15,10 @@ from jingwei.grid import Window, far_apart
 from jingwei.models.checkpoints import Checkpoint
 from jingwei.prediction.engines.base import PRECISIONS, Engine, buildable
 from jingwei.prediction.engines.registry import ENGINES, make_engine
+from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.settings import AUTO
 from jingwei.raster.pixels import as_type
-from jingwei.raster.reading import Raster, open_image
+from jingwei.raster.reading import Raster
 
 # What `auto` takes, the fastest on most CPUs first. openvino-int8 answers a little differently: only who asks gets it.
 ORDER = ("openvino", "torch-compiled", "onnx", "torch")
@@ -97,14 +98,17 @@ def choose_engine(
     return _checked(make_engine(name, checkpoint, device, precision, calibration), measure)
 
 
-def calibration_windows(crops: Sequence[Path], scene: Path, mean: Sequence[float]) -> Iterator[np.ndarray]:
+def calibration_windows(crops: Sequence[Path], scene: Path, checkpoint: Checkpoint) -> Iterator[np.ndarray]:
     """Raw windows, CHW, to make openvino-int8 with: one of each of the crops, or of so many that they are spread over.
 
-    Where there are no crops, windows of the scene. Nothing is opened before the first window is asked for.
+    Where there are no crops, windows of the scene. Nothing is opened before the first window is asked for. Raises
+    CheckpointError where they have other bands, or pixels of another type, than the network takes.
     """
+    count = 1 if crops else CALIBRATION
     for path in crops[:: -(-len(crops) // CALIBRATION) or 1] or [scene]:
-        with open_image(path) as image:
-            yield from (pixels for pixels, _ in trial_windows(image, SIDE, mean, 1 if crops else CALIBRATION))
+        with open_fitting(path, checkpoint) as image:
+            check_scene(checkpoint, checkpoint.path or Path("checkpoint"), image)
+            yield from (pixels for pixels, _ in trial_windows(image, SIDE, checkpoint.mean, count))
 
 
 def trial_windows(image: Raster, side: int, mean: Sequence[float], count: int = 6) -> list[Trial]:

@@ -1,5 +1,6 @@
 """Which maps are to be made: trained networks, by their experiments or their files, on scenes."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -54,8 +55,11 @@ def _named_files(files: Sequence[Path]) -> dict[str, Path]:
 
 def map_name(path: Path) -> str:
     """The name that maps of a checkpoint carry: that of its experiment, where it lies in one, else its own."""
-    in_experiment = path.stem in ("best", "last") and len(path.parts) > 2  # system B's: best.pth in saved/NAME/TIME
-    return f"{path.parts[-3]}_{path.parts[-2]}" if in_experiment else path.stem
+    if path.stem in ("best", "last") and len(path.parts) > 2:  # system B's: best.pth in saved/NAME/TIME
+        folder = Path(os.path.abspath(path)).parent  # `..` is no name, and neither is the root of all folders
+        if folder.parent.name:
+            return f"{folder.parent.name}_{folder.name}"
+    return path.stem
 
 
 def _of_experiments(workspace: Workspace, experiments: Sequence[str]) -> dict[str, Path]:

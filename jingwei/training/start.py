@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jingwei.errors import CheckpointError
 from jingwei.legend import Legend
-from jingwei.models.checkpoints import load_checkpoint
+from jingwei.models.checkpoints import fits_type, load_checkpoint
 from jingwei.models.families import find_backbone, find_family
 from jingwei.models.first_layer import usual_names
 from jingwei.models.pretrained import load_imagenet, put
@@ -61,12 +61,13 @@ class Start:
     def normalised(self, kind: DataKind, pretrained: bool, model: str, backbone: str) -> DataKind:
         """The data with the mean and std by which its network normalises.
 
-        Those of a checkpoint of ours to start from; of other weights what they expect, where the data is as theirs was
-        (8-bit red, green and blue, in any order); else the data's own.
+        Those of a checkpoint of ours to start from, where the data is as its was; of other weights what they expect,
+        where the data is as theirs was (8-bit red, green and blue, in any order); else the data's own.
         """
         if self.experiment:
             first = load_checkpoint(self.experiment)
-            if reordered := _in_order((first.mean, first.std), first.legend.bands, kind):
+            alike = fits_type(first, kind.dtype) and bool(first.source) == bool(kind.source)
+            if alike and (reordered := _in_order((first.mean, first.std), first.legend.bands, kind)):
                 return replace(kind, mean=reordered[0], std=reordered[1])
         found = find_weights(self.weights) if self.weights is not None else None
         if isinstance(found, Path):

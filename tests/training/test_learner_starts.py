@@ -70,6 +70,14 @@ def test_an_experiment_to_start_from_gives_its_weights_and_its_normalisation(tmp
     assert same(dict(learner.average.module.state_dict()), weights)
 
 
+@pytest.mark.parametrize("change", [{"dtype": "uint16"}, {"source": {"values": "amplitude"}}])
+def test_an_experiment_of_other_pixels_does_not_give_its_normalisation(tmp_path, change):
+    source(tmp_path / "best.pt")
+    kind = replace(KIND, **change)
+    given = Start(experiment=tmp_path / "best.pt").normalised(kind, False, SMALL.model, SMALL.backbone)
+    assert (given.mean, given.std) == (KIND.mean, KIND.std)
+
+
 def test_an_experiment_of_other_classes_gives_all_but_the_heads(tmp_path):
     weights = source(tmp_path / "best.pt", Legend("own", JINGWEI.classes[:3]))
     fresh = learner_of().model.state_dict()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             check_same_size(label, image)
             check_same_place(label, image)
         counts = _count(image, label, sar)
-        mask: Any = None if of_contest else label  # or what stands for one, less areas
+        mask = None if of_contest else cast(Mask | DrawnLabels | None, label)  # or one less areas, which reads like it
         if mask:
             mask.refuse_unknown()
         findings = list(_data_as_alpha(image)) if isinstance(image, Raster) else []

@@ -1,5 +1,6 @@
 """Where a label would teach most: cells of the scenes that are worth it, chosen and written for people to label."""
 
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -93,7 +94,8 @@ def suggest(
     owner, number = _candidates(seen)
     notes = [each.map.note for each in seen if each.map and each.map.note]
     if workspace.rules.labelled and not any(each.areas for each in seen):
-        notes.append(f"no area of {workspace.rules.labelled} lies in these scenes: check its CRS")
+        note = f"no area of {workspace.rules.labelled} lies in these scenes: check its CRS"
+        Progress.write(f"warning: {note}", file=sys.stderr)
     in_part = any(each.map and each.map.part for each in seen)
     if not len(owner):
         if in_part:

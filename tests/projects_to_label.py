@@ -18,6 +18,7 @@ from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 
 HEIGHT, WIDTH = 200, 280
+SIDE = 50  # of a place to label, px
 PLACE = ("EPSG:32649", Affine(0.5, 0, 500_000, 0, -0.5, 4_000_000))
 
 
@@ -67,3 +68,14 @@ def fill_labels(path: Path, labels) -> None:
         path, wkb, list(columns.values()), list(columns), driver="GPKG", layer="labels", geometry_type="Polygon",
         layer_metadata=dict(notes or {}), append=False, layer_options={"OVERWRITE": "YES"}, **where,
     )  # fmt: skip
+
+
+def guesses(workspace: Workspace, scene) -> list[str]:
+    return layer(workspace.next_labels(scene), "labels")[1]["guess"].tolist()
+
+
+def labels_of(workspace: Workspace, scene, legend=JINGWEI) -> np.ndarray:
+    """The labels that a scene is cut with, whole."""
+    (found,) = [each for each in workspace.train_scenes() if each.name == scene.name]
+    with found.open_labels(legend) as labels:
+        return labels.read_label_rows(0, labels.height)

@@ -68,7 +68,7 @@ def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> 
         if zones:
             content[name]["zones"] = {zone: area_numbers(areas, legend) for zone, areas in by_zone.items()}
             touched[source] = any(areas.pixels.sum() + areas.nodata for areas in by_zone.values())
-        tables.append(f"{source}\n{area_table({name: whole} | by_zone, legend)}")
+        tables.append(f"{source}\n{area_table([(name, whole), *by_zone.items()], legend)}")
         if not args.json and (not zones or any(touched.values())):
             print("\n".join(tables))
             tables.clear()

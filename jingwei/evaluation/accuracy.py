@@ -33,15 +33,15 @@ def assess(counts: np.ndarray, mapped: np.ndarray) -> Accuracy:
     """Estimates from sample counts (int, [class on the map, class in truth]) and the classes' mapped areas.
 
     Classes that the map lacks are not strata; they may still be in the truth. ValueError where a class of the map
-    has fewer than two points: its variance can't be known.
+    has fewer than two points: its variance can't be known; one will do for a class of one pixel.
     """
     counts, mapped = np.asarray(counts, np.float64), np.asarray(mapped, np.float64)
     points = counts.sum(axis=1)
     strata = mapped > 0
-    if (points[strata] < 2).any() or (points[~strata] > 0).any():
+    if (points[strata] < np.where(mapped[strata] == 1, 1, 2)).any() or (points[~strata] > 0).any():
         raise ValueError(f"points per class {points.astype(int).tolist()}: each class of the map needs two at least")
     weights = mapped / mapped.sum()
-    rows, freedom = np.where(strata, points, 1)[:, None], np.where(strata, points - 1, 1)[:, None]
+    rows, freedom = np.where(strata, points, 1)[:, None], np.maximum(points - 1, 1)[:, None]
     inside = counts / rows  # of the points of a stratum, the share of each true class
     shares = weights[:, None] * inside  # eq. 4
     area = shares.sum(axis=0)  # eq. 9
@@ -72,10 +72,12 @@ def allocate(mapped: np.ndarray, points: int) -> np.ndarray:
     """Shares `points` out among the classes of a map, int64 by class, as the paper advises.
 
     By area, but RARE for each class that would get fewer (or half of an equal share, where there are few points); what
-    that takes is missing in the large classes. No class gets more points than it has pixels.
+    that takes is missing in the large classes. No class gets more points than it has pixels, and none fewer than two
+    that has them: without these, `assess` knows nothing. `points` are twice the classes of the map, or more.
     """
     mapped = np.asarray(mapped, np.int64)
-    least = min(RARE, points // (2 * max(1, int(np.count_nonzero(mapped)))))
+    least = max(2, min(RARE, points // (2 * max(1, int(np.count_nonzero(mapped))))))
+    assert points >= 2 * np.count_nonzero(mapped), "too few points for the map's classes"
     rare = np.zeros(len(mapped), bool)
     while True:
         common = (mapped > 0) & ~rare

@@ -1,5 +1,6 @@
 """How much of each class a map has: pixels and hectares, of the whole and of zones."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,11 +61,11 @@ def measure_areas(
     return areas[-1], dict(zip([zone.name for zone in found], areas, strict=False))
 
 
-def area_table(columns: dict[str, Areas], legend: Legend) -> str:
-    """A line per class: pixels, share and hectares of each column (the map, or a zone)."""
-    width = max(len(name) for name in (*legend.names, *columns, "no data"))
+def area_table(columns: Sequence[tuple[str, Areas]], legend: Legend) -> str:
+    """A line per class: pixels, share and hectares of each column: the map, and zones, which may be named like it."""
+    width = max(len(name) for name in (*legend.names, *(title for title, _ in columns), "no data"))
     lines = []
-    for title, areas in columns.items():
+    for title, areas in columns:
         total = max(1, areas.pixels.sum())
         lines.append(f"{title:{width}} {'px':>15} {'share':>7}" + ("" if areas.hectares is None else f" {'ha':>15}"))
         for land_class in legend.classes:

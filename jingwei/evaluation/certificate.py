@@ -186,18 +186,19 @@ class Comparison(NamedTuple):
 def compare(first: Points, second_right: np.ndarray, weights: np.ndarray) -> Comparison:
     """Compares two maps on the sample of the first: whether the second is right at its points, bool.
 
-    `weights` are the shares of the first map's classes, which are the strata. ValueError where a class has fewer than
-    two points.
+    `weights` are the shares of the first map's classes, which are the strata: in pixels, where one may have a
+    single pixel and point. ValueError where any other has fewer than two points.
     """
+    single = np.asarray(weights) == 1
     weights = np.asarray(weights, np.float64) / np.sum(weights)
     gain = second_right.astype(np.int64) - first.right.astype(np.int64)
     difference = variance = 0.0
     for c in np.flatnonzero(weights):
         here = gain[first.mapped == c]
-        if len(here) < 2:
+        if len(here) < (1 if single[c] else 2):
             raise ValueError(f"class {c} of the map has {len(here)} points: two at least are needed")
         difference += weights[c] * here.mean()
-        variance += weights[c] ** 2 * here.var(ddof=1) / len(here)
+        variance += weights[c] ** 2 * here.var(ddof=1) / len(here) if len(here) > 1 else 0.0
     better, worse = int((gain > 0).sum()), int((gain < 0).sum())
     return Comparison(float(difference), CONFIDENCE * math.sqrt(variance), better, worse, _sign_test(better, worse))
 

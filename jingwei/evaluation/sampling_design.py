@@ -16,6 +16,7 @@ from jingwei.errors import InputError, SettingError
 from jingwei.evaluation.accuracy import Accuracy, allocate, assess
 from jingwei.evaluation.areas import Areas, measure_areas
 from jingwei.evaluation.certificate import Points
+from jingwei.labels.classes import classes_of
 from jingwei.legend import NODATA, Legend
 from jingwei.polygons.reading import read_features, read_notes
 from jingwei.polygons.styles import class_style
@@ -39,7 +40,7 @@ def draw_sample(
 
     The strata are the map's classes; `accuracy.allocate` shares the points out, and every pixel of a class has the same
     chance. A point lies at its pixel's centre and has `id`, `row`, `col` and an empty `label`. Returns the points per
-    class (int64). Raises SettingError where the file is there: it may hold somebody's work.
+    class (int64). Raises SettingError where the file is there, as it may hold somebody's work, and for too few points.
     """
     target = Path(target)
     if target.exists():
@@ -47,9 +48,13 @@ def draw_sample(
     if target.suffix.lower() != ".gpkg":
         raise SettingError(target, "is not a GeoPackage", "name it .gpkg")
     areas, _ = measure_areas(source, legend, strip_rows=strip_rows, progress=progress)
-    shares = allocate(areas.pixels, points)
-    if not shares.any():
+    classes = int(np.count_nonzero(areas.pixels))
+    if not classes:
         raise InputError(source, "has no pixel of any class", "give a map of classes")
+    if points < 2 * classes:
+        problem = f"is {points}, but {source} has {classes} classes, and each needs two points to be scored"
+        raise SettingError("`sample`", problem, f"take {2 * classes} or more")
+    shares = allocate(areas.pixels, points)
     generator = np.random.PCG64(np.random.SeedSequence(seed))
     wanted = [np.sort(_draw(generator, int(have), int(take))) for have, take in zip(areas.pixels, shares, strict=True)]
     begins = np.concatenate([[0], np.cumsum(shares)])
@@ -132,9 +137,10 @@ def score_sample(
     shapes, columns, crs = read_features(sample, "Point")
     if FIELD not in columns:
         raise InputError(sample, f"has no field {FIELD!r}", "score the file that `sample` drew")
-    if (shapely.get_type_id(shapes) != 0).any():
+    if (shapely.get_type_id(shapes) != 0).any() or shapely.is_empty(shapes).any():
         raise InputError(sample, "has geometries that are not points", "score the file that `sample` drew")
-    truth = np.array([_class_of(value, legend, sample) for value in columns[FIELD]], np.int64)
+    ids, _ = classes_of(sample, None, columns, len(shapes), legend.without_values(), FIELD)
+    truth = np.where(ids == NODATA, -1, ids).astype(np.int64)
     labelled = truth >= 0
     areas, _ = measure_areas(source, legend, gsd=gsd, strip_rows=strip_rows, progress=progress)
     strata = read_notes(sample).get(STRATA)
@@ -157,10 +163,10 @@ def score_sample(
         raise InputError(sample, problem, "name the map that it was drawn from")
     np.add.at(counts, (mapped, truth[labelled]), 1)
     for land_class in legend.classes:
-        have = counts[land_class.id].sum()
-        if areas.pixels[land_class.id] and have < 2:
+        have, pixels = counts[land_class.id].sum(), areas.pixels[land_class.id]
+        if have < min(2, pixels):
             problem = f"has {have} labelled points where the map says {land_class.name}"
-            raise InputError(sample, problem, "label two at least in each class of the map")
+            raise InputError(sample, problem, "label two at least in each class of the map, or its only pixel")
     points = Points(mapped, truth[labelled])
     return Scored(counts, areas, assess(counts, areas.pixels), int((~labelled).sum()), points, places)
 
@@ -174,19 +180,6 @@ def read_at(labels: Raster, places: np.ndarray, strip_rows: int = 256) -> np.nda
         if here.any():
             values[here] = labels.read_label_rows(first, end)[rows[here] - first, cols[here]]
     return values
-
-
-def _class_of(value, legend: Legend, sample: Path) -> int:
-    """The class that somebody has written, -1 where nothing is."""
-    text = "" if value is None or value != value else str(value).strip()
-    if not text:
-        return -1
-    number = text.removesuffix(".0")
-    for land_class in legend.classes:
-        if text.lower() == land_class.name.lower() or number == str(land_class.id):
-            return land_class.id
-    remedy = f"write one of: {', '.join(legend.ids_and_names)}"
-    raise InputError(sample, f"legend {legend.name} has no class {text!r}", remedy)
 
 
 def accuracy_table(scored: Scored, legend: Legend) -> str:

@@ -13,6 +13,7 @@ import shapely
 
 from jingwei.errors import InputError, SettingError, listed
 from jingwei.grid import Window
+from jingwei.labels.classes import is_empty
 from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import moved, on_raster
 from jingwei.raster.pixel_area import Ground, add_inside
@@ -91,11 +92,11 @@ def _names(path: Path, columns: dict[str, np.ndarray], field: str | None, count:
         known = ", ".join(columns) or "none"
         raise SettingError("`zone_name`", f"{path} has no field {field!r}", f"take one of: {known}")
     if field is None:
-        texts = [name for name, values in columns.items() if values.dtype == object]
+        texts = [name for name, values in columns.items() if any(isinstance(value, str) for value in values)]
         field = next((name for name in columns if name.lower() == "name"), next(iter(texts), None))
     if field is None:
         return [str(k + 1) for k in range(count)]
-    given = ["" if value is None or value != value else str(value).strip() for value in columns[field]]
+    given = ["" if is_empty(value) else str(value).strip() for value in columns[field]]
     return [name or _unused(f"zone {k + 1}", given) for k, name in enumerate(given)]
 
 

@@ -148,8 +148,9 @@ class Raster(Source):
         pixels, valid = self.read_rows(first, end)
         if self._ids is not None:
             return self._ids_of(self._ids, pixels[0], valid, first)
-        labels = np.where(valid, pixels[0], NODATA)  # a copy: rows that overlap the next call's are kept
-        if self.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
+        # A copy: rows that overlap the next call's are kept. Of a type that holds NODATA, as int8 does not.
+        labels = np.where(valid, pixels[0], np.uint8(NODATA))
+        if labels.dtype != np.uint8 and (labels.min() < 0 or labels.max() > 255):
             strange = np.unique(labels[(labels < 0) | (labels > 255)])[:8]
             problem = f"ids {', '.join(map(str, strange))} in rows {first} to {end}"
             raise InputError(self.path, problem, "class ids run 0, 1, 2 ..., and 255 is no data")

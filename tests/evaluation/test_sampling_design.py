@@ -16,7 +16,8 @@ from jingwei.errors import InputError, SettingError
 from jingwei.evaluation.accuracy import allocate, assess
 from jingwei.evaluation.areas import measure_areas
 from jingwei.evaluation.sampling_design import FIELD, accuracy_numbers, accuracy_table, draw_sample, score_sample
-from jingwei.legend import GF3, JINGWEI, NODATA
+from jingwei.evaluation.statement import state
+from jingwei.legend import GF3, JINGWEI, NODATA, legend_from_dict
 from jingwei.polygons.reading import read_features
 from jingwei.raster.georeference import placed, vector_transform
 
@@ -101,6 +102,40 @@ def test_more_points_than_pixels_takes_all(tmp_path):
     np.testing.assert_array_equal(shares[:2], [2, 3])
 
 
+def test_every_sample_can_be_scored_once_it_is_labelled(tmp_path, field_map):
+    """Of a class with a single pixel, that pixel says all; of any other, one point tells no variance."""
+    field_map[field_map == 4] = 0
+    field_map[200, 100] = 4
+    source = tiff(tmp_path / "map.tif", field_map)
+    with pytest.raises(SettingError, match="`sample`: is 9, but .* has 5 classes.*: take 10 or more"):
+        draw_sample(source, tmp_path / "few.gpkg", JINGWEI, 9)
+    for points in (10, 11, 60):
+        target = tmp_path / f"{points}.gpkg"
+        draw_sample(source, target, JINGWEI, points)
+        _, columns, _ = read_features(target)
+        truth = field_map[columns["row"], columns["col"]]
+        label(target, [str(k) for k in truth])
+        scored = score_sample(target, source, JINGWEI)
+        assert scored.accuracy.overall == (1, 0)
+        assert state(scored, source, JINGWEI, other=source).against.difference == 0
+        label(target, [str(0 if k == 4 else k) for k in truth])
+        assert score_sample(target, source, JINGWEI).accuracy.area.value[4] == 0
+
+
+def test_a_name_goes_before_the_id_of_another_class(tmp_path, field_map):
+    """Names may be codes, and differ by their capitals alone."""
+    names = ("1", "10", "11", "2", "Corn", "corn")
+    entries = [{"id": k, "name": name, "color": f"#00000{k}"} for k, name in enumerate(names)]
+    legend = legend_from_dict({"classes": entries})
+    source, target = tiff(tmp_path / "map.tif", field_map), tmp_path / "sample.gpkg"
+    field_map[field_map == 4] = 5
+    source = tiff(source, field_map)
+    draw_sample(source, target, legend, 60)
+    _, columns, _ = read_features(target)
+    label(target, [legend.names[k] for k in field_map[columns["row"], columns["col"]]])
+    assert score_sample(target, source, legend).accuracy.overall.value == 1
+
+
 def test_points_without_a_label_are_left_out_and_told(tmp_path, field_map):
     source, target = tiff(tmp_path / "map.tif", field_map), tmp_path / "sample.gpkg"
     draw_sample(source, target, JINGWEI, 100)
@@ -123,7 +158,7 @@ def test_samples_that_make_no_sense(tmp_path, field_map):
     with pytest.raises(InputError, match="has 0 labelled points where the map says background"):
         score_sample(target, source, JINGWEI)
     label(target, ["wheat"] * 100)
-    with pytest.raises(InputError, match="no class 'wheat': write one of: 0 background"):
+    with pytest.raises(InputError, match="does not know: 'wheat' .100 features.: known are 0 background"):
         score_sample(target, source, JINGWEI)
     label(target, ["1"] * 100)
     field_map[100:110] = 2

@@ -1,5 +1,7 @@
 """Areas by zone: which pixels a zone has, whatever its CRS, and zones that can't be used."""
 
+import json
+
 import numpy as np
 import pytest
 import rasterio
@@ -120,6 +122,25 @@ def test_zones_get_their_names_from_a_field(tmp_path, field_map):
         areas_of(source, zones=zones, zone_field="district")
 
 
+def test_zones_with_lists_in_a_field_get_their_names_from_a_field_of_texts(tmp_path, field_map):
+    source, zones = tiff(tmp_path / "map.tif", field_map, "nowhere"), tmp_path / "zones.geojson"
+    fields = {"crops": ["corn", "rice"], "Ort": "east"}
+    corners = [[0, 0], [50, 0], [50, -50], [0, -50], [0, 0]]
+    feature = {"type": "Feature", "properties": fields, "geometry": {"type": "Polygon", "coordinates": [corners]}}
+    zones.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert list(areas_of(source, zones=zones)[1]) == ["east"]
+    assert list(areas_of(source, zones=zones, zone_field="crops")[1]) == ["['corn' 'rice']"]
+
+
+def test_a_zone_named_like_the_map_does_not_take_its_place(call, tmp_path, field_map):
+    source = tiff(tmp_path / "map.tif", field_map)
+    corner = shapely.affinity.affine_transform(shapely.box(30, 40, 35, 45), PLACES["north up"][1].to_shapely())
+    zones = write_zones(tmp_path / "zones.gpkg", [corner], ["map"])
+    _, out, err = call("evaluate.py", "--areas", "--prediction", source, "--zones", zones)
+    assert f"{(field_map == 2).sum():,d}" in out, err
+    assert sum(line.startswith("map ") for line in out.splitlines()) == 2
+
+
 def test_zone_files_that_make_no_sense(tmp_path, field_map):
     source = tiff(tmp_path / "map.tif", field_map)
     with pytest.raises(InputError, match="no such file"):
@@ -149,7 +170,7 @@ def test_zones_of_polygons_are_these_polygons(tmp_path, field_map):
 
 def test_tables_and_numbers(tmp_path, field_map):
     areas, _ = areas_of(tiff(tmp_path / "map.tif", field_map))
-    text = area_table({"map": areas}, JINGWEI)
+    text = area_table([("map", areas)], JINGWEI)
     assert f"{areas.pixels[2]:,d}" in text
     assert f"{areas.hectares[2]:,.2f}" in text
     numbers = area_numbers(areas, JINGWEI)

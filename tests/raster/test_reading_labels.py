@@ -29,6 +29,15 @@ def test_labels_of_any_integer_type_are_uint8_with_nodata_where_the_file_says_so
     np.testing.assert_array_equal(found, np.where((labels[0] == nodata) | (labels[0] == 255), NODATA, labels[0]))
 
 
+def test_labels_of_signed_bytes_are_no_data_where_the_file_says_so(tmp_path):
+    labels = (noise(1, 90, 40) % 5).astype("int8")
+    labels[0, 30:50] = -1
+    path = write_tiff(tmp_path / "label.tif", labels, nodata=-1)
+    with open_labels(path) as source:
+        found = source.read_label_rows(0, 90)
+    np.testing.assert_array_equal(found, np.where(labels[0] == -1, np.uint8(NODATA), labels[0]))
+
+
 def test_palette_labels_give_their_ids_not_their_colours(tmp_path):
     labels = noise(1, 30, 20)[0] % 4
     picture = Image.fromarray(labels, mode="P")

@@ -138,9 +138,10 @@ def test_rare_classes_get_enough_points():
     assert allocate([0, 0], 10).sum() == 0
 
 
-@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=8), st.integers(1, 3000))
-def test_all_points_are_shared_out(mapped, points):
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=8), st.integers(16, 3000))
+def test_all_points_are_shared_out_two_to_each_class_at_least(mapped, points):
     shares = allocate(mapped, points)
     assert (shares <= mapped).all()
+    assert (shares >= np.minimum(2, mapped)).all()
     if all(area == 0 or area >= points for area in mapped) and any(mapped):
         assert shares.sum() == points

@@ -263,10 +263,14 @@ class Workspace:
                 raise SettingError("`scene`", f"no cut scene is named {name}", f"take some of: {', '.join(known)}")
         return [known[name] for name in dict.fromkeys(names)]
 
+    def originals(self) -> dict[str, Path]:
+        """The pictures of the test folders by their scenes' names: what cut scenes were made of."""
+        return {path.stem: path for path in self._images("test")}
+
     def cut_scenes(self) -> list[Scene]:
         """The test scenes as `generate_test_data.py` left them: the tiled rasters of `test/image*/`."""
         tiled = sorted(self.root.glob("test/image*/*.tif"), key=lambda p: natural_order(p.stem))
-        originals = {p.stem: p for p in self._images("test")}
+        originals = self.originals()
         scenes = [self._scored(p, originals.get(p.stem, p)) for p in tiled]
         if not scenes:
             raise InputError(self.root / "test", "no cut scenes there", "run generate_test_data.py first")

@@ -48,7 +48,8 @@ def train(
     from jingwei.system.machine import cores
 
     if str(recipe).endswith(".json"):
-        if exp != "default" or changes or scratch or quick or refit or init_from is not None or workers is not None:
+        given = changes or str(data_dir) != "data"
+        if exp != "default" or given or scratch or quick or refit or init_from is not None or workers is not None:
             problem = "says itself what is trained, and on which data"
             raise SettingError(str(recipe), problem, "give no other settings: change the file")
         how = {"device": device, "compile": compile, "skip_bad_steps": skip_bad_steps, "weights_bands": weights_bands}

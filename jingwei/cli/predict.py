@@ -1,6 +1,7 @@
 """Step 3: predicting and stitching."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from jingwei.cli.parser import (
 )
 from jingwei.cli.wording import say
 from jingwei.errors import SettingError
+from jingwei.inputs.scenes import Scene
 from jingwei.planning.room import require_room_for_maps, size_of
 from jingwei.prediction.settings import AUTO, ENGINES, PredictSettings
 from jingwei.prediction.views import TTA
@@ -123,11 +125,25 @@ def _scenes(args: argparse.Namespace, workspace: Workspace) -> list:
     from jingwei.prediction.orders import tiled_copy
 
     if "scene" not in args:
-        return [(scene, scene.image) for scene in workspace.cut_scenes()]
+        scenes = workspace.cut_scenes()
+        _tell_stale(workspace, scenes)
+        return [(scene, scene.image) for scene in scenes]
     found = test_scenes(args, workspace)
     if args.dry_run:
         return [(scene, scene.image) for scene in found]
     return [(scene, tiled_copy(scene, workspace.tiled(scene), args.workers)) for scene in found]
+
+
+def _tell_stale(workspace: Workspace, scenes: list[Scene]) -> None:
+    """Warns of scenes that were replaced since they were cut: the map would be that of the earlier one."""
+    from jingwei.crops.tile import is_stale
+
+    originals = workspace.originals()
+    for scene in scenes:
+        original = originals.get(scene.name)
+        if original and is_stale(scene.image, original):
+            problem = f"is not {original} as it is now, or was made by another version"
+            print(f"warning: {scene.image}: {problem}: to be sure, run generate_test_data.py again", file=sys.stderr)
 
 
 def _maps(job: "Job") -> list[Path]:

@@ -8,7 +8,7 @@ import numpy as np
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.raster.reading import Raster, open_image
-from jingwei.raster.stamps import STAMP, stamp, up_to_date
+from jingwei.raster.stamps import STAMP, is_stamped, stamp, up_to_date
 from jingwei.raster.tiles import TILE
 from jingwei.raster.writing import TiledWriter
 from jingwei.system.prefetch import ahead
@@ -17,7 +17,7 @@ from jingwei.system.progress import Progress
 
 def tile_scene(source: Path, target: Path, workers: int) -> bool:
     """Copies a scene into a tiled GeoTIFF with a validity mask and overviews. False where that was done before."""
-    mark = stamp(source, stage="tile")
+    mark = _mark(source)
     if up_to_date(target, mark):
         return False
     with open_image(source) as image:
@@ -36,6 +36,15 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
             if not any_valid:
                 raise InputError(source, "has no valid pixel: all are transparent or nodata", "check its alpha")
     return True
+
+
+def is_stale(copy: Path, source: Path) -> bool:
+    """Whether a copy that `tile_scene` made is of another state of its scene, or of another version's making."""
+    return is_stamped(copy) and not up_to_date(copy, _mark(source))
+
+
+def _mark(source: Path) -> str:
+    return stamp(source, stage="tile")
 
 
 def _rows(image: Raster) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:

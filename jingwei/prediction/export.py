@@ -23,9 +23,10 @@ from jingwei.prediction.engines.base import buildable
 from jingwei.prediction.engines.choosing import calibration_windows
 from jingwei.prediction.engines.int8 import quantised
 from jingwei.prediction.engines.onnx import OPSET
-from jingwei.prediction.model_card import model_card
+from jingwei.prediction.model_card import OWN, model_card
 from jingwei.prediction.settings import ExportSettings
 from jingwei.system.atomic import whole_or_nothing
+from jingwei.system.own_files import kept_json
 
 PIXEL_SCALE = 255.0  # the plug-in divides 8-bit pixels by it, and knows no other input
 
@@ -53,6 +54,9 @@ def export_onnx(
     target = Path(target)
     if target.suffix.lower() != ".onnx":
         raise OutputError(target, "does not end in .onnx", "name it so: programs tell ONNX files by their ending")
+    card = target.with_suffix(".json")
+    if card.exists() and OWN not in (kept_json(card, {"properties": dict}) or {"properties": {}})["properties"]:
+        raise OutputError(card, "is there already, and is no model card", f"give {target.name} another name")
     windows = [_fitted(window, settings.tile, checkpoint.mean) for window in calibration] if settings.int8 else []
     if settings.int8 and not windows:
         raise SettingError("`int8`", "needs windows to find the ranges of numbers with", "give crops or a scene")
@@ -68,7 +72,6 @@ def export_onnx(
         onnx.checker.check_model(model)
     with whole_or_nothing(target) as part:
         part.write_bytes(model.SerializeToString())
-    card = target.with_suffix(".json")
     content = model_card(
         checkpoint, target.name, tile=settings.tile, scale=PIXEL_SCALE, int8=settings.int8,
         resolution=settings.resolution, licence=settings.licence,

@@ -13,6 +13,7 @@ from jingwei.version import VERSION
 
 MLM = "https://stac-extensions.github.io/mlm/v1.6.0/schema.json"
 CLASSIFICATION = "https://stac-extensions.github.io/classification/v2.0.0/schema.json"
+OWN = "jingwei:version"  # the property by which we know our cards again
 SCORES = ("miou", "miou_with_background", "fwiou", "accuracy", "kappa", "mean_f1")
 
 
@@ -48,7 +49,7 @@ def model_card(
         "mlm:pretrained": True,
         "mlm:input": [_input(bands, tile, scale)],
         "mlm:output": [_output(checkpoint, tile)],
-        "jingwei:version": VERSION,
+        OWN: VERSION,
         "jingwei:quantised": int8,
         "jingwei:trained_on": checkpoint.dtype,
         "jingwei:normalisation": {"mean": list(checkpoint.mean), "std": list(checkpoint.std), "inside": True},

@@ -355,6 +355,7 @@ def test_the_road_from_scenes_to_a_report(county, tmp_path):
     (("swa",), {"workers": -1}, "`workers`: is -1"),
     (("x.json",), {"epochs": 3}, "says itself what is trained"),
     (("x.json",), {"quick": True}, "says itself what is trained"),
+    (("x.json",), {"data_dir": "project"}, "says itself what is trained"),
     (("x.json",), {}, "x.json: no such file"),
 ])  # fmt: skip
 def test_mistakes_in_training_are_told_first(tmp_path, arguments, changes, message):

@@ -1,5 +1,6 @@
 """The command line: every flag is there and explained, and every mistake gets one line, status 2, and loses nothing."""
 
+import os
 import re
 import subprocess
 import sys
@@ -245,3 +246,17 @@ def test_filling_follows_its_rule(call, tmp_path):
     np.testing.assert_array_equal(filled("--min_area", "building=9"), expected(hole, (*left, 1), (*right, 2)))
     np.testing.assert_array_equal(filled("--min_area", 9, "building=3"), expected(hole))
     np.testing.assert_array_equal(filled("--min_area", 9, "--protect", "building"), expected(hole))
+
+
+def test_predicting_a_scene_that_was_replaced_since_it_was_cut_warns(call, data):
+    small = ("--data_dir", data, "--exp", "first", "--window", 64, "--overlap", 16, "--device", "cpu")
+    status, _, err = call("predict.py", *small)
+    assert (status, "warning" in err) == (0, False)
+    image = next(data.glob("*test*/image_3.png"))
+    os.utime(image, ns=(1, 1))
+    status, _, err = call("predict.py", *small)
+    assert status == 0
+    assert f"image_3.tif: is not {image} as it is now" in err
+    assert "run generate_test_data.py again" in err
+    assert call("generate_test_data.py", "--data_dir", data)[0] == 0
+    assert "warning" not in call("predict.py", *small)[2]

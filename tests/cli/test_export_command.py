@@ -44,6 +44,17 @@ def test_mistakes_give_one_line(call, road, flags, line):
     assert err.count("\n") == 1
 
 
+def test_no_card_takes_the_place_of_another_file(call, road):
+    legend = road / "legend.json"
+    legend.write_text((road / "train" / "legend.json").read_text())
+    status, _, err = call("export.py", "--data_dir", road, "--tile", 64, "--output", road / "legend.onnx")
+    assert status == 2
+    assert "legend.json: is there already, and is no model card: give legend.onnx another name" in err
+    assert legend.read_text() == (road / "train" / "legend.json").read_text()
+    for _ in range(2):
+        assert call("export.py", "--data_dir", road, "--tile", 64)[0] == 0
+
+
 def test_int8_without_crops_asks_for_a_scene(call, road, tmp_path):
     shutil.rmtree(road / "train")
     status, _, err = call("export.py", "--data_dir", road, "--int8", "--tile", 64)

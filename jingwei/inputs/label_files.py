@@ -10,6 +10,7 @@ import numpy as np
 
 from jingwei.errors import InputError
 from jingwei.grid import Window, strips
+from jingwei.inputs.masks import refuse_palette_of_classes
 from jingwei.labels.areas import ANY, TEST, TRAIN, VALIDATION, LabelledAreas
 from jingwei.labels.drawn import DrawnLabels
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
@@ -77,6 +78,7 @@ class LabelFiles:
         with ExitStack() as stack:
             stack.enter_context(labels)
             if not self.drawn:
+                refuse_palette_of_classes(labels, legend)
                 labels = in_areas(labels, self.rules, over)
             if self.above or self.without:
                 drawn = self.above and DrawnLabels(self.above, legend, self.rules.without_background(), over)

@@ -18,6 +18,7 @@ from jingwei.grid import strips
 from jingwei.legend import NODATA, Legend, hex_of
 from jingwei.raster.histogram import histogram
 from jingwei.raster.label_values import UNKNOWN, ids_of_values
+from jingwei.raster.map_legend import LEGEND
 from jingwei.raster.reading import Raster
 from jingwei.raster.tiles import TILE
 
@@ -36,7 +37,7 @@ class Mask:
 
     def __init__(self, path: Path, legend: Legend):
         self.path, self.legend = Path(path), legend
-        self._raster = Raster(path).refuse_jpeg()
+        self._raster = Raster(path).refuse_lossy()
         self.height, self.width = self._raster.shape
         self.georeference = self._raster.georeference
         self.crs, self.transform = self.georeference.crs, self.georeference.transform
@@ -175,6 +176,26 @@ def refuse_0_255(first: Path, legend: Legend, pixels: np.ndarray, at_255: int, o
     if classes:
         remedy += f'; where it is not, say "value": {classes[0].mask_value} for {classes[0].name}'
     raise InputError(first, f"{who} {what}, which is no data", remedy)
+
+
+def refuse_palette_of_classes(labels: Raster, legend: Legend) -> None:
+    """Raises InputError for labels of ids whose palette says that the ids stand for other classes of the legend.
+
+    Programs that save pictures number colours as they come. Our own maps hold ids, whatever colours classes have today.
+    """
+    palette = {
+        index: red << 16 | green << 8 | blue for index, (red, green, blue, alpha) in labels.palette.items() if alpha
+    }
+    if not palette or LEGEND in labels.tags or not _goes_by_colors(palette, legend):
+        return
+    by_value, by_color = ids_of_values(legend), _ids_of_colors(legend)
+    for index, color in palette.items():
+        meant = int(by_color[color])
+        if color != BLACK and 0 <= meant < len(legend) and (index > NODATA or by_value[index] != meant):
+            problem = f"its palette has the legend's colours at other values: {index} has that of "
+            problem += f"{meant} {legend.classes[meant].name}"
+            remedy = "save it as class ids without a palette, made of the colours where these are right"
+            raise InputError(labels.path, problem, remedy)
 
 
 def _goes_by_colors(palette: dict[int, int], legend: Legend) -> bool:

@@ -70,11 +70,15 @@ class Raster(Source):
             raise InputError(self.path, f"pixels are {self.dtype}", f"convert them to {', '.join(IMAGE_TYPES)}")
         return self
 
-    def refuse_jpeg(self) -> "Raster":
-        """Raises InputError for a JPEG: of labels, some of its values would pass for other classes."""
+    def refuse_lossy(self) -> "Raster":
+        """Raises InputError for a compression with losses: of labels, some values would pass for other classes."""
         if self.driver == "JPEG":
             self.__exit__()
             raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
+        if how := self.lossy_compression:
+            self.__exit__()
+            problem = f"is compressed with losses ({how}), which changes ids and colours"
+            raise InputError(self.path, problem, "save masks as PNG, or as TIFF with DEFLATE")
         return self
 
     def settle_nodata(self, legend: Legend, class_of: Callable[[int], int]) -> "Raster":
@@ -203,7 +207,7 @@ def open_labels(path: str | Path, legend: Legend | None = None) -> Raster:
     """
     raster = Raster(path)
     with raster.closed_on_error():
-        raster.refuse_jpeg()
+        raster.refuse_lossy()
         if raster.bands != 1:
             raise InputError(path, f"has {raster.bands} bands", "labels need one band of class ids, not colours")
         if not np.issubdtype(raster.dtype, np.integer):

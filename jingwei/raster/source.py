@@ -104,6 +104,15 @@ class Source:
         return self._read([self.alpha], window)[0]
 
     @property
+    def lossy_compression(self) -> str | None:
+        """The name of a compression that changes pixels, as far as the file says so; None of others."""
+        structure = self._dataset.tags(ns="IMAGE_STRUCTURE")
+        name = structure.get("COMPRESSION", self.driver)
+        changes_integers = float(structure.get("MAX_Z_ERROR", 0)) >= 0.5 and self.dtype.kind in "iu"  # of LERC
+        lossy = structure.get("COMPRESSION_REVERSIBILITY") == "LOSSY" or "JPEG" in name.split()
+        return name if lossy or changes_integers else None
+
+    @property
     def tags(self) -> dict[str, str]:
         """The file's metadata items, as text; none where they are not UTF-8, as ours are."""
         try:

@@ -9,11 +9,14 @@ import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from written_rasters import write_tiff
 
 from jingwei.errors import MOST_LISTED, InputError
+from jingwei.inputs.label_files import label_files
 from jingwei.inputs.masks import Mask
 from jingwei.legend import GF2, GF3, NODATA, Legend, legend_from_dict
 from jingwei.raster.png import write_png
+from jingwei.raster.reading import open_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 BINARY = legend_from_dict({"name": "water", "classes": [
@@ -105,6 +108,19 @@ def test_a_palette_in_the_legends_colours_goes_by_them_in_any_order(suffix, labe
     index_of[order] = range(6)
     with_palette(tmp_path / f"1{suffix}", index_of[labels], colors)
     np.testing.assert_array_equal(read(tmp_path / f"1{suffix}", GF3), labels)
+
+
+def test_labels_of_ids_with_a_palette_that_says_other_classes_are_refused(labels, tmp_path):
+    """Cutting would take the indices for ids, scoring a mask would go by the colours."""
+    labels[labels == NODATA] = 0
+    colors = [land_class.color for land_class in GF3.classes]
+    with open_image(write_tiff(tmp_path / "scene.tif", labels[None])) as over:
+        with_palette(tmp_path / "ids.png", labels, colors)
+        with label_files(tmp_path / "ids.png").open(GF3, over) as found:
+            np.testing.assert_array_equal(found.read_label_rows(0, over.height), labels)
+        with_palette(tmp_path / "swapped.png", labels, [colors[1], colors[0], *colors[2:]])
+        with pytest.raises(InputError, match="swapped.png: its palette has .*: 0 has that of 1 built-up: save it as"):
+            label_files(tmp_path / "swapped.png").open(GF3, over)
 
 
 def test_a_palette_of_other_colours_colours_ids(tmp_path):

@@ -9,7 +9,8 @@ from rasterio.transform import Affine
 from written_rasters import noise, write_tiff
 
 from jingwei.errors import InputError
-from jingwei.legend import NODATA, legend_from_dict
+from jingwei.inputs.masks import Mask
+from jingwei.legend import JINGWEI, NODATA, legend_from_dict
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster, open_labels
 from jingwei.raster.same_place import check_same_place, check_same_size
@@ -45,6 +46,29 @@ def test_palette_labels_give_their_ids_not_their_colours(tmp_path):
     picture.save(tmp_path / "label.png")
     with open_labels(tmp_path / "label.png") as source:
         np.testing.assert_array_equal(source.read_label_rows(0, 30), labels)
+
+
+@pytest.mark.parametrize(("driver", "how"), [
+    ("GTiff", {"compress": "JPEG"}),
+    ("GTiff", {"compress": "LERC", "max_z_error": 2}),
+    ("JP2OpenJPEG", {}),
+])  # fmt: skip
+def test_labels_that_a_compression_changes_are_refused(driver, how, tmp_path):
+    labels = noise(1, 300, 200) % 2
+    path = write_tiff(tmp_path / "label.tif", labels, driver=driver, **how)
+    for read in (open_labels, lambda path: Mask(path, JINGWEI)):
+        with pytest.raises(InputError, match=r"label.tif: is compressed with losses \(.*\), which changes ids"):
+            read(path)
+
+
+@pytest.mark.parametrize(("driver", "how"), [
+    ("GTiff", {"compress": "LERC"}),
+    ("JP2OpenJPEG", {"quality": "100", "reversible": "YES"}),
+])  # fmt: skip
+def test_labels_that_a_compression_does_not_change_are_read(driver, how, tmp_path):
+    labels = noise(1, 300, 200) % 2
+    with open_labels(write_tiff(tmp_path / "label.tif", labels, driver=driver, **how)) as source:
+        np.testing.assert_array_equal(source.read_label_rows(0, 300), labels[0])
 
 
 VALUES = legend_from_dict({"classes": [

@@ -113,7 +113,8 @@ def _parser() -> Parser:
     text += "under a little other light and scale"
     parser.flag("robustness", text, action="store_true")
     cluster_flag(parser)
-    parser.flag("output", "folder for the maps, instead of DIR/test/maskN/ and DIR/submit/", metavar="DIR")
+    text = "folder for the maps (and tiled copies of scenes of --scene), instead of those in DIR/test/ and DIR/submit/"
+    parser.flag("output", text, metavar="DIR")
     cog_flag(parser)
     dry_run.dry_run_flag(parser)
     parser.arrange(USUAL, GROUPS)
@@ -131,7 +132,17 @@ def _scenes(args: argparse.Namespace, workspace: Workspace) -> list:
     found = test_scenes(args, workspace)
     if args.dry_run:
         return [(scene, scene.image) for scene in found]
-    return [(scene, tiled_copy(scene, workspace.tiled(scene), args.workers)) for scene in found]
+    return [(scene, tiled_copy(scene, _place_of_copy(args, workspace, scene), args.workers)) for scene in found]
+
+
+def _place_of_copy(args: argparse.Namespace, workspace: Workspace, scene: Scene) -> Path:
+    """Where the tiled copy of a scene goes: with --output beside its maps, else it becomes a scene of the project."""
+    from jingwei.crops.tile import is_copy
+
+    of_project = workspace.tiled(scene)
+    if "output" not in args or is_copy(of_project, scene.image):
+        return of_project
+    return Path(args.output) / scene.name / "tiled" / of_project.name
 
 
 def _tell_stale(workspace: Workspace, scenes: list[Scene]) -> None:

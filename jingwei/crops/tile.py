@@ -38,9 +38,14 @@ def tile_scene(source: Path, target: Path, workers: int) -> bool:
     return True
 
 
+def is_copy(copy: Path, source: Path) -> bool:
+    """Whether a file is a copy that `tile_scene` made of a scene as it is now."""
+    return up_to_date(copy, _mark(source))
+
+
 def is_stale(copy: Path, source: Path) -> bool:
     """Whether a copy that `tile_scene` made is of another state of its scene, or of another version's making."""
-    return is_stamped(copy) and not up_to_date(copy, _mark(source))
+    return is_stamped(copy) and not is_copy(copy, source)
 
 
 def _mark(source: Path) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -260,3 +261,17 @@ def test_predicting_a_scene_that_was_replaced_since_it_was_cut_warns(call, data)
     assert "run generate_test_data.py again" in err
     assert call("generate_test_data.py", "--data_dir", data)[0] == 0
     assert "warning" not in call("predict.py", *small)[2]
+
+
+def test_a_scene_of_elsewhere_is_no_scene_of_the_project_where_its_maps_go_elsewhere(call, data, tmp_path):
+    other = shutil.copyfile(next(data.glob("*test*/image_3.png")), tmp_path / "other.png")
+    before = contents(data)
+    there = ("--data_dir", data, "--scene", other, "--output", tmp_path / "out")
+    small = ("--exp", "first", "--window", 64, "--overlap", 16, "--device", "cpu")
+    status, out, err = call("predict.py", *there, *small)
+    assert status == 0, err
+    assert "written: " in out
+    assert contents(data) == before
+    assert "kept, it is up to date" in call("predict.py", *there, *small)[1]
+    status, _, err = call("vote.py", "--data_dir", data)
+    assert status == 0, err

@@ -29,12 +29,15 @@ def vote(
     ("corn,building"). X.tif gets X_agreement.tif, X_entropy.tif and confidence/X.tif beside it. A vote that is up to
     date is kept.
     """
+    from jingwei.raster.map_legend import refuse_unlike_legends
     from jingwei.voting.vote import VoteFiles
     from jingwei.voting.vote import vote as count
 
     maps = [Path(path) for path in inputs]
     if not maps:
         raise SettingError("`inputs`", "names no maps", "give one at least")
+    if legend is None:
+        refuse_unlike_legends(maps)
     files = VoteFiles.beside(Path(output))
     how: dict[str, Any] = {"soft": soft, "weights": None if weights is None else list(weights), "ties": ties}
     count(maps, files, legend_for(legend, maps[0], label_nodata), workers=worker_count(workers), **how)

@@ -35,7 +35,8 @@ def evaluate_command() -> str | None:
     args = parser.parse_args()
     workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(ONLY_TEST))
     if asks_for_areas(args):
-        return tell_areas(args, workspace, chosen_legend(args, workspace).legend)
+        of_map = Path(args.prediction) if "prediction" in args else None
+        return tell_areas(args, workspace, chosen_legend(args, workspace, of_map=of_map).legend)
     if ("prediction" in args) != ("label" in args):
         raise SettingError(parser.prog, "--prediction and --label go together", "give both or neither")
     (_score_prediction if "prediction" in args else _score_stages)(args, workspace)
@@ -67,10 +68,13 @@ def _score_prediction(args: argparse.Namespace, workspace: Workspace) -> None:
     from jingwei.evaluation.folders import score_pair
     from jingwei.evaluation.metrics import scores, table
     from jingwei.evaluation.scenes import refuse_unlabelled
+    from jingwei.raster.map_legend import legend_of_map
 
     prediction, truth = Path(args.prediction), Path(args.label)
     _refuse_unlike(prediction, truth)
-    chosen = chosen_legend(args, workspace, label=truth)
+    # Last, since the folder's legend may have the values of labels, which a map's has not.
+    own = None if prediction.is_dir() else legend_of_map(prediction)
+    chosen = chosen_legend(args, workspace, label=truth, of_network=own)
     legend = chosen.legend
     if not args.json:
         tell_legend(chosen)

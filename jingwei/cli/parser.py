@@ -258,12 +258,18 @@ def not_negative(text: str) -> int:
 
 
 def chosen_legend(
-    args: argparse.Namespace, workspace: Workspace, *, label: Path | None = None, of_map: Path | None = None
+    args: argparse.Namespace,
+    workspace: Workspace,
+    *,
+    label: Path | None = None,
+    of_map: Path | None = None,
+    **others: Any,
 ) -> "ChosenLegend":
     """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
     from jingwei.inputs.legends import choose_legend
 
     where: dict[str, Any] = {"label": label, "of_map": of_map, "cut": workspace.train, "folder": workspace.root}
+    where |= others
     named, meant = getattr(args, "legend", None), getattr(args, "label_nodata", None)
     return choose_legend(named, label_nodata=meant, usual="jingwei", **where)
 

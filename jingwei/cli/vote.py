@@ -33,15 +33,20 @@ AUTO = "auto"
 def vote_command() -> str | None:
     """Step 4: votes."""
     args = _parser().parse_args()
+    from jingwei.raster.map_legend import refuse_unlike_legends
     from jingwei.voting.vote import vote
 
     workspace = Workspace(Path(args.data_dir))
     legend = chosen_legend(args, workspace, of_map=Path(args.inputs[0]) if "inputs" in args else None).legend
+    votes = _votes(args, workspace)
+    if "legend" not in args:
+        for voters, _ in votes:
+            refuse_unlike_legends(voters)
     if args.dry_run:
-        return _rehearse(args, workspace, legend)
+        return _rehearse(args, workspace, votes, legend)
     weigh = _Weighing(args, workspace, legend)
     tasks = []
-    for voters, files in _votes(args, workspace):
+    for voters, files in votes:
         how = {"soft": args.soft, "ties": args.ties, "workers": args.workers, "weights": weigh(voters)}
         require_room_for_maps(voters[0], [path for path in files if path])
         tasks.append(Task(partial(vote, **how), (voters, files, legend)))
@@ -96,11 +101,11 @@ def _votes(args: argparse.Namespace, workspace: Workspace) -> list:
     return votes
 
 
-def _rehearse(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:
+def _rehearse(args: argparse.Namespace, workspace: Workspace, votes: list, legend: Legend) -> None:
     from jingwei.planning.rehearsal import vote_step
 
     named = "inputs" in args
-    steps = [vote_step(maps, legend, args.soft, args.ties, args.workers) for maps, _ in _votes(args, workspace)]
+    steps = [vote_step(maps, legend, args.soft, args.ties, args.workers) for maps, _ in votes]
     dry_run.tell(steps, Path(args.output) if named else workspace.root)
 
 

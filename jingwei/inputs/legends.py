@@ -7,7 +7,7 @@
 4. the one that a map carries, of a map that is named
 5. the one that the scenes were cut with: DIR/train/legend.json
 6. the data folder's own: DIR/legend.json; of a folder named `train`, or in its place that beside it
-7. that of the network that predicts
+7. that of the network that predicts, or has predicted the map that is scored
 8. the contest's: `jingwei`; of folders of samples `gf2`, of radar `gf3`
 
 What a command does not have (no label, no map) it leaves out.

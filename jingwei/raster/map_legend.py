@@ -1,9 +1,10 @@
 """The legend that a map carries: so that a map alone says what its ids mean."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
-from jingwei.errors import SettingError
+from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend, legend_from_dict
 from jingwei.raster.reading import read_tags
 
@@ -25,3 +26,18 @@ def legend_of_map(path: Path) -> Legend | None:
         return legend_from_dict(json.loads(text), where=path, kept=True) if text else None
     except (ValueError, RecursionError, SettingError):  # somebody else wrote it
         return None
+
+
+def refuse_unlike_legends(maps: Iterable[Path]) -> None:
+    """Raises InputError where the legends that maps carry have two classes of one id: a vote would count them as one.
+
+    One legend may have more classes than another.
+    """
+    said: dict[int, tuple[str, Path]] = {}
+    for path in maps:
+        own = legend_of_map(path)
+        for land_class in own.classes if own else ():
+            name, first = said.setdefault(land_class.id, (land_class.name, path))
+            if name != land_class.name:
+                problem = f"says that {land_class.id} is {land_class.name}, but {first.name} says {name}"
+                raise InputError(path, problem, "take maps of one legend; or name the one that is right with `legend`")

@@ -237,7 +237,7 @@ def test_bare_commands_take_the_final_map_of_each_scene(call, project, field_map
     ("evaluate.py", "--sample 0", "--sample"),
     ("evaluate.py", "--sample 9 --sample_file a.gpkg", "--sample_file: is one file"),
     ("evaluate.py", "--sample_file a.gpkg", "a.gpkg: is not named like a scene .image_3."),
-    ("evaluate.py", "--prediction a.tif --sample_file b.gpkg", "b.gpkg: no such file"),
+    ("evaluate.py", "--prediction a.tif --sample_file b.gpkg", "a.tif: no such file"),
 ])  # fmt: skip
 def test_mistakes_get_one_line(call, project, tmp_path, monkeypatch, script, arguments, message):
     monkeypatch.chdir(tmp_path)

@@ -74,6 +74,35 @@ def test_the_labels_legend_may_lie_two_folders_above_a_folder_of_labels(tmp_path
     assert (chosen.legend.name, chosen.source) == ("found", str(above / "legend.json"))
 
 
+@pytest.fixture
+def maps(tmp_path):
+    """Two maps of one class, 1, each of its own legend, which the file is named after."""
+    for legend in (GF2, GF3):
+        with TiledWriter(tmp_path / f"{legend.name}.tif", 2, 2, tags=legend_tags(legend), nodata=255) as writer:
+            writer.write(Window(0, 0, 2, 2), np.ones((2, 2), np.uint8))
+    return tmp_path
+
+
+def test_a_map_is_evaluated_by_its_own_legend(call, maps):
+    status, out, err = call("evaluate.py", "--areas", "--prediction", maps / "gf3.tif", "--data_dir", maps)
+    assert (status, "built-up" in out) == (0, True), err
+    both = "--prediction", maps / "gf3.tif", "--label", maps / "gf2.tif"
+    assert "built-up" in call("evaluate.py", *both, "--data_dir", maps)[1]
+    assert "cured tobacco" in call("evaluate.py", *both, "--data_dir", maps, "--legend", "jingwei")[1]
+    own(maps / "train", "of the cut")
+    assert "legend.json: 5 classes" in call("evaluate.py", *both, "--data_dir", maps)[1]
+
+
+def test_maps_of_different_classes_do_not_vote_unless_their_legend_is_named(call, maps):
+    words = "--inputs", maps / "gf3.tif", maps / "gf2.tif", "--output", maps / "vote.tif", "--data_dir", maps
+    status, _, err = call("vote.py", *words)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert "gf2.tif: says that 0 is other, but gf3.tif says water" in err
+    assert not (maps / "vote.tif").exists()
+    assert call("vote.py", *words, "--legend", "gf2")[0] == 0
+
+
 def test_of_labels_in_the_data_folder_the_cuts_copy_comes_first(tmp_path):
     own(tmp_path / "train", "of the cut")
     own(tmp_path, "of the folder")

@@ -222,6 +222,7 @@ def test_scenes_may_be_named_and_the_output_be_elsewhere(call, data, tmp_path):
     made = {path.relative_to(tmp_path / "maps").as_posix() for path in (tmp_path / "maps").rglob("*.*")}
     styles = {f"village/{name}" for name in ("cross_entropy_first.qml", "cross_entropy_first.tif.aux.xml")}
     styles |= {f"village/confidence/cross_entropy_first.{ending}" for ending in ("tif", "qml")}
+    styles.add("village/tiled/village.tif")  # the scene itself has no tiles
     assert (
         made
         == {"village/cross_entropy_first.tif", "village/village_predict.png", "village/village_predict.qml"} | styles

@@ -251,7 +251,7 @@ class Workspace:
         return self.root / "submit" / f"{scene.name}_predict.png"
 
     def fill_picture(self, scene: Scene) -> Path:
-        return self.root / "submit" / f"fill_vis_{scene.number.removeprefix('_')}.png"
+        return self.root / "submit" / f"fill_vis_{scene.number}.png"
 
     def named_scenes(self, names: Sequence[str] | None) -> list[Scene]:
         """The cut test scenes of these names, or all: also where there are none. SettingError for unknown names."""

@@ -41,8 +41,8 @@ class Scene:
 
     @property
     def number(self) -> str:
-        """`3` for `image_3`; other names stay whole, after an underscore."""
-        match = re.fullmatch(r"image_(\w+)", self.name)
+        """`3` for `image_3`; other names, `image__x` too, stay whole, after an underscore: no two scenes share one."""
+        match = re.fullmatch(r"image_([^\W_]\w*)", self.name)
         return match[1] if match else f"_{self.name}"
 
     @property

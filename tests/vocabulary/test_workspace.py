@@ -60,3 +60,14 @@ def test_train_is_found_in_the_same_way(tmp_path):
 @pytest.mark.parametrize("names", [["9", "10"], ["a9c", "a10b"], ["1", "1a", "a1"], ["1²", "²"]])
 def test_numbers_in_names_count_as_numbers(names):
     assert sorted(reversed(names), key=natural_order) == names
+
+
+def test_no_two_scenes_share_a_folder_or_an_output(tmp_path):
+    """`image_x` and `x` have the same maps' names in the same folders, were it not for the underscore."""
+    workspace = Workspace(tmp_path)
+    scenes = [Scene(tmp_path / f"{name}.tif") for name in ("image_3", "3", "image_x", "x", "image__x", "_x", "image x")]
+    for place in (workspace.tiled, workspace.masks, workspace.parts, workspace.fill_picture, workspace.submission):
+        assert len({place(scene) for scene in scenes}) == len(scenes)
+    assert workspace.masks(scenes[0]) == tmp_path / "test" / "mask3"
+    assert workspace.masks(scenes[3]) == tmp_path / "test" / "mask_x"
+    assert workspace.fill_picture(scenes[0]) == tmp_path / "submit" / "fill_vis_3.png"

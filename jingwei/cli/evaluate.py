@@ -73,7 +73,7 @@ def _score_prediction(args: argparse.Namespace, workspace: Workspace) -> None:
     prediction, truth = Path(args.prediction), Path(args.label)
     _refuse_unlike(prediction, truth)
     # Last, since the folder's legend may have the values of labels, which a map's has not.
-    own = None if prediction.is_dir() else legend_of_map(prediction)
+    own = None if prediction.is_dir() or truth.is_dir() else legend_of_map(prediction)
     chosen = chosen_legend(args, workspace, label=truth, of_network=own)
     legend = chosen.legend
     if not args.json:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jingwei.api.arguments import StrPath, worker_count
+from jingwei.errors import SettingError
 from jingwei.legend import Legend
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def cut(
     if scenes is None:
         chosen = workspace.train_scenes()
     else:
+        if isinstance(scenes, str | Path) or any(isinstance(pair, str | Path) for pair in scenes):
+            raise SettingError("`scenes`", f"is {scenes!r}, not a list of pairs", "give [(image, label), ...]")
         chosen = [scene_of(Path(image), [Path(label) for label in labels], rules) for image, *labels in scenes]
         check_names(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)

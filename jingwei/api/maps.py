@@ -33,6 +33,8 @@ def vote(
     from jingwei.voting.vote import VoteFiles
     from jingwei.voting.vote import vote as count
 
+    if isinstance(inputs, str | Path):
+        raise SettingError("`inputs`", f"is one path, {inputs}", "give a list of maps")
     maps = [Path(path) for path in inputs]
     if not maps:
         raise SettingError("`inputs`", "names no maps", "give one at least")

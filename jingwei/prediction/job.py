@@ -83,12 +83,16 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is left to do of a job: its outputs' stamp, its engine's label, the numbers of the missing bands."""
+    """What is left to do of a job: its outputs' stamp, its engine's label, the numbers of the missing bands.
+
+    `weights` is the identity of the network's file.
+    """
 
     mark: str
     engine: str
     bands: Bands
     missing: tuple[int, ...]
+    weights: list
 
     def px_of(self, numbers: Iterable[int]) -> int:
         """The pixels of some bands."""

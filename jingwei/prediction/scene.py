@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from jingwei.errors import CheckpointError
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.models.devices import find_device, find_precision
 from jingwei.prediction.bands import Bands
@@ -32,6 +33,7 @@ from jingwei.prediction.outputs import Outputs, keep_band, kept_band
 from jingwei.prediction.pipeline import Finished, predicted_bands
 from jingwei.prediction.views import TTA
 from jingwei.raster.checksums import is_whole
+from jingwei.raster.identity import identity
 from jingwei.raster.shared import SharedRaster
 from jingwei.system.atomic import make_own_folder, only_run, remove, whole_or_nothing
 from jingwei.system.own_files import kept_lines
@@ -111,7 +113,8 @@ def _prepare(job: Job, checkpoint: Checkpoint, engine: Engine | None = None) -> 
     label = lines[1]  # the one that has begun goes on: another would leave a seam
     # What a power cut or a bad disk has broken is made again.
     missing = (n for n in range(len(bands)) if not all(map(is_whole, job.files_of(n).values())))
-    return Plan(mark, label, bands, tuple(missing)), engine if engine and engine.label == label else None
+    plan = Plan(mark, label, bands, tuple(missing), identity(job.weights))
+    return plan, engine if engine and engine.label == label else None
 
 
 def predict_bands(job: Job, plan: Plan, numbers: range) -> Iterator[int]:
@@ -122,8 +125,9 @@ def predict_bands(job: Job, plan: Plan, numbers: range) -> Iterator[int]:
         keep_band(job, band)
         written.append(band.number)
 
+    checkpoint = _planned_network(job, plan)
     with behind(put_away) as hand_over:
-        for band in _computed(job, plan, numbers, load_checkpoint(job.weights), None):
+        for band in _computed(job, plan, numbers, checkpoint, None):
             hand_over(band)
             while written:
                 yield written.pop(0)
@@ -132,10 +136,19 @@ def predict_bands(job: Job, plan: Plan, numbers: range) -> Iterator[int]:
 
 def assemble(job: Job, plan: Plan) -> None:
     """Puts the map, and what else is wanted, together from their bands, and clears those."""
-    with Outputs(job, plan, load_checkpoint(job.weights)) as outputs:
+    with Outputs(job, plan, _planned_network(job, plan)) as outputs:
         for number in range(len(plan.bands)):
             outputs.write(kept_band(job, number))
     remove(job.parts)
+
+
+def _planned_network(job: Job, plan: Plan) -> Checkpoint:
+    """A job's network. CheckpointError where its file is another than when it was planned: a map has one network."""
+    checkpoint = load_checkpoint(job.weights)
+    if identity(job.weights) != plan.weights:
+        problem = f"has changed since {job.target.name} was begun with it"
+        raise CheckpointError(job.weights, problem, "run the command again when its training is over")
+    return checkpoint
 
 
 def _all_bands(job: Job, plan: Plan, checkpoint: Checkpoint, engine: Engine | None) -> Iterator[Finished | int]:

@@ -364,6 +364,18 @@ def test_mistakes_in_training_are_told_first(tmp_path, arguments, changes, messa
         jingwei.train(*arguments, *([project] if arguments[0] != "x.json" else []), **changes)
 
 
+@pytest.mark.parametrize(("call_it", "message"), [
+    (lambda: jingwei.vote("a.tif", "vote.tif"), "`inputs`: is one path, a.tif: give a list of maps"),
+    (lambda: jingwei.cut("a.png"), "`scenes`: is 'a.png', not a list of pairs"),
+    (lambda: jingwei.cut(("a.png", "a_label.png")), "`scenes`: is .*, not a list of pairs"),
+])  # fmt: skip
+def test_one_path_is_no_list(tmp_path, monkeypatch, call_it, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(jingwei.SettingError, match=message):
+        call_it()
+    assert not any(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("call_it", [
     lambda: jingwei.cut([("a.png", "a_label.png"), ("b/a.png", "a_label.png")]),
     lambda: jingwei.vote([], "vote.tif"),

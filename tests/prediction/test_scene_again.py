@@ -184,6 +184,22 @@ def test_bands_that_are_computed_apart_give_the_same_map(tmp_path, toy, weights,
     assert (tmp_path / "apart.tif").read_bytes() == (tmp_path / "map.tif").read_bytes()
 
 
+@pytest.mark.parametrize("step", ["bands", "map"])
+def test_a_network_that_is_replaced_under_way_has_no_share_in_the_map(tmp_path, toy, step):
+    scene = write_scene(tmp_path / "scene.tif", draw(300, 140))
+    path = tmp_path / "best.pt"
+    make_checkpoint(path)
+    job = Job(path, scene, tmp_path / "map.tif", PLAIN, device="cpu")
+    plan = prepare(job)
+    if step == "map":
+        list(predict_bands(job, plan, range(len(plan.bands))))
+    make_checkpoint(tmp_path / "newer.pt", score=0.6)
+    os.replace(tmp_path / "newer.pt", path)
+    with pytest.raises(CheckpointError, match="best.pt: has changed since map.tif was begun"):
+        list(predict_bands(job, plan, range(1))) if step == "bands" else assemble(job, plan)
+    assert not job.target.exists()
+
+
 def test_runs_of_numbers():
     assert runs_of(()) == []
     assert runs_of((1, 2, 3, 7)) == [(1, 4), (7, 8)]

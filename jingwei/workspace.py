@@ -155,6 +155,10 @@ class Workspace:
         later |= {path.with_name(f"{path.stem}_{what}.tif") for path in maps for what in ("agreement", "entropy")}
         return self._best_first(maps - later)
 
+    def all_maps(self) -> list[Path]:
+        """The maps of all scenes, of every stage and of parts; agreement and entropy are among them."""
+        return sorted(path for of in ("mask", "part") for path in self.root.glob(f"test/{of}*/*.tif"))
+
     def parts(self, scene: Scene) -> Path:
         """The folder of predictions of only a part of a scene: apart, so that nobody takes one for the whole map."""
         return self.root / "test" / f"part{scene.number}"

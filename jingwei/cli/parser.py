@@ -265,13 +265,20 @@ def chosen_legend(
     of_map: Path | None = None,
     **others: Any,
 ) -> "ChosenLegend":
-    """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder."""
+    """The legend of --legend, else as inputs/legends.py says: by a `label` or a map that is named, or by the folder.
+
+    Raises InputError where it is the folder's, and a map there says otherwise.
+    """
     from jingwei.inputs.legends import choose_legend
+    from jingwei.raster.map_legend import refuse_unlike_legends
 
     where: dict[str, Any] = {"label": label, "of_map": of_map, "cut": workspace.train, "folder": workspace.root}
     where |= others
     named, meant = getattr(args, "legend", None), getattr(args, "label_nodata", None)
-    return choose_legend(named, label_nodata=meant, usual="jingwei", **where)
+    chosen = choose_legend(named, label_nodata=meant, usual="jingwei", **where)
+    if named is None and label is None and of_map is None:
+        refuse_unlike_legends(workspace.all_maps(), (chosen.legend, chosen.source))
+    return chosen
 
 
 def tell_legend(chosen: "ChosenLegend") -> None:

@@ -28,16 +28,21 @@ def legend_of_map(path: Path) -> Legend | None:
         return None
 
 
-def refuse_unlike_legends(maps: Iterable[Path]) -> None:
-    """Raises InputError where the legends that maps carry have two classes of one id: a vote would count them as one.
+def refuse_unlike_legends(maps: Iterable[Path], of_project: tuple[Legend, str] | None = None) -> None:
+    """Raises InputError where legends have two classes of one id: of maps, and of the project (with its source).
 
-    One legend may have more classes than another.
+    A vote would count them as one, a table name one for the other. A legend may have more classes than another.
     """
-    said: dict[int, tuple[str, Path]] = {}
+    said: dict[int, tuple[str, str]] = {}
+    remedy = "take maps of one legend; or name the one that is right with `legend`"
+    if of_project:
+        legend, source = of_project
+        said = {land_class.id: (land_class.name, source) for land_class in legend.classes}
+        remedy = "run predict.py again, or delete the map; or name the legend that is right with `legend`"
     for path in maps:
         own = legend_of_map(path)
         for land_class in own.classes if own else ():
-            name, first = said.setdefault(land_class.id, (land_class.name, path))
+            name, first = said.setdefault(land_class.id, (land_class.name, path.name))
             if name != land_class.name:
-                problem = f"says that {land_class.id} is {land_class.name}, but {first.name} says {name}"
-                raise InputError(path, problem, "take maps of one legend; or name the one that is right with `legend`")
+                problem = f"says that {land_class.id} is {land_class.name}, but {first} says {name}"
+                raise InputError(path, problem, remedy)

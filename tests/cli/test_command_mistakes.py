@@ -1,5 +1,6 @@
 """What commands say of scenes, maps and checkpoints that they can't use, one line each."""
 
+import json
 import pickle
 import shutil
 from dataclasses import replace
@@ -245,6 +246,22 @@ def test_a_map_is_never_voted_onto_itself(call, data):
     before = one.read_bytes()
     assert_one_line(call("vote.py", "--data_dir", data, "--inputs", one, one, "--output", one), one.name)
     assert one.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [
+    ["vote.py"], ["fill_hole.py"], ["polygons.py"], ["evaluate.py"], ["evaluate.py", "--areas"], ["report.py"],
+    ["label.py"],
+], ids=" ".join)  # fmt: skip
+def test_maps_of_another_legend_than_the_cuts_are_refused(call, data, command):
+    legend = json.loads((data / "train" / "legend.json").read_text())
+    first, second = legend["classes"][1:3]
+    legend["classes"][1:3] = second | {"id": 1}, first | {"id": 2}
+    (data / "train" / "legend.json").write_text(json.dumps(legend))
+    before = contents(data)
+    assert_one_line(call(*command, "--data_dir", data), r"test/mask3/cross_entropy_first.tif: says that 1 is",
+                    "train/legend.json says", "run predict.py again")  # fmt: skip
+    assert contents(data) == before
+    assert call(*command, "--data_dir", data, "--legend", "jingwei")[0] == 0
 
 
 @pytest.mark.parametrize("script", ["predict.py", "train.py"])

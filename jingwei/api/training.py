@@ -84,7 +84,7 @@ def _recipe(recipe: str | Recipe | Path, quick: bool, changes: Mapping[str, Any]
     if unknown:
         remedy = known(recipe.__dataclass_fields__, unknown[0])
         raise SettingError(f"`{unknown[0]}`", "is not a field of a recipe", remedy)
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in changes.items()}
+    values: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in changes.items()}
     return replace(recipes.quick(recipe) if quick else recipe, **values)
 
 

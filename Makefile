@@ -52,9 +52,10 @@ demo-gf: setup
 	$(BIN)/python evaluate.py --prediction $(GF)/maps/sar --label $(GF)/sar/test/lbl --legend gf3
 
 # Whole files at a time, the longest first (tests/conftest.py). Each process has one thread: those that share the cores
-# wait for each other's threads.
+# wait for each other's threads. Compiled modules are kept, also where Python is told not to: else each of these processes,
+# and of those that the tests start, compiles the package and pytest's version of the tests anew.
 test: setup browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile --no-loadscope-reorder
 
 # The report's test opens it in a real browser: one of the system's packages, where it may be installed. Else the test is
 # skipped and says so. The shell is Chromium without its windows, which cost much of the work.

@@ -1,10 +1,11 @@
 """What a run left, to be compared with what another left."""
 
+import functools
 from pathlib import Path
 
 import torch
 
-from jingwei.models.checkpoints import load_checkpoint
+from jingwei.models.checkpoints import Checkpoint, load_checkpoint
 from jingwei.training.log_file import read_log
 
 
@@ -34,7 +35,13 @@ def assert_same_result(folder: Path, other: Path) -> None:
     """Both runs ended with the same weights, optimizer, scores and log."""
     assert rows_of(folder) == rows_of(other)
     for name in ("last.pt", "best.pt"):
-        ours, theirs = load_checkpoint(folder / name), load_checkpoint(other / name)
+        ours, theirs = load_checkpoint(folder / name), _loaded(other / name, (other / name).stat().st_mtime_ns)
         assert same(dict(ours.weights), dict(theirs.weights)), f"the weights of {name} differ"
         assert same(ours.training, theirs.training), f"the optimizer state of {name} differs"
         assert ours.scores == theirs.scores
+
+
+@functools.lru_cache(maxsize=2)
+def _loaded(path: Path, mtime_ns: int) -> Checkpoint:
+    """A checkpoint that many others are compared with, read once."""
+    return load_checkpoint(path)

@@ -180,7 +180,7 @@ def labelled(world: World, places: list[Place]) -> dict:
 
 
 def first_round(job: dict, workspace: Workspace) -> dict:
-    """A random start, its map, and the places that come next: as label.py chooses them, and at random."""
+    """A random start, its map, and the places that come next as label.py chooses them."""
     world = world_of(job)
     start = within(random_places(world, job["window"], job["seed"], []), int(job["start"] * world.labelled))
     write_round(workspace, world, 1, start)
@@ -204,21 +204,23 @@ def first_round(job: dict, workspace: Workspace) -> dict:
             ranked[int(rank)] = world.place(path.parent.name, window)
     chosen = [ranked[rank] for rank in sorted(ranked)]
     most = int(max(job["budgets"]) * world.labelled)
-    others = random_places(world, job["window"], job["seed"] + 1000, start)
     result["seconds"] = {"map": round(mapped - begun, 1), "choose": round(time.process_time() - mapped, 1)}
-    places = {"start": start, "chosen": within(chosen, most), "random": within(others, most)}
+    places = {"start": start, "chosen": within(chosen, most)}
     return result | labelled(world, start) | {"total": world.labelled, "by": done.by, "places": places}
 
 
 def second_round(job: dict, workspace: Workspace) -> dict:
-    """The start and what is labelled after it, up to the budget: trained and scored."""
+    """The start and what is labelled after it, chosen or at random, up to the budget: trained and scored."""
     world, first = world_of(job), json.loads(Path(job["first"]).read_text())
-    places = {name: [Place(*place) for place in found] for name, found in first["places"].items()}
-    budget = int(job["budget"] * world.labelled) - sum(place.pixels for place in places["start"])
-    added = within(places[job["places"]], budget)
-    write_round(workspace, world, 1, places["start"])
+    start, chosen = ([Place(*place) for place in first["places"][name]] for name in ("start", "chosen"))
+    budget = int(job["budget"] * world.labelled) - sum(place.pixels for place in start)
+    others = random_places(world, job["window"], job["seed"] + 1000, start)
+    added = within(chosen if job["places"] == "chosen" else others, budget)
+    if sum(place.pixels for place in added) < budget:
+        sys.exit(f"error: {job['places']} places end before the budget of {job['budget']:g} is spent")
+    write_round(workspace, world, 1, start)
     write_round(workspace, world, 2, added)
-    return train_and_score(job, workspace, world)[0] | labelled(world, places["start"] + added)
+    return train_and_score(job, workspace, world)[0] | labelled(world, start + added)
 
 
 if __name__ == "__main__":

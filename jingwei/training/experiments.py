@@ -79,6 +79,9 @@ def read_training_data(workspace: Workspace) -> TrainingData:
             "take a smaller `val_fraction` (val_fraction in a config), or label more",
         )
     legend = find_legend(str(workspace.train / "legend.json"))
+    if len(legend) != len(crops[0].pixels):
+        problem = f"has {len(legend)} classes, but {workspace.crops.name} counts the pixels of {len(crops[0].pixels)}"
+        raise InputError(workspace.train / "legend.json", problem, "cut the scenes again with the legend that you want")
     validation = [crop for crop in crops if crop.split == VALIDATION]
     dtype, *others = (_dtype(workspace.train / "data" / side[0].name) for side in (training, validation) if side)
     if others and others != [dtype]:

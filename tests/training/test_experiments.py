@@ -1,5 +1,7 @@
 """What training reads, and finding experiments: crops of both sides, known experiments, scores of another place."""
 
+import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -45,6 +47,17 @@ def test_the_data_hold_the_crops_of_both_sides(workspace):
 def test_without_crops_for_training_it_says_so(workspace):
     rewritten(workspace, lambda crop: replace(crop, split="validation"))
     with pytest.raises(InputError, match="no crop is for training: take a smaller `val_fraction`"):
+        read_training_data(workspace)
+
+
+@pytest.mark.parametrize("count", [len(JINGWEI) - 1, len(JINGWEI) + 1])
+def test_a_legend_of_other_classes_than_the_crops_is_refused(workspace, count):
+    """A class that was added to `train/legend.json` by hand: no crop was counted by it."""
+    content = JINGWEI.to_dict()
+    content["classes"] = [*content["classes"], {"id": len(JINGWEI), "name": "new", "color": "#123456"}][:count]
+    (workspace.train / "legend.json").write_text(json.dumps(content), encoding="utf-8")
+    problem = f"legend.json: has {count} classes, but crops.csv counts the pixels of 5: cut the scenes again"
+    with pytest.raises(InputError, match=re.escape(problem)):
         read_training_data(workspace)
 
 

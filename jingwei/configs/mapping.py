@@ -23,7 +23,7 @@ from jingwei.configs.sections import (
 from jingwei.crops.prepare import SPLITS, FolderData
 from jingwei.errors import SettingError, known
 from jingwei.inputs.legends import ChosenLegend, choose_legend
-from jingwei.inputs.samples import TRAIN_FOLDERS
+from jingwei.inputs.samples import TRAIN_FOLDERS, VALID_FOLDERS, folders_named
 from jingwei.inputs.sar import SarSettings
 from jingwei.labels.rules import AS_DRAWN, TRAINING, DrawingRules, rules_of
 from jingwei.legend import NODATA, Legend
@@ -272,11 +272,19 @@ def _root(reading: Reading, train: str, validation: str | None) -> Path:
     root = Path(train)
     if validation is None or not train or Path(validation) == root:
         return root
-    if root.name.lower() in TRAIN_FOLDERS and Path(validation).parent == root.parent:
+    if root.name.lower() in TRAIN_FOLDERS and Path(validation) == _valid_beside(root, validation):
         return root.parent
     problem = f"val_loader.args.data_dir is {validation}, not the valid/ beside {train}"
     reading.problems.append(f"{problem}: name one folder that holds train/ and valid/ in both")
     return root
+
+
+def _valid_beside(train: Path, named: str) -> Path | None:
+    """The folder beside `train` that its validation comes from; as `named`, where there is none to be found yet."""
+    there = folders_named(train.parent, VALID_FOLDERS) if train.parent.is_dir() else []
+    if there:
+        return there[0]
+    return train.parent / Path(named).name if Path(named).name.lower() in VALID_FOLDERS else None
 
 
 def legend_of(loader: TrainLoader, root: Path) -> ChosenLegend | None:

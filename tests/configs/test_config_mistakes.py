@@ -183,3 +183,20 @@ def test_a_file_that_is_no_json_gets_one_line(tmp_path, text):
     assert "\n" not in str(raised.value)
     with pytest.raises(SettingError, match="none.json: no such file"):
         read_config(tmp_path / "none.json")
+
+
+def test_a_validation_from_another_folder_than_the_valid_beside_train_is_refused(tmp_path):
+    """It would be scored on that valid, without a word."""
+
+    def config_of(named: str) -> dict:
+        folders = {"train_loader__args__data_dir": tmp_path / "train", "val_loader__args__data_dir": tmp_path / named}
+        return changed(TEMPLATE, **{key: str(folder) for key, folder in folders.items()})
+
+    for name in ("train", "val", "test"):
+        (tmp_path / name).mkdir()
+    assert config_from_dict(config_of("val")).data.root == tmp_path
+    for named in ("test", "valid"):  # of which one is not what is read, the other not there
+        assert f"val_loader.args.data_dir is {tmp_path / named}, not the valid/ beside" in mistakes(config_of(named))
+    (tmp_path / "valid").mkdir()
+    assert config_from_dict(config_of("valid")).data.root == tmp_path
+    assert f"val_loader.args.data_dir is {tmp_path / 'val'}, not the valid/ beside" in mistakes(config_of("val"))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from jingwei.cli.command import command
-from jingwei.cli.parser import Parser, drawing_flags, drawing_rules, label_nodata_flag
+from jingwei.cli.parser import Parser, drawing_flags, drawing_rules, label_nodata_flag, positive
 from jingwei.cli.wording import spelled
 from jingwei.planning.room import spell_bytes
 from jingwei.system.machine import available_memory, free_bytes
@@ -24,13 +24,17 @@ def doctor_command() -> None:
     drawing_flags(parser)
     parser.flag("model", "network family that hours are estimated for", default="deeplabv3")
     parser.flag("backbone", "its encoder (default: its usual one)")
-    parser.flag("epochs", "epochs that hours are estimated for", type=int, default=20)
+    parser.flag("epochs", "epochs that hours are estimated for", type=positive, default=20)
     parser.flag("list", "name every file with a problem, and every scene", action="store_true")
     parser.flag("quick", "leave out the network's timing", action="store_true")
     args = parser.parse_args()
     from jingwei.planning.checkup import examine
     from jingwei.planning.findings import grouped, in_lines
 
+    if not args.quick:  # before every pixel is read, which may take hours
+        from jingwei.models.families import find_backbone, find_family
+
+        find_backbone(getattr(args, "backbone", ""), find_family(args.model))
     checkup = examine(Path(args.folder), getattr(args, "legend", None), getattr(args, "label_nodata", None),
                       drawing_rules(args))  # fmt: skip
     _tell_scenes(checkup, len(checkup.scenes) if args.list else MAX_LINES)

@@ -395,3 +395,13 @@ def test_areas_hide_no_unknown_value_of_a_mask(tmp_path, corner):
     files = LabelFiles((sample.label,), rules_of(labelled=tmp_path / "areas.geojson"))
     with pytest.raises(InputError, match="1_gt.png: .*77"):
         look(Entry(sample, "train", files), GF2, of_contest=False)
+
+
+@pytest.mark.parametrize("flags", [("--model", "deeplabv9"), ("--backbone", "resnet18x"), ("--epochs", "-3")])
+def test_a_network_that_is_not_there_is_refused_before_every_pixel_is_read(folders, monkeypatch, capsys, flags):
+    """Reading takes hours, and what it had found was lost."""
+    monkeypatch.setattr("jingwei.planning.checkup.examine", lambda *args: pytest.fail("was read"))
+    code, told = run(monkeypatch, capsys, folders, *flags)
+    assert code == 2
+    assert told.startswith("error: ")
+    assert told.count("\n") == 1

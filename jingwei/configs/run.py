@@ -1,8 +1,9 @@
 """A run of system B: from a config file, or a checkpoint to go on from, to a trained network in a folder of its own."""
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from jingwei.errors import CheckpointError, SettingError
 from jingwei.inputs.samples import IMAGE_FOLDERS, VALID_FOLDERS
 from jingwei.models.checkpoints import load_checkpoint
 from jingwei.models.devices import find_device, find_precision
-from jingwei.system.atomic import only_run
+from jingwei.system.atomic import only_run, write_failure
 from jingwei.system.machine import cores
 from jingwei.training import distributed, experiments, loop
 from jingwei.training.recipes import Recipe
@@ -62,10 +63,11 @@ def train_config(config: Config, options: ConfigOptions, say: Callable[[str], No
     config.check_bands(data.bands)
     for line in notes_on_classes([*data.training, *data.validation], data.legend, config.trainer.val):
         say(line)
-    keeping = _keeping(config, options.resume.parent if options.resume else fresh_folder(config.runs))
     how: dict[str, Any] = {"compile": options.compile, "resume": options.resume} | weights
     how |= {"device": options.device, "workers": workers, "skip_bad_steps": options.skip_bad_steps}
-    loop.run(workspace, config.recipe, keeping, loop.RunOptions(**how))
+    with _folder_of_run(config, options.resume) as folder:
+        keeping = _keeping(config, folder)
+        loop.run(workspace, config.recipe, keeping, loop.RunOptions(**how))
     return keeping
 
 
@@ -104,14 +106,42 @@ def kept_config(resume: Path) -> Path:
     return kept
 
 
+@contextlib.contextmanager
+def _folder_of_run(config: Config, resume: Path | None) -> Iterator[Path]:
+    """The folder of a run that goes on, or a new one, which is taken away again where a run left nothing in it."""
+    folder = resume.parent if resume else fresh_folder(config.runs)
+    try:
+        yield folder
+    finally:
+        if distributed.leads() and not resume:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
 def fresh_folder(runs: Path) -> Path:
-    """A folder for a new run, named by the time."""
+    """A new folder for a run, named by the time, and made at once: runs that begin in the same second have one each.
+
+    The leader of a team makes it; the others write nothing. Raises OutputError where it can't be made.
+    """
     name = time.strftime("%Y-%m-%d_%H-%M-%S")
     number, folder = 1, runs / name
-    while folder.exists():
-        number += 1
-        folder = runs / f"{name}-{number}"
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        while folder.exists() or (distributed.leads() and not _made(folder)):
+            number += 1
+            folder = runs / f"{name}-{number}"
+    except OSError as error:
+        raise write_failure(runs, error) from error
     return folder
+
+
+def _made(folder: Path) -> bool:
+    """Makes a folder; False where another run was quicker."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        return False
+    return True
 
 
 def samples_to_predict(root: Path) -> Path:

@@ -39,7 +39,7 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
                 with suppress(OSError):  # some file systems can't
                     _sync(path.parent, os.O_RDONLY)
         except OSError as error:
-            raise _failure(path, error) from error
+            raise write_failure(path, error) from error
         finally:
             remove(folder)
 
@@ -80,7 +80,7 @@ def make_own_folder(path: Path) -> None:
                 if os.path.islink(os.path.join(place, name)):
                     os.unlink(os.path.join(place, name))
     except OSError as error:
-        raise _failure(path, error) from error
+        raise write_failure(path, error) from error
 
 
 def _make_private(folder: Path) -> None:
@@ -120,7 +120,7 @@ def only_run(path: str | Path, wait: bool = False) -> Iterator[None]:
             raise OutputError(path, "can't be written (no files can be made there)", "write elsewhere") from None
         raise OutputError(path, "another run is writing it", "wait for its end, or stop it") from None
     except OSError as error:
-        raise _failure(path, error) from error
+        raise write_failure(path, error) from error
     try:
         yield
     finally:
@@ -129,7 +129,8 @@ def only_run(path: str | Path, wait: bool = False) -> Iterator[None]:
         lock.release()
 
 
-def _failure(path: Path, error: OSError) -> OutputError:
+def write_failure(path: Path, error: OSError) -> OutputError:
+    """What to raise where the system says that something can't be written."""
     remedy = room_at(path) if error.errno in FULL else "check the folder and its permissions, or write elsewhere"
     return OutputError(path, f"can't be written ({error.strerror or error})", remedy)
 

@@ -22,6 +22,7 @@ from jingwei.configs import run
 from jingwei.configs.config import config_from_dict
 from jingwei.crops.prepare import prepare_training
 from jingwei.crops.table import TRAIN, VALIDATION, read_crops
+from jingwei.errors import OutputError, SettingError
 from jingwei.inputs.sar import CHANNELS, SarSettings
 from jingwei.legend import GF2, GF3, NODATA
 from jingwei.models.checkpoints import load_checkpoint, save_checkpoint
@@ -187,6 +188,23 @@ def test_a_run_again_has_a_folder_of_its_own_and_finds_its_data_prepared(place, 
     assert chosen == [1, 0.05, 10, 3, 1, 4]
     kept = json.loads((second / "config.json").read_text())
     assert (kept["trainer"]["epochs"], kept["recipe"]["seed"]) == (1, 4)
+
+
+def test_runs_that_begin_in_the_same_second_have_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "time", SimpleNamespace(strftime=lambda how: "now"))
+    assert [run.fresh_folder(tmp_path / "runs").name for _ in range(3)] == ["now", "now-2", "now-3"]
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file: can't be written"):
+        run.fresh_folder(tmp_path / "file")
+
+
+def test_a_run_that_wrote_nothing_leaves_no_folder(place, monkeypatch):
+    def refused(*args):
+        raise SettingError("weights", "can't be fetched", "no network")
+
+    monkeypatch.setattr(run.loop, "run", refused)
+    assert train_py("-c", "tiny.json") == 2
+    assert list((place / "saved" / "tiny").iterdir()) == []
 
 
 @pytest.mark.parametrize("nth", [4, 9])

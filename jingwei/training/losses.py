@@ -200,6 +200,8 @@ def parse_loss(text: str) -> dict[str, tuple[float, Loss]]:
                 remedy = f"{known(LOSSES, str(name))}; sums as in focal+0.5*lovasz; or {', '.join(LOSS_ALIASES)}"
                 raise SettingError(f"`loss` {text}", problem, remedy)
             terms[name] = (float(match[1] or 1), LOSSES[name])
+    if not any(factor for factor, _ in terms.values()):
+        raise SettingError(f"`loss` {text}", "has the weight 0: nothing would be learned", "give a weight above 0")
     return terms
 
 

@@ -52,7 +52,7 @@ def test_what_is_no_loss_is_refused_with_the_known_ones(text):
         parse_loss(text)
 
 
-@pytest.mark.parametrize("text", ["nan*focal", "inf*focal", "-1*focal", "focal+focal"])
+@pytest.mark.parametrize("text", ["nan*focal", "inf*focal", "-1*focal", "focal+focal", "0*focal", "0*dice+0*focal"])
 def test_weights_that_make_no_sense_and_losses_named_twice_are_refused(text):
     with pytest.raises(SettingError):
         parse_loss(text)

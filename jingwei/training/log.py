@@ -1,16 +1,20 @@
 """The log that a training run keeps: `log.csv`, `curves.png`, TensorBoard events, and a line per epoch."""
 
+import contextlib
 import re
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from jingwei.errors import SettingError
+from jingwei.errors import OutputError, SettingError
 from jingwei.legend import Legend
 from jingwei.raster.preview import natural, painted
+from jingwei.system.atomic import write_failure
 from jingwei.system.progress import Progress, spell_seconds
 from jingwei.training.curves import draw_curves
 from jingwei.training.log_file import read_log, write_log
@@ -33,17 +37,41 @@ class TrainingLog:
         self._earlier = len(self.rows)
         if events and re.search("[\ud800-\udfff]", str(events.absolute())):
             raise SettingError(events, "is not UTF-8, as TensorBoard wants paths", "rename the folder")
-        self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
+        self._folder_of_events = events
+        with self._writing_events():
+            self.events = SummaryWriter(events, purge_step=finished + 1) if events else None
         self.step_events: SummaryWriter | None = None
         self._begun = time.perf_counter()
 
     def __enter__(self) -> Self:
+        self._usual_hook, threading.excepthook = threading.excepthook, self._note_failed_thread
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        for events in (self.events, self.step_events):
-            if events:
-                events.close()
+    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
+        try:
+            with self._writing_events():
+                for events in (self.events, self.step_events):
+                    if events:
+                        events.close()
+        except OutputError:
+            if kind is None:  # else what is raised already is what people have to know
+                raise
+        finally:
+            threading.excepthook = self._usual_hook
+
+    @contextlib.contextmanager
+    def _writing_events(self) -> Iterator[None]:
+        """Makes an OutputError of what the system says where TensorBoard's events can't be written."""
+        try:
+            yield
+        except OSError as error:
+            assert self._folder_of_events is not None, "only events are written in there"
+            raise write_failure(self._folder_of_events, error) from error
+
+    def _note_failed_thread(self, failed: threading.ExceptHookArgs) -> None:
+        """Leaves out the traceback of TensorBoard's thread: the next event raises its OSError once more."""
+        if not (isinstance(failed.exc_value, OSError) and type(failed.thread).__module__.startswith("tensorboard")):
+            self._usual_hook(failed)
 
     def add_step(self, step: int, values: dict[str, float]) -> None:
         """Shows the values of a step (counted over all epochs, from 1) in TensorBoard.
@@ -53,10 +81,11 @@ class TrainingLog:
         """
         if not self.events:
             return
-        if not self.step_events:
-            self.step_events = SummaryWriter(Path(self.events.log_dir) / "steps", purge_step=step)
-        for name, value in values.items():
-            self.step_events.add_scalar(name, value, step)
+        with self._writing_events():
+            if not self.step_events:
+                self.step_events = SummaryWriter(Path(self.events.log_dir) / "steps", purge_step=step)
+            for name, value in values.items():
+                self.step_events.add_scalar(name, value, step)
 
     def add(self, epoch: int, values: dict[str, float], scores: dict) -> None:
         """Adds a row for an epoch: losses and speed, and the scores of its validation; {} where it has none."""
@@ -67,9 +96,10 @@ class TrainingLog:
         row["seconds"] = round(time.perf_counter() - self._begun, 1)
         self._begun = time.perf_counter()
         self.rows.append(row)
-        for name, value in row.items() if self.events else ():
-            if value is not None and name != "epoch":
-                self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
+        with self._writing_events():
+            for name, value in row.items() if self.events else ():
+                if value is not None and name != "epoch":
+                    self.events.add_scalar(name.replace(" ", "/", 1), value, epoch + 1)
         write_log(self.folder / "log.csv", self.rows)
         draw_curves(self.rows, self.legend, self.folder / "curves.png")
         Progress.write(self._line(row))
@@ -81,7 +111,8 @@ class TrainingLog:
             every = (slice(None, None, step), slice(None, None, step))
             maps = [painted(each[every], self.legend) for each in (labels, prediction)]
             row = np.concatenate([natural(pixels[every]), *maps], axis=1)
-            self.events.add_image(f"validation/{number + 1}", row, epoch + 1, dataformats="HWC")
+            with self._writing_events():
+                self.events.add_image(f"validation/{number + 1}", row, epoch + 1, dataformats="HWC")
 
     def _line(self, row: dict) -> str:
         number = f"{row['epoch']}/{self.epochs}" if self.epochs else f"{row['epoch']}"

@@ -1,17 +1,21 @@
 """The log of a run and its curves: with Chinese class names too, on systems with fonts for them and without."""
 
+import resource
 import subprocess
 import sys
+import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib import font_manager
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, OutputError
 from jingwei.legend import JINGWEI, LandClass, Legend
 from jingwei.training.curves import CJK_FONTS, draw_curves, readable
 from jingwei.training.log import TrainingLog
@@ -137,3 +141,37 @@ def test_a_log_of_something_else_gives_one_line(tmp_path, content):
         TrainingLog(tmp_path, 4, LEGEND, None)
     assert str(caught.value).startswith(f"{tmp_path / 'log.csv'}: ")
     assert "\n" not in str(caught.value)
+
+
+@contextmanager
+def no_file_beyond(size: int):
+    """What a full disk does, seen from here."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_events_that_cannot_be_written_give_one_line(tmp_path, capfd):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="file.runs: can't be written"):
+        TrainingLog(tmp_path, 0, LEGEND, tmp_path / "file" / "runs")
+    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+    pictures = [(pixels, pixels[..., 0] % 3, pixels[..., 0] % 3)] * 3
+    usual = threading.excepthook
+
+    def show(error: Exception | None = None) -> None:
+        with TrainingLog(tmp_path, 0, LEGEND, tmp_path / "events") as log:
+            log.show(0, pictures[:1] if error else pictures)
+            if error:
+                raise error
+
+    with no_file_beyond(4000):
+        with pytest.raises(OutputError, match="events: can't be written .*free some space"):
+            show()
+        with pytest.raises((ZeroDivisionError, OutputError)):  # whichever comes first
+            show(ZeroDivisionError())
+    assert threading.excepthook is usual
+    assert capfd.readouterr().err == ""

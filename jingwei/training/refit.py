@@ -4,12 +4,15 @@ Its settings stay, and so do the steps of an epoch; the epochs are as many as it
 validation, the last epoch counts, and the temperature is that of the validated experiment.
 """
 
+import sys
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 from jingwei.errors import SettingError
 from jingwei.models.checkpoints import load_checkpoint
+from jingwei.system.progress import Progress
+from jingwei.training.distributed import leads
 from jingwei.training.experiments import TrainingData, find_experiment
 from jingwei.training.recipes import Recipe, read_recipe
 from jingwei.workspace import Workspace
@@ -31,7 +34,12 @@ def refit_recipe(workspace: Workspace, recipe: str, exp: str, given: Collection[
     epochs = validated.epochs
     if not validated.average_cycles:
         state = load_checkpoint(folder / "last.pt").training or {}
-        epochs = min(epochs, state.get("best_epoch", epochs) + 1)
+        best, done = state.get("best_epoch", epochs), state.get("epoch", epochs)
+        stopped_early = 0 < validated.early_stop <= done - 1 - best
+        if done < epochs and not stopped_early and leads():
+            problem = f"was stopped after {done} of its {epochs} epochs, so its best may be yet to come"
+            Progress.write(f"warning: {folder}: {problem}: let it end first", file=sys.stderr)
+        epochs = min(epochs, best + 1)
     return replace(validated, epochs=epochs, val_period=0, monitor="off", early_stop=0)
 
 

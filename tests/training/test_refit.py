@@ -1,6 +1,7 @@
 """A validated experiment, trained once more on all labels: its settings, its epochs, and nobody's score."""
 
 import csv
+import json
 from dataclasses import replace
 
 import pytest
@@ -40,6 +41,18 @@ def test_it_takes_the_settings_and_as_many_epochs_as_the_best_took(validated):
     assert refit_recipe(workspace, "cross_entropy", "validated") == replace(wanted, epochs=2)
     with pytest.raises(SettingError, match="no experiment cross_entropy/other"):
         refit_recipe(workspace, "cross_entropy", "other")
+
+
+def test_an_experiment_that_was_stopped_before_its_end_is_taken_with_a_warning(validated, capsys):
+    workspace, folder = validated
+    edit_last(folder, epoch=1)
+    assert refit_recipe(workspace, "cross_entropy", "validated").epochs == 1
+    assert "validated: was stopped after 1 of its 2 epochs" in capsys.readouterr().err
+    settings = json.loads((folder / "recipe.json").read_text()) | {"epochs": 9}
+    (folder / "recipe.json").write_text(json.dumps(settings))
+    edit_last(folder, epoch=4)  # three epochs past its best, as early_stop has it
+    refit_recipe(workspace, "cross_entropy", "validated")
+    assert capsys.readouterr().err == ""
 
 
 def test_an_average_of_cycles_takes_all_epochs(project):

@@ -106,8 +106,10 @@ class _TrainingRun:
         self.position, self.epoch_sums, self.bad_steps = Position(), EpochSums(), 0
         self.best = BestEpoch(recipe, data)
         fresh = not options.resume and not self.files.last.exists()
+        start = Start(options.weights, options.init_from, options.weights_bands)
+        self.begun_from = start.source
         # A run that goes on needs no weights to start from: they may be gone by then.
-        start = Start(options.weights, options.init_from, options.weights_bands).check() if fresh else Start()
+        start = start.check() if fresh else Start()
         self.learner = Learner(recipe, data.kind, device, crew, start, options.compile)
         self.training: Loader  # made by `begin`, when it is known what the network subtracts
         self.validation: Loader
@@ -128,7 +130,7 @@ class _TrainingRun:
         self._check_team()
 
     def _load(self) -> None:
-        checkpoint = checkpoint_to_resume(self.files, self.options.resume, self.recipe, self.data)
+        checkpoint = checkpoint_to_resume(self.files, self.options.resume, self.recipe, self.data, self.begun_from)
         if checkpoint is None:
             for line in self.learner.load_start():
                 self._say(line)
@@ -139,7 +141,7 @@ class _TrainingRun:
         state = checkpoint.training
         self.learner.load(checkpoint, checkpoint.path)
         self.position, self.epoch_sums = Position(state["epoch"], state["step"]), EpochSums(**state["in_progress"])
-        self.bad_steps = state["bad_steps"]
+        self.bad_steps, self.begun_from = state["bad_steps"], state.get("begun_from", "")
         if self.position.step > self.recipe.steps_per_epoch:  # epochs have become shorter
             self.position, self.epoch_sums = Position(self.position.epoch), EpochSums()
         self.best.resume(checkpoint, self.files.kept_best())
@@ -333,6 +335,7 @@ class _TrainingRun:
             "step": self.position.step,
             "in_progress": vars(self.epoch_sums),
             "bad_steps": self.bad_steps,
+            "begun_from": self.begun_from,
             "best_score": self.best.score,
             "best_epoch": self.best.epoch,
         }

@@ -19,11 +19,14 @@ STATE = {
 }  # fmt: skip
 
 
-def checkpoint_to_resume(files: RunFiles, chosen: Path | None, recipe: Recipe, data: TrainingData) -> Checkpoint | None:
+def checkpoint_to_resume(
+    files: RunFiles, chosen: Path | None, recipe: Recipe, data: TrainingData, source: str = ""
+) -> Checkpoint | None:
     """The `chosen` checkpoint, or the run's last; None where there is neither, so that a fresh run begins.
 
-    Raises CheckpointError for one that holds no state to go on from, SettingError where the folder's own is of other
-    crops or settings; the chosen one may be.
+    `source` names the weights that a fresh run would begin with, where they are given. Raises CheckpointError for a
+    checkpoint that holds no state to go on from, SettingError where the folder's own is of other crops, settings or
+    weights to begin with; the chosen one may be.
     """
     path = chosen or files.last
     if not chosen and not path.exists():
@@ -46,6 +49,10 @@ def checkpoint_to_resume(files: RunFiles, chosen: Path | None, recipe: Recipe, d
     if changed:
         problem = f"holds an experiment with other settings ({', '.join(changed)})"
         raise SettingError(files.folder, problem, "name another `exp`, or go on with the new settings by `resume`")
+    begun_from = checkpoint.training.get("begun_from")  # older ones don't say
+    if source and isinstance(begun_from, str) and Path(source).absolute() != Path(begun_from).absolute():
+        problem = f"holds an experiment that began with {begun_from or 'other weights'}, not with {source}"
+        raise SettingError(files.folder, problem, "name another `exp`, or leave the weights out to go on with it")
     return checkpoint
 
 

@@ -48,6 +48,11 @@ class Start:
     experiment: Path | None = None  # a checkpoint of ours, whose normalisation is taken over too
     bands: str = ""
 
+    @property
+    def source(self) -> str:
+        """The experiment or the weights, as they were named; "" for ImageNet's or random ones."""
+        return str(self.experiment or self.weights or "")
+
     def check(self) -> "Start":
         """The start itself, or a SettingError or CheckpointError for weights that are not there."""
         if self.weights is not None:

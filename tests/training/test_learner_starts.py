@@ -17,6 +17,7 @@ from outcomes import same
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jingwei.crops.table import TRAIN
+from jingwei.errors import SettingError
 from jingwei.legend import JINGWEI, Legend
 from jingwei.models.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from jingwei.models.segmenter import build_model
@@ -107,6 +108,23 @@ def test_a_run_that_started_from_an_experiment_keeps_its_normalisation_when_it_g
         assert (tuple(last.weights["mean"].flatten().tolist()), last.mean) == (ODD_MEAN, ODD_MEAN)
         assert (tuple(last.weights["std"].flatten().tolist()), last.std) == (ODD_STD, ODD_STD)
         assert statistics_of(folder) == (ODD_MEAN, ODD_STD)
+
+
+def test_a_run_does_not_go_on_as_if_it_had_begun_with_other_weights(project, tmp_path):
+    first, second = tmp_path / "first.pt", tmp_path / "second.pt"
+    source(first)
+    source(second)
+    loop.train(project, STILL, "tuned", replace(HERE, init_from=first))
+    loop.train(project, STILL, "plain", HERE)
+    for exp, begun_from in (("tuned", str(first)), ("plain", "other weights")):
+        problem = f"{exp}: holds an experiment that began with {begun_from}, not with {second}: name another `exp`"
+        with pytest.raises(SettingError, match=re.escape(problem)):
+            loop.train(project, STILL, exp, replace(HERE, weights=second))
+    last = project.experiment(STILL.name, "tuned") / "last.pt"
+    more = replace(STILL, epochs=2)
+    loop.train(project, more, "tuned", replace(HERE, weights=second, resume=last))  # is asked for
+    loop.train(project, more, "tuned", replace(HERE, init_from=first))  # the same as at first
+    assert load_checkpoint(last).training["begun_from"] == str(first)
 
 
 @pytest.fixture

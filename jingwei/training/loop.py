@@ -3,6 +3,7 @@
 import contextlib
 import math
 import shlex
+import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -192,6 +193,11 @@ class _TrainingRun:
         sizes = " and ".join(map(str, recipe.crop_sizes))
         steps = f"{recipe.epochs} epochs of {recipe.steps_per_epoch} steps of {recipe.batch_size * recipe.accumulate}"
         yield f"{len(data.training)} crops to train, {len(data.validation)} to validate; {steps} windows of {sizes} px"
+        side = statistics.median(min(crop.window.height, crop.window.width) for crop in data.training)
+        largest = max(recipe.crop_sizes)
+        if largest > side * math.sqrt(recipe.min_scale * recipe.max_scale):  # at the scale in the middle
+            remedy = f"cut larger ones, or take a smaller `crop_size` than {largest}"
+            yield f"windows are larger than the usual crop, {side:.0f} px, and padding around it: {remedy}"
         if self.files.events:
             yield f"TensorBoard: tensorboard --logdir {shlex.quote(str(self.files.events))}"
 

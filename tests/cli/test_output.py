@@ -104,7 +104,7 @@ def test_experiments_of_odd_names_work_or_get_a_line(call, tmp_path, name):
         "--scratch --backbone mobilenetv3_small_050 --model attention_unet --aux_weight 0 --crop_size 64 --batch_size 2"
     )
     running = "--epochs 1 --steps_per_epoch 1 --workers 0 --device cpu --precision fp32"
-    assert call("generate_test_data.py", *where)[0] == 0  # the old version's copy of the scene is older than the scene here
+    assert call("generate_test_data.py", *where)[0] == 0  # else predict.py warns of the old copy
     trained = call("train.py", "--train", "--exp", name, *where, *flags.split(), *running.split())
     predicted = call("predict.py", *where, "--window", 64, "--overlap", 16, "--engine", "torch", "--device", "cpu")
     for status, _, err in (trained, predicted):

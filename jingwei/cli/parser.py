@@ -270,14 +270,16 @@ def chosen_legend(
     Raises InputError where it is the folder's, and a map there says otherwise.
     """
     from jingwei.inputs.legends import choose_legend
-    from jingwei.raster.map_legend import refuse_unlike_legends
+    from jingwei.raster.map_legend import legend_of_map, refuse_unlike_legends
 
     where: dict[str, Any] = {"label": label, "of_map": of_map, "cut": workspace.train, "folder": workspace.root}
     where |= others
     named, meant = getattr(args, "legend", None), getattr(args, "label_nodata", None)
+    maps = workspace.all_maps() if named is None and label is None and of_map is None else []
+    if maps:  # where nothing was cut, and the folder has no legend, they know
+        where["of_network"] = next(filter(None, map(legend_of_map, maps)), None)
     chosen = choose_legend(named, label_nodata=meant, usual="jingwei", **where)
-    if named is None and label is None and of_map is None:
-        refuse_unlike_legends(workspace.all_maps(), (chosen.legend, chosen.source))
+    refuse_unlike_legends(maps, (chosen.legend, chosen.source))
     return chosen
 
 

@@ -13,7 +13,7 @@ from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.job import Job
 from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.prediction.scene import predict_scene
-from jingwei.system.atomic import refuse_no_file
+from jingwei.system.atomic import refuse_non_file
 
 
 def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint) -> bool:
@@ -49,7 +49,7 @@ def _check_outputs(job: Job) -> None:
     """Raises an error where an output can't be a file, or would take the place of what the map is made of."""
     inputs = {path.resolve() for path in (*job.originals, job.weights)}
     for path in job.outputs.values():
-        refuse_no_file(path)
+        refuse_non_file(path)
         if path.resolve() in inputs:
             raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
 

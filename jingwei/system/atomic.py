@@ -25,7 +25,7 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     A full disk, a read-only folder, a device, a folder or another run that writes the same path becomes an OutputError.
     """
     path = Path(path)
-    refuse_no_file(path)
+    refuse_non_file(path)
     folder = path.with_name(f".{path.name}.part")
     with only_run(path):
         try:
@@ -44,7 +44,7 @@ def whole_or_nothing(path: str | Path, durable: bool = True) -> Iterator[Path]:
             remove(folder)
 
 
-def refuse_no_file(path: Path) -> None:
+def refuse_non_file(path: Path) -> None:
     """Raises OutputError for pipes and devices: a file would take their place, for all programs of the machine.
 
     Links to them in /dev too, such as /dev/stdout, whatever they lead to now. And for folders, before any work is done.

@@ -197,7 +197,7 @@ class _TrainingRun:
         largest = max(recipe.crop_sizes)
         if largest > side * math.sqrt(recipe.min_scale * recipe.max_scale):  # at the scale in the middle
             remedy = f"cut larger ones, or take a smaller `crop_size` than {largest}"
-            yield f"windows are larger than the usual crop, {side:.0f} px, and padding around it: {remedy}"
+            yield f"windows are larger than the usual crop ({side:.0f} px), and the rest of them is padding: {remedy}"
         if self.files.events:
             yield f"TensorBoard: tensorboard --logdir {shlex.quote(str(self.files.events))}"
 

@@ -93,6 +93,16 @@ def test_a_map_is_evaluated_by_its_own_legend(call, maps):
     assert "legend.json: 5 classes" in call("evaluate.py", *both, "--data_dir", maps)[1]
 
 
+def test_where_nothing_was_cut_maps_are_told_by_their_own_legend(call, maps):
+    for place, name in (("image3", "image_3"), ("mask3", "gf3")):
+        (maps / "test" / place).mkdir(parents=True)
+        (maps / "test" / place / f"{name}.tif").write_bytes((maps / "gf3.tif").read_bytes())
+    status, out, err = call("evaluate.py", "--areas", "--data_dir", maps)
+    assert (status, "built-up" in out, "tobacco" in out) == (0, True, False), err
+    (maps / "test" / "mask3" / "gf2.tif").write_bytes((maps / "gf2.tif").read_bytes())
+    assert call("evaluate.py", "--areas", "--data_dir", maps)[0] == 2
+
+
 def test_maps_of_different_classes_do_not_vote_unless_their_legend_is_named(call, maps):
     words = "--inputs", maps / "gf3.tif", maps / "gf2.tif", "--output", maps / "vote.tif", "--data_dir", maps
     status, _, err = call("vote.py", *words)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jingwei.errors import OutputError
-from jingwei.system.atomic import refuse_no_file, whole_or_nothing
+from jingwei.system.atomic import refuse_non_file, whole_or_nothing
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such files")
 
@@ -31,7 +31,7 @@ def test_a_pipe_is_not_replaced(linked, tmp_path):
 def test_nothing_is_written_among_the_devices(name):
     """/dev/stdout is a link, which may lead to a plain file."""
     with pytest.raises(OutputError, match="is a pipe or a device"):
-        refuse_no_file(Path(name))
+        refuse_non_file(Path(name))
 
 
 @pytest.mark.skipif(not os.path.isdir("/dev/shm"), reason="needs /dev/shm")

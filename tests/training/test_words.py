@@ -47,7 +47,7 @@ def test_a_run_says_what_it_is_and_each_epoch_names_its_classes(county, tmp_path
 def test_a_run_says_that_its_windows_are_larger_than_the_crops(project, capsys):
     larger = replace(TINY, epochs=1, steps_per_epoch=1, crop_sizes=(128,), batch_size=2, min_scale=0.5, max_scale=1.0)
     loop.train(project, larger, "padded", RunOptions(device="cpu", workers=0))
-    told = "windows are larger than the usual crop, 64 px, and padding around it: cut larger ones"
+    told = "windows are larger than the usual crop (64 px), and the rest of them is padding: cut larger ones"
     assert told in capsys.readouterr().out
 
 

@@ -50,9 +50,9 @@ def refuse_unknown(labels: np.ndarray, legend: Legend, path: Path, first: int) -
 @compiled
 def _any_unknown(labels, classes):
     for row in labels:
-        unknown = False
-        for label in row:  # no way out inside: so many pixels are looked at at once
-            unknown |= (label >= classes) & (label != NODATA)
-        if unknown:
+        highest = np.uint8(0)
+        for label in row:  # NODATA + 1 wraps round to 0; so plain a loop looks at many pixels at once
+            highest = max(highest, np.uint8(label + np.uint8(1)))
+        if highest > classes:
             return True
     return False

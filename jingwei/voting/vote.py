@@ -128,9 +128,8 @@ def vote(
         title = f"{'soft ' if soft else ''}vote of {len(inputs)}"
         with Progress(total=height * width, unit="px", unit_scale=True, desc=title) as bar:
             blocks = read_probabilities(maps, strip_rows, pool) if soft else read_maps(maps, strip_rows, pool)
+            across: list[np.ndarray] = []  # labels of the blocks of a strip so far: a PNG takes whole rows
             for window, votes in ahead(blocks):
-                if window.col == 0:
-                    strip = np.empty((planes, window.height, width), np.uint8)
                 counted = np.empty((planes, window.height, window.width), np.uint8)
                 if soft:
                     count_soft_votes(votes, counts, ranks, *counted)
@@ -138,13 +137,14 @@ def vote(
                     for source, labels in zip(maps, votes, strict=True):
                         refuse_unknown(labels, legend, source.path, window.row)
                     count_votes(votes, counts, ranks, len(legend), *counted)
-                strip[:, :, window.col : window.col_end] = counted
                 bar.update(counted[0].size)
-                if window.col_end == width:
-                    for writer, part in zip(writers, strip, strict=False):  # the confidence may not be wanted
-                        writer.write(Window(window.row, 0, window.height, width), part)
-                    if png:
-                        png.write(without_nodata(strip[0]))
+                for writer, part in zip(writers, counted, strict=False):  # the confidence may not be wanted
+                    writer.write(window, part)
+                if png:
+                    across.append(without_nodata(counted[0]))
+                    if window.col_end == width:
+                        png.write(np.concatenate(across, axis=1))
+                        across.clear()
     remove_stale(confidence_of(outputs.labels), mark)
     _write_styles(outputs, legend)
     return True

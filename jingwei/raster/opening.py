@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import numpy as np
 import rasterio
 from rasterio.env import ensure_env_with_credentials
 from rasterio.io import DatasetReader
@@ -83,6 +84,7 @@ def open_dataset(path: str | Path) -> DatasetReader:
         raise InputError(path, f"is not a raster that GDAL can read ({reason_of(failure)})", remedy) from failure
     try:
         _check_one_picture(dataset, path, ending, free)
+        _check_whole(dataset, path)
     except InputError:
         dataset.close()
         raise
@@ -172,6 +174,23 @@ def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, fr
         raise _several(path, names, "pages")
     if ending in LINKED and not free:
         raise InputError(path, f"is {dataset.driver}, which may name other files", "trust it with `allow_remote`")
+
+
+def _check_whole(dataset: DatasetReader, path: str | Path) -> None:
+    """Raises InputError for an ENVI file that is cut off: GDAL gives 0 for what is missing, where others fail."""
+    if dataset.driver != "ENVI" or is_vsi(path):
+        return
+    try:
+        said = dataset.tags(ns="ENVI")
+    except UnicodeDecodeError:
+        said = {}
+    if said.get("file_compression", "0") != "0":
+        return
+    offset, there = said.get("header_offset", "0"), os.path.getsize(path)
+    pixel = sum(np.dtype(name).itemsize for name in dataset.dtypes)
+    size = dataset.height * dataset.width * pixel + (int(offset) if offset.isdecimal() else 0)
+    if there < size:
+        raise InputError(path, f"is cut off: {there:,} of its {size:,} bytes are there", "copy or export it again")
 
 
 def _several(path: str | Path, names: list[str], what: str) -> InputError:

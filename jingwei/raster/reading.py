@@ -116,9 +116,8 @@ class Raster(Source):
         """The validity of a window, bool HW, without its pixels where the file allows that."""
         if self._validity.by_pixels or self._colors is not None:
             return self.read(window)[1]
-        if self.alpha:
-            return self._read([self.alpha], window)[0] != 0
-        return self._valid(np.empty((0, window.height, window.width), self.dtype), window)
+        valid = self._valid(np.empty((0, window.height, window.width), self.dtype), window)
+        return valid & (self._read([self.alpha], window)[0] != 0) if self.alpha else valid
 
     def read_rows(self, first: int, end: int) -> tuple[np.ndarray, np.ndarray]:
         """`read` of full rows, for callers that go down the scene: rows that the last call gave are not read again."""

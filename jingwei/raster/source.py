@@ -70,7 +70,7 @@ class Source:
         if self.width * self.bands * self.dtype.itemsize > MOST_ROW_BYTES:
             problem = f"is {self.width:,d} px wide, more than fits in memory"
             raise InputError(self.path, problem, "cut it into narrower pictures, or export it again")
-        self._validity = Validity(self._dataset, self._band_numbers, self.alpha, self.dtype)
+        self._validity = Validity(self._dataset, self._band_numbers, self.dtype)
         self.nodata = self._validity.nodata
 
     def __enter__(self) -> Self:
@@ -173,7 +173,7 @@ class Source:
             raise InputError(self.path, problem, "take files of these bands, or mend their descriptions")
         self._band_numbers = [self._band_numbers[names.index(name)] for name in wanted]
         self.bands = len(wanted)
-        self._validity = Validity(self._dataset, self._band_numbers, self.alpha, self.dtype)
+        self._validity = Validity(self._dataset, self._band_numbers, self.dtype)
         self.nodata = self._validity.nodata
         return self
 

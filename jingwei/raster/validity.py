@@ -18,7 +18,7 @@ def measurable(pixels: np.ndarray) -> np.ndarray:
 
 
 class Validity:
-    """The rules of one open dataset, for its image bands (numbers from 1; `alpha` is none of them).
+    """The rules of one open dataset, for its image bands (numbers from 1, without alpha, which `Raster` reads).
 
     Alpha 0 and a mask's 0 are no data; of masks that each band has for itself, any 0. A nodata value that all bands
     share counts where all bands have it in whole numbers (a dark red may well have blue 0), in floats where any has
@@ -26,14 +26,16 @@ class Validity:
     values beyond LARGEST in any band are no data.
     """
 
-    def __init__(self, dataset, bands: list[int], alpha: int | None, dtype: np.dtype):
+    def __init__(self, dataset, bands: list[int], dtype: np.dtype):
         # Asked once: rasterio goes through all bands each time, and files may claim thousands.
         all_flags, all_values = dataset.mask_flag_enums, dataset.nodatavals
         flags = [all_flags[band - 1] for band in bands]
-        masked = [] if alpha else [of_band == [] or MaskFlags.per_dataset in of_band for of_band in flags]
+        # Alpha is a mask of the data set to GDAL, unless another one goes before it.
+        of_all = any(MaskFlags.per_dataset in of_band and MaskFlags.alpha not in of_band for of_band in flags)
+        masked = [of_all or of_band == [] for of_band in flags]
         # The bands whose masks are to be read: one for all, or each band's own.
-        self._masks = [band for band, of_band in zip(bands, flags, strict=True) if not (alpha or of_band)]
-        if any(MaskFlags.per_dataset in of_band for of_band in flags) and not alpha:
+        self._masks = [band for band, of_band in zip(bands, flags, strict=True) if of_band == []]
+        if of_all:
             self._masks.insert(0, bands[0])
         values = [all_values[band - 1] for band in bands]
         self.nodata: float | None = values[0] if _alike(values) else None  # the value of all bands

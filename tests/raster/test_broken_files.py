@@ -120,6 +120,19 @@ def test_a_truncated_tiff_gives_one_line(tmp_path):
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.parametrize("interleave", ["bsq", "bil"])
+def test_a_truncated_envi_file_gives_one_line(interleave, tmp_path):
+    """GDAL gives zeros for what is missing of these."""
+    path, pixels = tmp_path / "image_1.img", noise(3, 60, 50)
+    how = dict(driver="ENVI", height=60, width=50, count=3, dtype="uint8", interleave=interleave)
+    with rasterio.open(path, "w", **how) as file:
+        file.write(pixels)
+    np.testing.assert_array_equal(whole(path)[0], pixels)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(InputError, match="image_1.img: is cut off: 8,999 of its 9,000 bytes are there: copy"):
+        open_image(path)
+
+
 @pytest.mark.parametrize(
     ("dtype", "damage"),  # a wrong bit in a TIFF shows nowhere: it has no checksums
     [("uint8", None), ("uint8", "empty"), ("uint8", "cut"), ("uint8", "bit"), ("uint16", "empty"), ("uint16", "cut")],

@@ -157,3 +157,17 @@ def test_a_mask_whose_tile_is_broken_is_said(tmp_path):
             np.testing.assert_array_equal(valid, good != 0)
     assert refused
     assert all("b.tif: broken or truncated at rows" in line for line in refused)
+
+
+@pytest.mark.parametrize("internal", [True, False])
+def test_a_mask_counts_beside_alpha(internal, tmp_path):
+    alpha, mask = np.full((2, *SHAPE), 255, np.uint8)
+    alpha[:, :5], mask[:10] = 0, 0
+    how = dict(driver="GTiff", height=SHAPE[0], width=SHAPE[1], count=4, dtype="uint8", photometric="RGB", alpha="yes")
+    path = tmp_path / "scene.tif"
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal), rasterio.open(path, "w", **how) as file:
+        file.write(np.stack([noise(np.uint8)] * 3 + [alpha]))
+        file.write_mask(mask)
+    pixels, valid = read(path)
+    assert len(pixels) == 3
+    np.testing.assert_array_equal(valid, (alpha > 0) & (mask > 0))

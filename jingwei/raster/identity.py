@@ -36,7 +36,8 @@ def identity(path: Path) -> list:
 
 def files_of_vector(path: Path) -> list[Path]:
     """A vector file and those beside it that hold a part of what it says."""
-    beside = [path.with_suffix(ending) for ending in SHAPEFILE] if path.suffix.lower() == ".shp" else []
+    endings = [case(ending) for ending in SHAPEFILE for case in (str.lower, str.upper)]
+    beside = [path.with_suffix(ending) for ending in endings] if path.suffix.lower() == ".shp" else []
     changes = Path(f"{path}-wal")  # of a GeoPackage that another program holds open
     beside += [changes] if changes.is_file() and changes.stat().st_size else []
     return [path, *(file for file in beside if file.exists())]

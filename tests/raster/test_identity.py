@@ -57,6 +57,18 @@ def test_a_tile_under_vrts_counts(tmp_path, depth):
     assert identity(scene) != before
 
 
+@pytest.mark.parametrize("ending", ["shp dbf prj", "SHP DBF PRJ"])
+def test_a_shapefiles_classes_count_in_whatever_case_its_files_are_named(tmp_path, ending):
+    for each in ending.split():
+        (tmp_path / f"fields.{each}").write_bytes(b"1")
+    label = tmp_path / f"fields.{ending.split()[0]}"
+    before = identity(label)
+    for each in ending.split()[1:]:
+        later(tmp_path / f"fields.{each}")
+        assert identity(label) != before
+        before = identity(label)
+
+
 def world_file(folder: Path) -> None:
     (folder / "scene.pgw").write_text("1\n0\n0\n-1\n500\n600\n")
 

@@ -96,8 +96,9 @@ def pixel_sides(raster) -> tuple[float, float] | None:
         to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
         span = max(1.0, LEAST_SPAN * (1e-5 if crs.is_geographic else 1.0) / abs(raster.transform.determinant) ** 0.5)
         col, row = np.array([0, span, 0]) + raster.width / 2, np.array([0, 0, span]) + raster.height / 2
-        x, y = to_degrees.transform(*placed(raster.transform, col, row))
-    except (ProjError, AttributeError) as error:
+        degrees = math.degrees(crs.geodetic_crs.axis_info[0].unit_conversion_factor)  # some count grads
+        x, y = (np.asarray(each) * degrees for each in to_degrees.transform(*placed(raster.transform, col, row)))
+    except (ProjError, AttributeError, IndexError) as error:
         raise InputError(
             raster.path, f"has a CRS that lengths can't be measured in ({error})", "reproject it"
         ) from error

@@ -10,7 +10,7 @@ from pyproj import CRS, Geod, Transformer
 
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import JINGWEI
-from jingwei.raster.pixel_area import even_ground, ground_of, ground_under
+from jingwei.raster.pixel_area import even_ground, ground_of, ground_under, pixel_sides
 
 # crs, transform, (height, width), what the projection's own square metres are as a share of the true ones
 PLACES = {
@@ -113,6 +113,14 @@ def test_over_the_pole_and_the_date_line():
 def test_the_whole_earth():
     ground = ground_of(Placed("EPSG:4326", Affine(0.25, 0, -180, 0, -0.25, 90), (720, 1440)))
     assert covered(ground, 0, 0, 1440, 720) == pytest.approx(510_065_621.7e6, rel=2e-5)
+
+
+@pytest.mark.parametrize("place", ["utm, middle", "utm with height", "utm, kilometres", "feet", "degrees", "grads"])
+def test_the_sides_of_a_pixel_are_metres_whatever_a_crs_counts_in(place):
+    crs, transform, _, _ = PLACES[place]
+    raster = Placed(crs, transform, (2, 2))
+    width, height = pixel_sides(raster)
+    assert width * height == pytest.approx(ground_under(ground_of(raster), 0, 0, 1), rel=2e-3)
 
 
 def test_where_nothing_is_known():

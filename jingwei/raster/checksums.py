@@ -36,7 +36,11 @@ MAGIC = b"JWSUMS1\n"
 _MARK, _FOOT = struct.Struct("<8sQ"), struct.Struct("<8sQ16s")
 HEAD_SIZE = HEADER_SIZE + _MARK.size  # bytes: tiles come behind
 AT_ONCE = 1 << 22  # bytes that are read at a time
-REMEDY = "make it again, or copy it again; if another program changed it on purpose, copy it with gdal_translate"
+# Deleted first: who makes it looks at its stamp alone, and would keep it.
+REMEDY = (
+    "delete it and make it again, or copy it again; "
+    "if another program changed it on purpose, copy it with gdal_translate"
+)
 
 
 def append_checksums(file: BinaryIO, directories: int, sums: Sequence[np.ndarray]) -> None:

@@ -122,7 +122,8 @@ def test_every_byte_of_the_head_is_checked(like, tmp_path):
     for place in [*range(HEAD_SIZE), *range(directories, len(content), 7)]:
         (tmp_path / "a.tif").write_bytes(flipped(content, place, place % 8))
         with pytest.raises(
-            InputError, match="a.tif: is (not as it was written|cut off: ).*: make it again, or copy it again; if"
+            InputError,
+            match="a.tif: is (not as it was written|cut off: ).*: delete it and make it again, or copy it again; if",
         ):
             Raster(tmp_path / "a.tif")
 
@@ -140,7 +141,7 @@ def test_a_file_that_is_cut_off_anywhere_is_refused(kind, like, tmp_path):
     for size in sizes:
         (tmp_path / "a.tif").write_bytes(content[:size])
         with pytest.raises(
-            InputError, match=f"a.tif: is cut off: {size:,} of its {len(content):,} bytes are there: make"
+            InputError, match=f"a.tif: is cut off: {size:,} of its {len(content):,} bytes are there: delete"
         ):
             Raster(tmp_path / "a.tif")
 
@@ -165,7 +166,9 @@ def test_tiles_are_checked_when_they_are_read_and_once(like, tmp_path, monkeypat
     with Raster(tmp_path / "b.tif") as raster:
         assert raster.read(Window(0, 0, 512, WIDTH))[1].any()
         assert raster.read(Window(512, 256, 88, 300))[1].any()
-        with pytest.raises(InputError, match="b.tif: is not as it was written, near row 512: make it again"):
+        with pytest.raises(
+            InputError, match="b.tif: is not as it was written, near row 512: delete it and make it again"
+        ):
             raster.read(Window(511, 0, 2, 3))
     asked = []
     crc32 = checksums.isal_zlib.crc32
@@ -240,7 +243,7 @@ def test_what_another_program_changed_in_place_is_refused_and_its_copy_is_read(e
     with rasterio.open(path) as file:
         expected, facts = file.read(), (file.nodata, file.crs, file.transform)
     with (
-        pytest.raises(InputError, match="a.tif: is not as it was written.*: make .* copy it with gdal_translate$"),
+        pytest.raises(InputError, match="a.tif: is not as it was written.*: delete .* copy it with gdal_translate$"),
         Raster(path) as raster,
     ):
         raster.read(WHOLE)

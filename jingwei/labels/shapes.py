@@ -53,6 +53,7 @@ def _inside(
     layer: VectorLayer, wanted: np.ndarray, over, rules: DrawingRules, keep: Callable, may_be_outside: bool = False
 ) -> tuple[list, np.ndarray, tuple[Note, ...]]:
     """What `keep` makes of the wanted features that lie in a raster, batch by batch; their numbers; and notes."""
+    _refuse_ground_under_pixels(layer, over)
     down = _y_down(layer, over)
     counts: Counter[str] = Counter()
     kept, numbers, bounds, first = [], [np.zeros(0, np.int64)], [], 0
@@ -73,6 +74,19 @@ def _inside(
     if not sum(map(len, numbers)) and not may_be_outside:
         raise _nowhere(layer, over, counts, bounds)
     return kept, np.concatenate(numbers).astype(np.int64), _notes(layer, counts, over)
+
+
+def _refuse_ground_under_pixels(layer: VectorLayer, over) -> None:
+    """Raises InputError for coordinates of a CRS over a raster that has control points or RPCs alone.
+
+    QGIS shows such a raster on the ground, so that people draw there; here labels are brought to pixels by a transform.
+    """
+    lost = over.georeference.beyond_transforms
+    if lost and layer.crs and layer.y_down is None:
+        crs = layer.crs if len(layer.crs) < 40 else "a CRS"
+        problem = f"is in {crs}, but {over.path.name} has {lost} alone"
+        remedy = "bring the scene to a CRS first, as gdalwarp does; or draw in pixels, y = -row, and save without a CRS"
+        raise InputError(layer.path, problem, remedy)
 
 
 def _y_down(layer: VectorLayer, over) -> bool | None:

@@ -215,3 +215,14 @@ def test_a_shapefile_is_all_its_files(tmp_path, over):
     assert {entry[0] for entry in before} == {"a.shp", "a.shx", "a.dbf", "a.prj", "a.cpg"}
     os.utime(path.with_suffix(".dbf"), ns=(1, 1))
     assert identity(path) != before
+
+
+@pytest.mark.parametrize("crs", ["EPSG:4326", "EPSG:32650"])
+def test_ground_is_not_taken_for_pixels_where_a_scene_has_control_points_alone(tmp_path, crs):
+    over = Over(40, 150)
+    over.georeference = replace(over.georeference, gcps=((0, 0, 116.0, 40.0, 0.0),) * 4)
+    path = draw(tmp_path / "a.gpkg", [shapely.box(116, -39, 118, -37)], over=over, crs=crs, class_id=[2])
+    with pytest.raises(InputError, match=f"a.gpkg: is in {crs}, but image_1.png has control points alone: bring the"):
+        drawn(path, over)
+    in_pixels = draw(tmp_path / "b.gpkg", [shapely.box(116, 37, 118, 39)], over=over, class_id=[2])
+    assert drawn(in_pixels, over).count().tolist() == [0, 0, 4, 0, 0]

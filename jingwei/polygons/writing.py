@@ -106,7 +106,8 @@ class GeoPackage:
         if problem := problem_of_name(target.path):
             raise SettingError(target.path, problem, "take .geojson or .parquet, or another name")
         layer = layer or target.path.stem
-        self._layer = f"_{layer}" if layer.startswith(NO_BEGINNING) else layer
+        taken = layer.lower().startswith(TAKEN) or layer.lower() == LAYER_STYLES
+        self._layer = f"_{layer}" if taken or layer.startswith(NO_BEGINNING) else layer
         changed = None if target.date is None else datetime.fromtimestamp(target.date, UTC)
         self._date = changed and changed.strftime("%Y-%m-%dT%H:%M:%S.000Z")
         self._begun = False
@@ -256,6 +257,7 @@ class _GeoParquet:
 
 FORMATS: dict[str, Any] = {".gpkg": GeoPackage, ".geojson": _GeoJson, ".parquet": _GeoParquet}
 NO_BEGINNING = tuple("`~!@#$%^&*()+-={}|[]\\:\";'<>?,./ ")  # of a GeoPackage's layer, by GDAL
+TAKEN = ("gpkg", "sqlite_")  # beginnings of tables of GeoPackage's own and of SQLite's
 UNPLACED = {"SRID": "-1"}  # GeoPackage's plane without a place on earth
 OLDER = {"VERSION": "1.2"}  # of GeoPackage: QGIS on GDAL before 3.8 warns of later ones, and nothing here needs them
 UTC_OFFSET = 100  # by GDAL's count

@@ -55,3 +55,12 @@ def test_geopackages_are_not_written_under_such_names_but_geojson_is(tmp_path):
     with vector_writer(tmp_path / "a!b.geojson", "Polygon", {"name": str}) as writer:
         writer.write(BOX, {"name": ["right"]})
     assert [p.name for p in tmp_path.iterdir()] == ["a!b.geojson"]
+
+
+@pytest.mark.parametrize("name", ["gpkg_fields", "Sqlite_fields", "layer_styles", "-fields"])
+def test_names_of_tables_that_are_taken_are_no_names_of_layers(name, tmp_path):
+    path = tmp_path / f"{name}.gpkg"
+    with vector_writer(path, "Polygon", {"name": str}, style="<qgis/>") as writer:
+        writer.write(BOX, {"name": ["right"]})
+    _, columns, _ = read_features(path)
+    assert columns["name"].tolist() == ["right"]

@@ -65,12 +65,13 @@ class Config:
         factor = self.base_size / statistics.median(sides)
         scales = {name: getattr(self.recipe, name) * factor for name in ("min_scale", "max_scale")}
         recipe = replace(self.recipe, **scales)
-        tile = min(tile_side(recipe), max(sides))
-        if tile > MOST_CROP and not self.tile_size:
-            problem = f"is {self.base_size}: windows would show {tile} px of a picture, too many for memory"
+        if recipe.widest_view > MOST_CROP:
+            shown = f"{recipe.widest_view} px of a picture"
+            problem = f"is {self.base_size}: windows would show {shown}, too many for memory"
             remedy = f"{MOST_CROP} px are the most: take a larger one"
             raise SettingError("train_loader.args.base_size", problem, remedy)
-        return replace(self, recipe=recipe, data=replace(self.data, crop_size=self.tile_size or tile))
+        tile = self.tile_size or min(tile_side(recipe), max(sides))
+        return replace(self, recipe=recipe, data=replace(self.data, crop_size=tile))
 
     def check_bands(self, bands: int) -> None:
         """SettingError where the pictures have another number of bands than the file asks for."""

@@ -1,6 +1,5 @@
 """What a config file's sections say, in this library's own terms: a recipe, and a data set in folders."""
 
-import math
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -113,9 +112,6 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
     reading.at_least(f"{where}.tile_size", args.tile_size or None, 32)
     if args.tile_size > MOST_CROP:
         reading.problems.append(f"{where}.tile_size is {args.tile_size}, above {MOST_CROP} px: too much for memory")
-    elif not args.tile_size and not args.base_size and max(recipe.crop_sizes) <= MOST_CROP < tile_side(recipe):
-        shown = f"windows of {max(recipe.crop_sizes)} px show {tile_side(recipe)} px of a picture"
-        reading.problems.append(f"{where}.scale begins at {recipe.min_scale}: {shown}, above {MOST_CROP}")
     root = _root(reading, args.data_dir, validation.args.data_dir)
     legend = _legend(reading, loader, kind, root)
     sar = _sar(reading, args.sar, kind)
@@ -128,9 +124,7 @@ def data_of(file: ConfigFile, recipe: Recipe, reading: Reading) -> FolderData | 
 
 def tile_side(recipe: Recipe) -> int:
     """The side of tiles that hold the largest window of a recipe at its smallest scale, px: TILE at least."""
-    if not recipe.min_scale > 0:  # a mistake, which the recipe has noted
-        return TILE
-    return max(TILE, math.ceil(max(recipe.crop_sizes) / min(1.0, recipe.min_scale)))
+    return max(TILE, recipe.widest_view)
 
 
 def _network(reading: Reading, arch: Arch) -> dict:

@@ -195,8 +195,19 @@ class Recipe:
             yield "average_cycles", "is on, but an average has no training loss to be monitored"
         if self.ema and self.average_cycles:
             yield "ema", "and average_cycles are both on, but one average is kept"
+        side = self.widest_view
+        if side > MOST_CROP >= max(self.crop_sizes):
+            problem = f"is {self.min_scale}: windows of {max(self.crop_sizes)} px would show {side} px of a picture"
+            yield "min_scale", f"{problem}, above {MOST_CROP} px: too much for memory"
         if self.max_scale < self.min_scale:
             yield "max_scale", f"{self.max_scale} is below min_scale {self.min_scale}"
+
+    @property
+    def widest_view(self) -> int:
+        """The side of what the largest window shows of a picture at the smallest scale, px."""
+        if not (self.crop_sizes and self.min_scale > 0):  # a mistake, which the bounds tell
+            return 0
+        return math.ceil(min(1e12, max(self.crop_sizes) / min(1.0, self.min_scale)))
 
     def to_dict(self) -> dict:
         """The recipe as JSON has it."""

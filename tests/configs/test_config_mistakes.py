@@ -73,9 +73,13 @@ MISTAKES = {
         "train_loader__args__crop_size": 30000, "train_loader__args__base_size": None,
     },
     "train_loader.args.tile_size is 9000, above 8192 px": {"train_loader__args__tile_size": 9000},
-    "train_loader.args.scale begins at 0.01: windows of 512 px show 51200 px": {
+    "train_loader.args.scale is 0.01: windows of 512 px would show 51200 px": {
         "train_loader__args__scale": [0.01, 1], "train_loader__args__crop_size": 512,
         "train_loader__args__base_size": None,
+    },
+    "train_loader.args.scale is 0.02: windows of 512 px would show 25600 px": {
+        "train_loader__args__scale": [0.02, 1], "train_loader__args__crop_size": 512,
+        "train_loader__args__base_size": None, "train_loader__args__tile_size": 1024,
     },
     "recipe.class_weights: ": {"recipe__class_weights": "1,2"},
     "lr_scheduler.args.power is -1, not above 0": {"lr_scheduler__args__power": -1},

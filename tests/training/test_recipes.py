@@ -105,6 +105,12 @@ def test_check_names_every_impossible_value_in_one_error():
         ({"seed": -1}, "seed is -1, below 0"),
         ({"weight_decay": math.nan}, "weight_decay is nan, not a finite number"),
         ({"base_lr": math.inf}, "base_lr is inf, not a finite number"),
+        ({"min_scale": 0.01}, "min_scale is 0.01: windows of 512 px would show 51200 px of a picture, above 8192 px"),
+        (
+            {"min_scale": 1e-320},
+            "min_scale is 1e-320: windows of 512 px would show 1000000000000 px of a picture, above 8192 px",
+        ),
+        ({"min_scale": 0}, "min_scale is 0, not above 0"),
         ({"min_scale": math.nan}, "min_scale is nan, not a finite number"),
         ({"output_stride": 4}, "output_stride is 4, not 8, 16 or 32, nor 0 for the usual one"),
     ],

@@ -28,7 +28,7 @@ from jingwei.inputs.samples import (
     TRAIN_FOLDERS,
     VALID_FOLDERS,
     find_samples,
-    folders_named,
+    folder_named,
 )
 from jingwei.inputs.sar import SarReader, SarSettings, Tails
 from jingwei.inputs.scenes import check_table_names
@@ -137,7 +137,7 @@ def _find_scenes(data: FolderData) -> list[SampleScene]:
     """The samples of a data set, each with its mask and, where folders say so, its side. Nothing is read yet."""
     scenes = []
     for side, folder in _side_folders(data):
-        images = next(iter(folders_named(folder, IMAGE_FOLDERS)), folder)
+        images = folder_named(folder, IMAGE_FOLDERS) or folder
         samples, broken = find_samples(images)
         if broken:
             more = f" (and {len(broken) - 1} more samples are broken)" if len(broken) > 1 else ""
@@ -166,8 +166,10 @@ def _side_folders(data: FolderData) -> list[tuple[str | None, Path]]:
     root = Path(data.root)
     if not root.is_dir():
         raise InputError(root, "no such folder", "check the path of the data")
-    found = [next(iter(folders_named(root, names)), None) for names in (TRAIN_FOLDERS, VALID_FOLDERS)]
-    if data.split != "folders" or found == [None, None]:
+    if data.split != "folders":
+        return [(None, root)]
+    found = [folder_named(root, names) for names in (TRAIN_FOLDERS, VALID_FOLDERS)]
+    if found == [None, None]:
         return [(None, root)]
     if None in found:
         missing = ("train", "valid")[found.index(None)]

@@ -88,6 +88,18 @@ def folders_named(parent: Path, names: tuple[str, ...]) -> list[Path]:
     return sorted(there, key=lambda path: names.index(path.name.lower()))
 
 
+def folder_named(parent: Path, names: tuple[str, ...]) -> Path | None:
+    """The folder in `parent` that has one of these names, None where there is none.
+
+    InputError where there are several: all but one would be passed over without a word.
+    """
+    found = folders_named(parent, names)
+    if len(found) > 1:
+        problem = f"is a folder for the same as {found[0].name} beside it, and only one of them is read"
+        raise InputError(found[1], problem, "put all into one, or move the other away")
+    return found[0] if found else None
+
+
 def _with_shared_masks(samples: list[Sample], label_folders: list[Path]) -> list[Sample]:
     """Samples of subfolders with the masks of all that lie in one folder, where only one sample has such a name."""
     masks = _masks_in(label_folders)

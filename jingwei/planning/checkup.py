@@ -23,6 +23,7 @@ from jingwei.inputs.samples import (
     VALID_FOLDERS,
     Sample,
     find_samples,
+    folder_named,
     folders_named,
 )
 from jingwei.inputs.scenes import SCENE_TYPES
@@ -115,11 +116,11 @@ def _find(folder: Path, rules: DrawingRules) -> tuple[str, list[Entry], list[Fin
             ]
     if entries or findings:
         return CONTEST, entries, [*findings, *_lonely_labels(entries)]
-    places = [(use, place) for use, names in PLACES.items() for place in folders_named(folder, names)]
+    places = [(use, place) for use, names in PLACES.items() if (place := _folder_read(folder, names, findings))]
     if not any(use in (TRAIN, VALID) for use, _ in places) and folders_named(folder, IMAGE_FOLDERS):
         places.append(("", folder))
     for use, place in places or [("", folder)]:
-        images = next(iter(folders_named(place, IMAGE_FOLDERS)), place)
+        images = _folder_read(place, IMAGE_FOLDERS, findings) or place
         samples, broken = find_samples(images)
         entries += [Entry(s, use, LabelFiles((s.label,), rules) if s.label else None) for s in samples]
         findings += [Finding(*error.args) for error in broken]
@@ -127,6 +128,15 @@ def _find(folder: Path, rules: DrawingRules) -> tuple[str, list[Entry], list[Fin
             findings.append(Finding(images, *NO_SAMPLES))
         findings += _unused_masks(place, samples)
     return FOLDERS, entries, findings
+
+
+def _folder_read(parent: Path, names: tuple[str, ...], findings: list[Finding]) -> Path | None:
+    """The folder of one of these names that is read; where there are several, a finding says so."""
+    try:
+        return folder_named(parent, names)
+    except InputError as error:
+        findings.append(Finding(*error.args))
+        return folders_named(parent, names)[0]
 
 
 def _lonely_labels(entries: list[Entry]) -> Iterator[Finding]:

@@ -288,6 +288,16 @@ def test_what_is_wrong_with_samples_is_told_before_anything_is_cut(spoil, messag
     assert re.search(message, refused(FolderData(tmp_path / "data", GF2, crop_size=64), tmp_path))
 
 
+@pytest.mark.parametrize(("there", "more"), [("valid", "val"), ("train", "Train"), ("train/img", "train/images")])
+def test_folders_of_which_one_would_be_passed_over_are_refused(there, more, two_sides, tmp_path):
+    shutil.copytree(two_sides / there, two_sides / more)
+    message = refused(FolderData(two_sides, GF2, crop_size=64), tmp_path)
+    names = {Path(there).name, Path(more).name}
+    assert re.search(rf"({'|'.join(names)}): is a folder for the same as ({'|'.join(names)}) beside it", message)
+    shutil.rmtree(two_sides / more)
+    prepare_training(FolderData(two_sides, GF2, crop_size=64), tmp_path / "cache", 2)
+
+
 def test_broken_quadruples_are_named_and_counted(radar, tmp_path):
     (radar / "img" / "2_VH.tiff").unlink()
     message = refused(FolderData(radar, GF3, SarSettings()), tmp_path)

@@ -270,6 +270,11 @@ def nothing_to_validate_on(folders):
     return f"{folders / 'valid' / 'img'}: no samples there"
 
 
+def two_folders_to_validate_on(folders):
+    shutil.copytree(folders / "valid", folders / "val")
+    return "val: is a folder for the same as valid beside it, and only one of them is read"
+
+
 def masks_alone(folders):
     for side in ("train", "valid"):
         shutil.rmtree(folders / side / "img")
@@ -290,7 +295,15 @@ def white_for_255(folders):
 
 @pytest.mark.parametrize(
     "fault",
-    [half_a_quadruple, black_and_white, strange_colour, nothing_to_validate_on, masks_alone, white_for_255],
+    [
+        half_a_quadruple,
+        black_and_white,
+        strange_colour,
+        nothing_to_validate_on,
+        two_folders_to_validate_on,
+        masks_alone,
+        white_for_255,
+    ],
 )
 def test_broken_samples_are_not_ready(folders, fault):
     problem = fault(folders)

@@ -17,6 +17,7 @@ from jingwei.crops.field_split import GAP, NEIGHBOURS
 from jingwei.crops.settings import CutSettings
 from jingwei.crops.split import choose_blocks
 from jingwei.crops.table import TRAIN, VALIDATION
+from jingwei.errors import InputError
 from jingwei.grid import Window, strips
 from jingwei.inputs.sample_scene import SampleScene
 from jingwei.inputs.scenes import Scene
@@ -90,6 +91,10 @@ def split_drawn(
             name = f"{scene.name}_{side}"
             sides[name] = side
             result.append(SideScene(scene.image, _map(folder, scene.name, side), side_name=name))
+    for scene in result:
+        if scene.name in sides and not isinstance(scene, SideScene):
+            problem = f"is named {scene.name}, as the crops of one side of another scene are"
+            raise InputError(scene.image, problem, "rename it")
     return result, sides
 
 

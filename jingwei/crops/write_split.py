@@ -55,6 +55,7 @@ def share_out(
         of_blocks = [crop for crop in crops if crop.scene not in sides]
         _refuse_0_255(torn, of_blocks, legend)
         validation |= choose_validation(of_blocks, blocks, settings.val_fraction)
+    workspace.crops.unlink(missing_ok=True)  # of an earlier split, which a run that is stopped from here on has mixed
     for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
         _delete_strays(folder, crops)
     crops = _split(workspace, crops, blocks, validation)

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from cut_scenes import contents, cut, scene_of
 
+from jingwei.crops import write_split
 from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError
 from jingwei.workspace import Workspace
@@ -81,5 +82,22 @@ def test_a_run_that_broke_down_goes_on_from_the_scenes_that_were_done(county, tm
     scenes[1].image.write_bytes(content)
     cut(tmp_path, scenes)
     assert {p: p.stat().st_mtime_ns for p in done} == done
+    cut(tmp_path / "fresh", scenes)
+    assert contents(tmp_path) == contents(tmp_path / "fresh")
+
+
+def test_a_split_that_is_stopped_leaves_no_table_of_another_one(scenes, tmp_path, monkeypatch):
+    """Its labels would be those of two splits."""
+    cut(tmp_path, scenes)
+
+    def stop(*given, **named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(write_split, "write_crops", stop)
+        with pytest.raises(KeyboardInterrupt):
+            cut(tmp_path, scenes, CHANGES["another share for validation"])
+    assert not (tmp_path / "train" / "crops.csv").exists()
+    cut(tmp_path, scenes)
     cut(tmp_path / "fresh", scenes)
     assert contents(tmp_path) == contents(tmp_path / "fresh")

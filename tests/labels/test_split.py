@@ -194,3 +194,13 @@ def test_the_same_bytes_again_and_another_split(scene, tmp_path):
     assert seen[0] == seen[1] == seen[3]
     assert seen[0] != seen[2]
     assert jingwei.cut([(scene, label)], tmp_path / "data", crop_size=128, val_fraction=0)[0].split != VALIDATION
+
+
+def test_a_scene_named_like_a_side_of_another_one_is_refused(scene, tmp_path):
+    shapes, ids = blobs(120, 1)
+    label = draw(tmp_path / "drawn.gpkg", shapes, over=Over(SIDE, SIDE), class_id=ids)
+    twin, twins_label = tmp_path / "image_1_train.png", tmp_path / "label.png"
+    twin.write_bytes(scene.read_bytes())
+    write_png(twins_label, np.ones((SIDE, SIDE), np.uint8))
+    with pytest.raises(InputError, match="image_1_train.png: is named image_1_train, as the crops of one side of"):
+        jingwei.cut([(scene, label), (twin, twins_label)], tmp_path / "data", crop_size=128, workers=2)

@@ -55,9 +55,10 @@ def cut(
     if scenes is None:
         chosen = workspace.train_scenes()
     else:
-        if isinstance(scenes, str | Path) or any(isinstance(pair, str | Path) for pair in scenes):
+        pairs = [scenes] if isinstance(scenes, str | Path) else list(scenes)
+        if not pairs or any(isinstance(pair, str | Path) or len(pair) < 2 for pair in pairs):
             raise SettingError("`scenes`", f"is {scenes!r}, not a list of pairs", "give [(image, label), ...]")
-        chosen = [scene_of(Path(image), [Path(label) for label in labels], rules) for image, *labels in scenes]
+        chosen = [scene_of(Path(image), [Path(label) for label in labels], rules) for image, *labels in pairs]
         check_names(chosen)
     settings = CutSettings(crop_size, crop_size if stride is None else stride, val_fraction, keep_background)
     classes = choose_legend(legend, folder=workspace.root, label_nodata=label_nodata).legend

@@ -54,7 +54,7 @@ def evaluate(
         raise SettingError("evaluate", "needs a `label` or a `sample`", "give one of them")
     if sample is not None:
         how = {"confidence": confidence, "other": other}
-        return _evaluate_sample(Path(prediction), Path(sample), legend, alpha, how)
+        return _evaluate_sample(Path(prediction), Path(sample), legend, label_nodata, alpha, how)
     assert label is not None
     rules = rules_of(label_field, buffer, order, labelled, background_outside).only(ONLY_TEST)
     maps = Path(prediction), Path(label)
@@ -73,14 +73,19 @@ def evaluate(
 
 
 def _evaluate_sample(
-    source: Path, sample: Path, legend: Legend | StrPath | None, alpha: float, files: Mapping[str, StrPath | None]
+    source: Path,
+    sample: Path,
+    legend: Legend | StrPath | None,
+    label_nodata: str | None,
+    alpha: float,
+    files: Mapping[str, StrPath | None],
 ) -> dict[str, Any]:
     """A map by its labelled sample, in plain numbers."""
     from jingwei.evaluation.sampling_design import accuracy_numbers, score_sample
     from jingwei.evaluation.statement import state, statement_numbers
     from jingwei.workspace import confidence_of
 
-    known = legend_for(legend, source, None)
+    known = legend_for(legend, source, label_nodata)
     named: dict[str, Any] = {name: None if file is None else Path(file) for name, file in files.items()}
     if named["confidence"] is None and confidence_of(source).exists():
         named["confidence"] = confidence_of(source)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jingwei.errors import InputError
+from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window, strips
 from jingwei.raster.reading import Raster, open_image
 from jingwei.raster.stamps import STAMP, is_stamped, stamp, up_to_date
@@ -17,6 +17,8 @@ from jingwei.system.progress import Progress
 
 def tile_scene(source: Path, target: Path, workers: int) -> bool:
     """Copies a scene into a tiled GeoTIFF with a validity mask and overviews. False where that was done before."""
+    if target.resolve() == source.resolve():
+        raise SettingError(target, "is the input and the output at once", "write the copy elsewhere")
     mark = _mark(source)
     if up_to_date(target, mark):
         return False

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 
 import jingwei
 from jingwei.grid import Window
 from jingwei.legend import GF3, JINGWEI, LandClass, Legend
+from jingwei.polygons.writing import vector_writer
 from jingwei.prediction.model import Model
 from jingwei.raster.map_legend import legend_of_map
 from jingwei.raster.png import write_png
@@ -315,6 +317,20 @@ def test_scores_are_a_mapping_with_the_confusion_matrix():
         jingwei.evaluate(TRUTH, OLD / "radar" / "lbl")
 
 
+def test_a_sample_of_a_map_whose_nodata_tag_is_a_class_is_scored_where_that_is_said(tmp_path):
+    labels = np.repeat(np.arange(3, dtype=np.uint8), 400).reshape(30, 40)
+    with TiledWriter(tmp_path / "map.tif", 30, 40, nodata=0) as writer:
+        writer.write(Window(0, 0, 30, 40), labels)
+    rows, cols = np.divmod(np.arange(0, 1200, 60), 40)
+    with vector_writer(tmp_path / "points.gpkg", "Point", {"label": str}) as writer:
+        points = shapely.to_wkb(shapely.points(cols + 0.5, -rows - 0.5))
+        writer.write(points, {"label": [str(labels[place]) for place in zip(rows, cols, strict=True)]})
+    with pytest.raises(jingwei.InputError, match="its nodata tag is 0, .*: take `label_nodata` keep"):
+        jingwei.evaluate(tmp_path / "map.tif", sample=tmp_path / "points.gpkg")
+    scores = jingwei.evaluate(tmp_path / "map.tif", sample=tmp_path / "points.gpkg", label_nodata="keep")
+    assert scores["accuracy"] == 1
+
+
 # ---- the whole road ----
 
 
@@ -368,6 +384,9 @@ def test_mistakes_in_training_are_told_first(tmp_path, arguments, changes, messa
     (lambda: jingwei.vote("a.tif", "vote.tif"), "`inputs`: is one path, a.tif: give a list of maps"),
     (lambda: jingwei.cut("a.png"), "`scenes`: is 'a.png', not a list of pairs"),
     (lambda: jingwei.cut(("a.png", "a_label.png")), "`scenes`: is .*, not a list of pairs"),
+    (lambda: jingwei.cut([("a.png",)]), "`scenes`: is .*, not a list of pairs"),
+    (lambda: jingwei.cut([()]), "`scenes`: is .*, not a list of pairs"),
+    (lambda: jingwei.cut([]), "`scenes`: is .*, not a list of pairs"),
 ])  # fmt: skip
 def test_one_path_is_no_list(tmp_path, monkeypatch, call_it, message):
     monkeypatch.chdir(tmp_path)

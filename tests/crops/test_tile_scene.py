@@ -9,8 +9,9 @@ import rasterio
 from rasterio.transform import Affine
 
 from jingwei.crops.tile import tile_scene
-from jingwei.errors import InputError
+from jingwei.errors import InputError, SettingError
 from jingwei.grid import Window
+from jingwei.raster.crop_files import write_crop
 from jingwei.raster.png import write_png
 from jingwei.raster.reading import Raster, open_image
 from jingwei.workspace import Workspace
@@ -99,3 +100,12 @@ def test_a_scene_that_cannot_be_tiled_leaves_nothing(draw_scene, tmp_path):
     with pytest.raises(InputError, match="cut.png: broken or truncated"):
         tile_scene(tmp_path / "cut.png", tmp_path / "out" / "a.tif", workers=1)
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_a_scene_is_not_tiled_over_itself(tmp_path):
+    scene = tmp_path / "image_3.tif"
+    write_crop(scene, np.ones((3, 40, 50), np.uint8))
+    before = scene.read_bytes()
+    with pytest.raises(SettingError, match="image_3.tif: is the input and the output at once"):
+        tile_scene(scene, tmp_path / "." / "image_3.tif", 1)
+    assert scene.read_bytes() == before

@@ -46,7 +46,9 @@ class Cutter:
         self._add_to_preview(window, pixels, valid)
         if far := far_value(pixels, valid, window.row, window.col):
             self._far.append(far)
-        labels = np.where(valid, labels, np.uint8(NODATA))
+        invalid = ~valid
+        labels = labels.copy()
+        np.copyto(labels, NODATA, where=invalid)  # a third of the time of `np.where`
         counts = count_classes(labels, len(self.legend))
         if not sum(counts):
             return None
@@ -55,7 +57,8 @@ class Cutter:
         only_background = background is not None and sum(counts) == counts[background]
         if only_background and not keeps_background(name, self.settings.keep_background):
             return None
-        clean = np.where(valid, pixels, pixels.dtype.type(0))
+        clean = pixels.copy()
+        np.copyto(clean, 0, where=invalid)
         mask = valid.view(np.uint8)
         moments = np.array([cv2.meanStdDev(plane, mask=mask) for plane in clean])[:, :, 0, 0]
         picture = self.workspace.train / "data" / f"{name}{self.suffix}"

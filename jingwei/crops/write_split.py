@@ -56,10 +56,10 @@ def share_out(
         _refuse_0_255(torn, of_blocks, legend)
         validation |= choose_validation(of_blocks, blocks, settings.val_fraction)
     workspace.crops.unlink(missing_ok=True)  # of an earlier split, which a run that is stopped from here on has mixed
-    for folder in (workspace.train / "data", workspace.train / ".parts" / "label"):
-        _delete_strays(folder, crops)
+    _delete_strays(workspace.train / "data", [crop.name for crop in crops])
+    _delete_strays(workspace.train / ".parts" / "label", [whole_label(workspace, crop.name).name for crop in crops])
     crops = _split(workspace, crops, blocks, validation)
-    _delete_strays(workspace.train / "label", crops)
+    _delete_strays(workspace.train / "label", [label_path(workspace.train, crop).name for crop in crops])
     with whole_or_nothing(workspace.train / "legend.json", durable=False) as part:
         part.write_text(json.dumps(legend.to_dict(), indent=1, ensure_ascii=False), encoding="utf-8")
     for scene in scenes:  # an earlier cut may have split it in blocks
@@ -122,11 +122,11 @@ def _split(
     return result
 
 
-def _delete_strays(folder: Path, crops: list[Crop]) -> None:
-    """Deletes the crop files in a folder, left by earlier cuts, that are of none of these crops."""
-    stems = {Path(crop.name).stem for crop in crops}
+def _delete_strays(folder: Path, names: Sequence[str]) -> None:
+    """Deletes the crop files in a folder, left by earlier cuts, that have none of these names."""
+    wanted = set(names)
     for path in folder.iterdir():
-        if re.fullmatch(r".+_\d{6}_\d{6}", path.stem) and path.stem not in stems:
+        if re.fullmatch(r".+_\d{6}_\d{6}", path.stem) and path.name not in wanted:
             path.unlink()
 
 

@@ -1,13 +1,16 @@
 """Cutting again leaves what a first run leaves, with any number of workers, settings and scenes."""
 
 import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from cut_scenes import contents, cut, scene_of
 
 from jingwei.crops import write_split
 from jingwei.crops.settings import CutSettings
 from jingwei.errors import InputError
+from jingwei.raster.crop_files import write_crop
 from jingwei.workspace import Workspace
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
@@ -101,3 +104,14 @@ def test_a_split_that_is_stopped_leaves_no_table_of_another_one(scenes, tmp_path
     cut(tmp_path, scenes)
     cut(tmp_path / "fresh", scenes)
     assert contents(tmp_path) == contents(tmp_path / "fresh")
+
+
+def test_a_scene_of_another_type_leaves_no_crops_of_the_former_one(draw_scene, tmp_path):
+    pixels, labels = draw_scene(100, 150, 1)
+    scene = scene_of(tmp_path, "image_1", pixels, labels)
+    cut(tmp_path / "again", [scene])
+    scene = replace(scene, image=tmp_path / "image_1.tif")
+    write_crop(scene.image, pixels[..., :3].transpose(2, 0, 1).astype(np.uint16))
+    cut(tmp_path / "again", [scene])
+    cut(tmp_path / "fresh", [scene])
+    assert contents(tmp_path / "again") == contents(tmp_path / "fresh")

@@ -18,6 +18,7 @@ from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
 from jingwei.raster.styles import write_class_style
 from jingwei.raster.writing import TiledWriter, without_nodata
+from jingwei.system.atomic import refuse_twins
 from jingwei.system.compiled import compiled
 from jingwei.system.prefetch import ahead, behind
 from jingwei.system.progress import Progress
@@ -147,6 +148,7 @@ def _check_rules(legend, max_size, min_area, connectivity, protect) -> None:
 def _check_paths(source: Path, outputs: tuple[Path | None, ...]) -> None:
     if any(Path(path).resolve() == Path(source).resolve() for path in outputs if path is not None):
         raise SettingError(source, "is the input and an output at once", "write the result elsewhere")
+    refuse_twins(path for path in outputs if path is not None)
 
 
 def _check_frames(legend: Legend, frames: Frames) -> None:

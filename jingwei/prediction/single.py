@@ -13,7 +13,7 @@ from jingwei.prediction.fitting import check_scene, open_fitting
 from jingwei.prediction.job import Job
 from jingwei.prediction.prepare_sample import prepare_scene
 from jingwei.prediction.scene import predict_scene
-from jingwei.system.atomic import refuse_non_file
+from jingwei.system.atomic import refuse_non_file, refuse_twins
 
 
 def predict_file(scene: Path | Sequence[Path], job: Job, checkpoint: Checkpoint) -> bool:
@@ -52,6 +52,7 @@ def _check_outputs(job: Job) -> None:
         refuse_non_file(path)
         if path.resolve() in inputs:
             raise SettingError(path, "is an input and an output at once", "write the result elsewhere")
+    refuse_twins(job.outputs.values())
 
 
 def _files(scene: Path | Sequence[Path], radar: bool) -> tuple[Path, ...]:

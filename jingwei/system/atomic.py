@@ -3,8 +3,9 @@
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import combinations
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -55,6 +56,13 @@ def refuse_non_file(path: Path) -> None:
         raise OutputError(path, "is a folder, not a file", "name a file in it")
     if of_system or (place.exists() and not place.is_file()):
         raise OutputError(path, "is a pipe or a device, or lies among them", "name a file")
+
+
+def refuse_twins(outputs: Iterable[Path]) -> None:
+    """Raises OutputError where two outputs have one place."""
+    for one, other in combinations(outputs, 2):
+        if Path(one).resolve() == Path(other).resolve():
+            raise OutputError(other, "is named for two outputs", "give each a file of its own")
 
 
 def remove(path: Path) -> None:

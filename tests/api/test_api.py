@@ -198,6 +198,7 @@ def test_no_map_takes_the_place_of_what_it_is_made_of_or_of_a_folder(tmp_path, m
         (link, {}, at_once),
         (weights, {}, at_once),
         (tmp_path / "map.tif", {"confidence": scene}, at_once),
+        (tmp_path / "map.tif", {"confidence": tmp_path / "." / "map.tif"}, "map.tif: is named for two outputs: give"),
         (tmp_path, {}, "is a folder, not a file: name a file in it"),
     ):
         with pytest.raises(jingwei.JingweiError, match=message):
@@ -401,6 +402,7 @@ def test_one_path_is_no_list(tmp_path, monkeypatch, call_it, message):
     lambda: jingwei.vote([TRUTH], "vote.tif", workers=0),
     lambda: jingwei.polygonize(OLD / "radar" / "lbl" / "5_gt.png", "a.gpkg", background=True, legend="gf3"),
     lambda: jingwei.fill("nowhere.tif", "filled.tif"),
+    lambda: jingwei.fill(TRUTH, "filled.tif", picture="filled.tif"),
     lambda: jingwei.load("nowhere.pt"),
     lambda: jingwei.export(WEIGHTS, "net.onnx", int8=True),
     lambda: jingwei.export(WEIGHTS, "net.onnx", int8=True, scene=OLD / "radar" / "5_HH.tiff"),

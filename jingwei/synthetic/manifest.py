@@ -20,11 +20,16 @@ def landscape_digest() -> str:
 
 
 class Manifest:
-    """`sample.json`: which files of the folder we made, and with which settings. Guards a user's own scenes."""
+    """`sample.json`: which files of the folder we made, and with which settings. Guards a user's own scenes.
+
+    OutputError where a file is in the folder's place.
+    """
 
     def __init__(self, root: Path):
         self.root, self.path = root, root / "sample.json"
         self._files: dict[str, dict] = {}
+        if root.exists() and not root.is_dir():
+            raise OutputError(root, "is a file, not a folder", "name another place: `data_dir`")
         if self.path.exists():
             how: dict[str, Any] = {"remedy": "delete it with the samples beside it", "error": OutputError}
             self._files = read_json(self.path, {str: {"settings": object, "bytes": int | None}}, **how)

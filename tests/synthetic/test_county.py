@@ -179,6 +179,16 @@ def test_bad_flags_get_one_line(tmp_path, flags, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_in_the_folders_place_gets_one_line(tmp_path, capsys):
+    (tmp_path / "data").write_text("precious")
+    assert make(["--data_dir", str(tmp_path / "data"), "--size", "64x64"]) == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {tmp_path / 'data'}: is a file, not a folder: name another place: --data_dir\n"
+    )
+    assert (tmp_path / "data").read_text() == "precious"
+
+
 def test_broken_manifest_gets_one_line(tmp_path, capsys):
     (tmp_path / "sample.json").write_text("{")
     assert make(["--data_dir", str(tmp_path)]) == 2

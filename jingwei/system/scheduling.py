@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
 PATIENCE = 20  # seconds for a scheduler to answer
+# Settings in the environment that count on workers too: which files may be opened, whether they are checked.
+CARRIED = ("JINGWEI_ALLOW_REMOTE", "JINGWEI_CHECKSUMS")
 
 
 class Task(NamedTuple):
@@ -29,6 +31,11 @@ class Task(NamedTuple):
 
     def __call__(self) -> Any:
         return self.function(*self.arguments)
+
+    def __str__(self) -> str:
+        """Its function's name and what it is about, which comes first."""
+        function = getattr(self.function, "func", self.function)  # of a partial
+        return f"{function.__name__}({', '.join(map(str, self.arguments[:1]))})"
 
 
 # What follows from a finished task: more tasks.
@@ -91,7 +98,8 @@ class Cluster:
         running: dict = {}
 
         def submit(task: Task) -> Any:
-            future = self._client.submit(_there, os.getcwd(), task, pure=False)
+            settings = {name: os.environ.get(name) for name in CARRIED}
+            future = self._client.submit(_there, os.getcwd(), settings, task, pure=False)
             running[future] = task
             return future
 
@@ -104,7 +112,7 @@ class Cluster:
                     done.add(submit(follower))
                 yield task, result
         except KilledWorker as error:
-            problem = f"its workers died again and again over {task.function.__name__}{task.arguments} ({error})"
+            problem = f"its workers died again and again over {task} ({error})"
             raise SettingError(f"`cluster` {self.name}", problem, "give them more memory, see their logs") from error
         except FutureCancelledError as error:
             problem = f"was lost ({error})"
@@ -117,14 +125,27 @@ class Cluster:
             self._client.cancel(list(running))
 
 
-def _there(folder: str, task: Task) -> Any:
-    """Does a task on a worker, in the folder that its paths are counted from."""
+def _there(folder: str, settings: dict[str, str | None], task: Task) -> Any:
+    """Does a task on a worker, in the folder that its paths are counted from, under settings of the environment."""
     try:
         os.chdir(folder)
     except OSError as error:
         remedy = "start from a folder on the disk that all workers share"
         raise InputError(folder, f"a worker can't go there ({error.strerror})", remedy) from error
-    return task()
+    before = {name: os.environ.get(name) for name in settings}
+    try:
+        _set(settings)
+        return task()
+    finally:
+        _set(before)  # the next task may be of another user
+
+
+def _set(settings: dict[str, str | None]) -> None:
+    for name, value in settings.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 import os
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from jingwei.errors import InputError, SettingError
+from jingwei.raster.opening import ALLOW_REMOTE
 from jingwei.system.scheduling import Here, Task, open_cluster
 
 
@@ -130,3 +132,18 @@ def test_a_cluster_without_workers_is_told():
         with pytest.raises(SettingError, match="has no workers"):
             with open_cluster(empty.scheduler_address):
                 pass
+
+
+def test_a_task_says_what_it_is_about():
+    assert str(Task(partial(double, number=3), (Path("a.tif"), 7))) == "double(a.tif)"
+    assert str(Task(die_always, ())) == "die_always()"
+
+
+def test_what_may_be_opened_here_may_be_there_and_no_longer_than_for_that(cluster, monkeypatch):
+    tasks = [Task(environment, (ALLOW_REMOTE,))] * 4
+    monkeypatch.setenv(ALLOW_REMOTE, "1")
+    assert [result for _, result in cluster.run(tasks)] == ["1"] * 4
+    monkeypatch.delenv(ALLOW_REMOTE)
+    assert [result for _, result in cluster.run(tasks)] == [None] * 4
+    (left,) = {task.result() for task in [cluster._client.submit(environment, ALLOW_REMOTE, pure=False)]}
+    assert left is None

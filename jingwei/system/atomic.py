@@ -118,7 +118,8 @@ def only_run(path: str | Path, wait: bool = False) -> Iterator[None]:
     nothing.
     """
     path = Path(path)
-    file = path.with_name(f".{path.name.lstrip('.')}.lock")
+    place = Path(os.path.abspath(path))  # `.` has no name by itself
+    file = place.parent / f".{place.name.lstrip('.')}.lock"
     lock = FileLock(file, blocking=wait)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

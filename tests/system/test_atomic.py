@@ -219,3 +219,10 @@ def test_a_file_that_the_disk_refuses_at_last_is_not_kept(tmp_path, monkeypatch)
         with whole_or_nothing(tmp_path / "x.txt") as part:
             part.write_text("whole")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_folder_that_one_is_in_is_kept_by_its_name(tmp_path, monkeypatch):
+    (tmp_path / "report").mkdir()
+    monkeypatch.chdir(tmp_path / "report")
+    with only_run(Path()), pytest.raises(OutputError, match="another run"), only_run(tmp_path / "report"):
+        pass

@@ -5,7 +5,6 @@ loads what is compiled. Time and the size of what is written are scaled up to th
 `estimates.py` beside what this program has held itself.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,6 +28,7 @@ from jingwei.planning.room import size_of
 from jingwei.prediction.views import TTA
 from jingwei.reporting.layers import layers_of, make_layer
 from jingwei.system.machine import own_memory
+from jingwei.system.spill import temporary_folder
 from jingwei.voting.vote import VoteFiles, vote
 from jingwei.workspace import Workspace
 
@@ -104,8 +104,8 @@ def _measure_prediction(job, checkpoint, turns: int) -> Cost:
     memory = estimates.predict_memory(
         size, window, overlap, checkpoint.spec.classes, batch_size=batch_size, probabilities=keeps
     )
-    with tempfile.TemporaryDirectory() as folder:
-        place, widest = Path(folder), window + (5 * batch_size - 1) * (window - overlap)
+    with temporary_folder() as place:
+        widest = window + (5 * batch_size - 1) * (window - overlap)
         (sample,), share = take_excerpt([job.source], window, place / "sample", blocks=1, width=widest)
         bands = job.bands(size[:2])
         all_windows = bands.window_count_of_all
@@ -219,8 +219,7 @@ def rehearsed(
     raster: see `take_excerpt`. Where the sample can't be
     worked on, disk and time stay unknown.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
+    with temporary_folder() as place:
         samples, share = take_excerpt(sources, rows, place / "sample", drawn=drawn)
         try:
             for turn in ("first", "second"):

@@ -7,7 +7,6 @@ same and more to catalogues (`model_card.py`).
 """
 
 import json
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -27,6 +26,7 @@ from jingwei.prediction.model_card import OWN, model_card
 from jingwei.prediction.settings import ExportSettings
 from jingwei.system.atomic import whole_or_nothing
 from jingwei.system.own_files import kept_json
+from jingwei.system.spill import temporary_folder
 
 PIXEL_SCALE = 255.0  # the plug-in divides 8-bit pixels by it, and knows no other input
 
@@ -120,9 +120,9 @@ def _traced(checkpoint: Checkpoint, tile: int) -> bytes:
     free = {"pixels": {0: "batch"}, "probabilities": {0: "batch"}}
     names = {"input_names": ["pixels"], "output_names": ["probabilities"], "dynamic_axes": free}
     example = torch.zeros(1, checkpoint.spec.bands, tile, tile)
-    with tempfile.TemporaryDirectory() as folder, torch.no_grad(), warnings.catch_warnings():
+    with temporary_folder() as folder, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of branches on sizes, which are fixed here
-        path = Path(folder) / "network.onnx"
+        path = folder / "network.onnx"
         torch.onnx.export(network, (example,), str(path), dynamo=False, opset_version=OPSET, **names)
         return path.read_bytes()
 

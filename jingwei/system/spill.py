@@ -3,6 +3,7 @@
 import mmap
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
 from typing import Self
@@ -84,6 +85,18 @@ class Table:
             self._passed = place
             if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
                 self._map.madvise(mmap.MADV_DONTNEED)
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """A folder that is gone when the block ends, where the system has temporary files. OutputError where it can't."""
+    try:
+        made = tempfile.TemporaryDirectory()
+    except OSError as error:
+        remedy = "free some space, or name a folder with room: TMPDIR=FOLDER in the environment"
+        raise OutputError("temporary files", f"can't be written ({error.strerror or error})", remedy) from error
+    with made as folder:
+        yield Path(folder)
 
 
 def _nameless(folder: Path | None) -> FileIO:

@@ -8,7 +8,7 @@ import pytest
 
 from jingwei.errors import OutputError
 from jingwei.system import spill
-from jingwei.system.spill import Table, Tape
+from jingwei.system.spill import Table, Tape, temporary_folder
 
 
 def test_a_tape_is_read_as_often_as_wanted(tmp_path):
@@ -98,3 +98,9 @@ def test_nothing_lies_in_the_folder(tmp_path, kind):
 def test_a_folder_that_is_not_there_is_told(tmp_path, kind):
     with pytest.raises(OutputError, match="nowhere: working data can't be written there"):
         kind(tmp_path / "nowhere").__enter__()
+
+
+def test_a_machine_without_room_for_temporary_files_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(spill.tempfile, "tempdir", str(tmp_path / "nowhere"))
+    with pytest.raises(OutputError, match="temporary files: can't be written .*: free some space, or name a folder"):
+        temporary_folder().__enter__()

@@ -26,7 +26,7 @@ from jingwei.inputs.samples import (
     folder_named,
     folders_named,
 )
-from jingwei.inputs.scenes import SCENE_TYPES
+from jingwei.inputs.scenes import SCENE_TYPES, check_table_names
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
 from jingwei.legend import Legend
 from jingwei.planning.findings import Finding
@@ -106,6 +106,8 @@ def _find(folder: Path, rules: DrawingRules) -> tuple[str, list[Entry], list[Fin
     for use, find in ((TRAIN, workspace.train_scenes), (TEST, workspace.test_scenes)):
         try:
             scenes = find()
+            if use == TRAIN:
+                check_table_names(scenes)
         except InputError as error:
             if error.args[0] != folder:  # two of one name; that there are none is said later, if it matters
                 findings.append(Finding(*error.args))

@@ -47,6 +47,7 @@ class SceneState:
     label: Path | None = None
     at_255: int = 0  # pixels of a mask without a class because they are 255
     in_db: bool = False  # radar with values below 0
+    stored_less: bool = False  # than its pixels take without losses: its files have losses, or name others
 
     @property
     def px(self) -> int:
@@ -105,6 +106,7 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
             sample.label,
             mask.at_255 if mask else 0,
             counts.in_db,
+            isinstance(image, Raster) and _is_stored_less(image),
         )
     if not counts.valid:
         raise InputError(sample.images[0], "has no valid pixel: all are transparent or nodata", "export it again")
@@ -118,6 +120,10 @@ def look(entry: Entry, legend: Legend, of_contest: bool) -> tuple[SceneState, li
         place = sample.images[0].with_name(f"{sample.id}_label.png") if of_contest else place_for_mask(sample)
         findings.append(Finding(sample.images[0], "has no label", f"put it at {place}"))
     return state, findings
+
+
+def _is_stored_less(image: Raster) -> bool:
+    return image.path.suffix.lower() in (".jpg", ".jpeg", ".jp2", ".vrt") or image.lossy_compression is not None
 
 
 def _open_label(files: LabelFiles, legend: Legend, of_contest: bool, image) -> Raster | Mask | DrawnLabels:

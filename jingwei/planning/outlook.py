@@ -39,9 +39,8 @@ class Outlook:
 
 
 def _lossless(scene, size: Size) -> int:
-    """Bytes that a scene's pixels take when they are stored as they are; a lossy file's are more than it has."""
-    lossy = scene.path.suffix.lower() in (".jpg", ".jpeg", ".jp2")
-    return size.px * size.px_bytes // 2 if lossy else scene.stored
+    """Bytes that a scene's pixels take when they are stored as they are; about half of them where no file tells."""
+    return size.px * size.px_bytes // 2 if scene.stored_less else scene.stored
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """The check-up: what is in a folder is told as it is, and what is wrong with it before a long job finds out."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from jingwei.labels.rules import rules_of
 from jingwei.legend import GF2, GF3, JINGWEI, NODATA
 from jingwei.planning.checkup import CONTEST, FOLDERS, examine
 from jingwei.planning.look import Entry, look
+from jingwei.planning.outlook import Outlook
 from jingwei.raster.crop_files import write_crop
 from jingwei.raster.png import write_png
 
@@ -228,6 +230,12 @@ def two_of_one_name(project):
     return "another image_1 is in"
 
 
+def a_name_that_no_table_takes(project):
+    for end in (".png", "_label.png"):
+        os.rename(project / TRAIN / f"image_2{end}", os.fsencode(project / TRAIN) + b"/image_\xb9\xfb" + end.encode())
+    return "has a name that is not UTF-8: rename it"
+
+
 def one_class(project):
     for number, shape in ((1, (300, 211)), (2, (150, 270))):
         write_png(project / TRAIN / f"image_{number}_label.png", np.full(shape, 2, np.uint8))
@@ -236,7 +244,7 @@ def one_class(project):
 
 
 FAULTS = [unknown_id, another_size, truncated, no_label, no_picture, all_transparent, other_bands, colours_for_ids,
-          nothing_labelled, two_of_one_name, one_class]  # fmt: skip
+          nothing_labelled, two_of_one_name, a_name_that_no_table_takes, one_class]  # fmt: skip
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -418,3 +426,17 @@ def test_a_network_that_is_not_there_is_refused_before_every_pixel_is_read(folde
     assert code == 2
     assert told.startswith("error: ")
     assert told.count("\n") == 1
+
+
+def test_room_is_told_by_the_pixels_where_files_hold_less(project):
+    whole = Outlook.of(examine(project)).copies
+    image = project / TEST / "image_3.png"
+    with rasterio.open(image) as file:
+        pixels = file.read()[:3]
+    how = {"photometric": "ycbcr", "tiled": True, "blockxsize": 64, "blockysize": 64}
+    with rasterio.open(image.with_suffix(".tif"), "w", driver="GTiff", compress="jpeg", height=170, width=140, count=3,
+                       dtype="uint8", **how) as file:  # fmt: skip
+        file.write(pixels)
+    before = image.stat().st_size
+    image.unlink()
+    assert Outlook.of(examine(project)).copies == whole - before + pixels.size // 2

@@ -47,7 +47,8 @@ def take_excerpt(
         width = min(scene.width, width or max(rows, EXCERPT_PX // (blocks * rows)))
         goes_down = _is_png(sources[0])
         parts = _below_the_margin(scene, blocks * rows, width) if goes_down else _spread(scene, rows, width, blocks)
-        copies = [copy_parts(source, parts, folder) for source in sources]
+        # Each in a folder of its own: a picture and its label may have one name.
+        copies = [copy_parts(source, parts, folder / str(number)) for number, source in enumerate(sources)]
         if drawn:
             copies.append(_burn_parts(drawn, scene, parts, folder / f"{sources[0].stem}_label.png"))
         if goes_down:

@@ -1,5 +1,6 @@
 """What a dry run promises: formulas by hand, and estimates beside what really came of it."""
 
+import shutil
 import subprocess
 import sys
 from collections import namedtuple
@@ -175,6 +176,13 @@ def test_a_sample_is_the_same_part_of_all_sources(giant):
         for array, sampled in zip(whole, part, strict=True):
             blocks = [array[..., row : row + 100, col : col + 400] for row, col in places]
             np.testing.assert_array_equal(np.concatenate(blocks, axis=-2), sampled)
+
+
+def test_samples_of_one_name_lie_beside_each_other(giant):
+    """As img/7.tif and lbl/7.tif."""
+    other = shutil.copy(giant / "map.tif", (giant / "lbl").mkdir() or giant / "lbl" / "image_1.tif")
+    copies, _ = excerpts.take_excerpt([giant / "image_1.tif", Path(other)], 100, giant / "sample")
+    assert [len(read_all(copy)[0]) for copy in copies] == [3, 1]
 
 
 def test_a_sample_of_a_png_begins_below_its_margin(giant):

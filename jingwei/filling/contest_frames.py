@@ -68,7 +68,8 @@ class Framed:
         fillable = np.zeros(256, bool)
         fillable[list(range(NODATA) if classes is None else classes)] = True
         fillable[background] = False
-        self._plans = [_plan(height, width, size, step, background, fillable) for size in sizes]
+        fitting = [size for size in sizes if size <= min(height, width)]  # no room for the rows of others is taken
+        self._plans = [_plan(height, width, size, step, background, fillable) for size in fitting]
         self.changed = np.zeros((256, 256), np.int64)
 
     def __iter__(self) -> Generator[Band]:

@@ -122,3 +122,9 @@ def test_rules_are_checked():
     for rules in ({"step": 0}, {"sizes": (9, 0)}):
         with pytest.raises(ValueError, match="must be 1 or more"):
             Framed(lambda: iter([]), 9, 9, **rules)
+
+
+def test_frames_larger_than_the_map_take_no_room():
+    labels = np.ones((40, 30), np.uint8)
+    labels[10:20, 10:20] = 0
+    assert (check(labels, (10**12, 31, 30), 1) == 1).all()

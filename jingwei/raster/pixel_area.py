@@ -146,7 +146,11 @@ def _measure(raster: Raster) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
                 for right, down in ((-1, -1), (1, -1), (1, 1), (-1, 1))
             )
             diagonals = np.cross(third - one, fourth - other, axis=0)
-            return np.sqrt((diagonals**2).sum(axis=0)) / 2 / (2 * half) ** 2
+            areas = np.sqrt((diagonals**2).sum(axis=0)) / 2 / (2 * half) ** 2
+        if to_base is None:  # beyond the poles is nowhere, though sines and cosines go on; PROJ says so by itself
+            _, latitude = placed(raster.transform, middle_x, middle_y)
+            areas[np.abs(latitude * unit) > math.pi / 2] = np.nan
+        return areas
 
     return measure
 

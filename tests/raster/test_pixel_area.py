@@ -137,6 +137,13 @@ def test_where_nothing_is_known():
             ground_of(Nowhere(), gsd)
 
 
+def test_beyond_the_poles_is_nowhere():
+    """As where latitude and longitude are in each other's place."""
+    assert ground_of(Placed("EPSG:4326", Affine(1e-4, 0, 40, 0, -1e-4, 116), (100, 100))) is None
+    assert ground_of(Placed("EPSG:4326", Affine(0, 0.1, 40, -0.1, 0, -85), (9, 99))) is None  # turned, at one corner
+    assert ground_of(Placed("EPSG:4807", Affine(1e-4, 0, 40, 0, -1e-4, 99.9), (9, 9)))  # grads
+
+
 def test_a_crs_that_cannot_be_measured_in_names_the_way_out(monkeypatch):
     from jingwei.raster import pixel_area
 

@@ -35,7 +35,8 @@ class BestEpoch:
         """What to say where the recipe monitors a score that the validation can't give."""
         if self.by_validation or self.recipe.monitor not in SCORES or not self.recipe.val_period:
             return None
-        return f"no validation pixels that {self.recipe.monitor} is about: the last epoch counts as the best"
+        useless = ", and early_stop never stops the run" if self.recipe.early_stop else ""
+        return f"no validation pixels that {self.recipe.monitor} is about: the last epoch counts as the best{useless}"
 
     def resume(self, resumed: Checkpoint, kept: Checkpoint | None) -> None:
         """Goes on from a checkpoint, in a folder that has `kept` as its `best.pt`."""

@@ -193,6 +193,9 @@ class Recipe:
             yield "average_cycles", f"is on, but the schedule {self.schedule} has no cycles"
         if self.average_cycles and self.monitor == "loss":
             yield "average_cycles", "is on, but an average has no training loss to be monitored"
+        if self.early_stop and (self.monitor == "off" or (self.monitor in SCORES and not self.val_period)):
+            off = "monitor is off" if self.monitor == "off" else "val_period 0 leaves out the validation"
+            yield "early_stop", f"is {self.early_stop}, but {off}: nothing says which epoch is better"
         if self.ema and self.average_cycles:
             yield "ema", "and average_cycles are both on, but one average is kept"
         side = self.widest_view

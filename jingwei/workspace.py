@@ -28,7 +28,8 @@ from jingwei.errors import InputError, SettingError
 from jingwei.inputs.scenes import LONGEST_NAME, SCENE_TYPES, Scene, check_names, labels_of, natural_order, scene_of
 from jingwei.labels.rounds import NEXT, labelled_files
 from jingwei.labels.rules import AS_DRAWN, DrawingRules
-from jingwei.raster.stamps import read_score
+from jingwei.raster.reading import read_tags
+from jingwei.raster.stamps import FILLED, STAMP, read_score
 
 LABELS = "label"  # the folder of the rounds of label.py, a folder for each scene
 CONFIDENCE_FOLDER, PROBABILITIES_FOLDER = "confidence", "probabilities"  # beside label maps
@@ -100,7 +101,9 @@ class Workspace:
             for folder in sorted(self.root.glob(f"*{word}*"))
             if re.search(rf"(?<![A-Za-z]){word}", folder.name)  # at a word's start: `latest` holds no tests
             for path in folder.glob("image_*")
-            if path.suffix.lower() in SCENE_TYPES and not path.stem.endswith(("_label", "_predict"))
+            if path.suffix.lower() in SCENE_TYPES
+            and not path.stem.endswith(("_label", "_predict"))
+            and not path.is_dir()
         ]
         by_name: dict[str, Path] = {}
         for path in sorted(found, key=lambda p: (natural_order(p.stem), p)):
@@ -215,6 +218,12 @@ class Workspace:
         if not candidates:
             raise self.no_map(scene)
         return candidates[0]
+
+    def is_fill_of_now(self, scene: Scene) -> bool:
+        """Whether the filled map is of the map that would be filled now, as far as they say: not of an earlier vote."""
+        of = read_tags(self.filled(scene)).get(FILLED)
+        now = [self.vote(scene)] if self.vote(scene).exists() else self.predictions(scene)[:1]
+        return of is None or not now or of == read_tags(now[0]).get(STAMP)
 
     def no_map(self, scene: Scene, what: str = "maps") -> InputError:
         """What to say where a scene has no map, or nothing of another kind that predict.py makes."""

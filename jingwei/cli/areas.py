@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from jingwei.cli.parser import Parser, gsd_flag, not_negative, positive
+from jingwei.cli.parser import Parser, gsd_flag, not_negative, positive, warn_of_earlier_fill
 from jingwei.cli.wording import command_line, say
 from jingwei.errors import InputError, SettingError
 from jingwei.legend import Legend
@@ -52,7 +52,9 @@ def _maps(args: argparse.Namespace, workspace: Workspace) -> dict[str, Path]:
     """Name -> the map that was asked for, or the final map of each scene."""
     if "prediction" in args:
         return {Path(args.prediction).stem: Path(args.prediction)}
-    return {scene.name: workspace.final_map(scene) for scene in workspace.cut_scenes()}
+    scenes = workspace.cut_scenes()
+    warn_of_earlier_fill(workspace, scenes)
+    return {scene.name: workspace.final_map(scene) for scene in scenes}
 
 
 def _measure(args: argparse.Namespace, workspace: Workspace, legend: Legend) -> None:

@@ -19,6 +19,7 @@ from jingwei.cli.parser import (
     label_nodata_flag,
     legend_flag,
     tell_legend,
+    warn_of_earlier_fill,
     workspace_flags,
 )
 from jingwei.errors import InputError, SettingError
@@ -95,6 +96,7 @@ def _score_stages(args: argparse.Namespace, workspace: Workspace) -> None:
     from jingwei.evaluation.scenes import labelled_scenes, score_stages, stage_maps, stage_note, stage_table
 
     legend = chosen_legend(args, workspace).legend
+    warn_of_earlier_fill(workspace, labelled_scenes(workspace))
     if args.dry_run:
         scored = stage_maps(workspace, labelled_scenes(workspace))
         return _rehearse([(path, scene.label_files) for path, scene in scored if scene.label], legend)

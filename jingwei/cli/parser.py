@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from jingwei.cli.wording import as_called, command_line, say, spelled
 from jingwei.errors import SettingError
+from jingwei.inputs.scenes import Scene
 from jingwei.labels.rules import DrawingRules, rules_of
 from jingwei.legend import LABEL_NODATA
 from jingwei.raster.opening import ALLOW_REMOTE
@@ -281,6 +282,15 @@ def chosen_legend(
     chosen = choose_legend(named, label_nodata=meant, usual="jingwei", **where)
     refuse_unlike_legends(maps, (chosen.legend, chosen.source))
     return chosen
+
+
+def warn_of_earlier_fill(workspace: Workspace, scenes: Iterable[Scene]) -> None:
+    """Warns of filled maps, which go before all others, that are of an earlier map than the one that is there now."""
+    for scene in scenes:
+        filled = workspace.filled(scene)
+        if filled.exists() and not workspace.is_fill_of_now(scene):
+            problem = "was made of an earlier map, but counts as the scene's last"
+            print(f"warning: {filled}: {problem}: run {spelled('fill_hole.py')} again, or delete it", file=sys.stderr)
 
 
 def tell_legend(chosen: "ChosenLegend") -> None:

@@ -11,6 +11,7 @@ from jingwei.cli.parser import (
     label_nodata_flag,
     legend_flag,
     not_negative,
+    warn_of_earlier_fill,
     workspace_flags,
 )
 from jingwei.cli.wording import say
@@ -40,6 +41,7 @@ def polygons_command() -> str | None:
         pairs = [(Path(args.input), Path(args.output))]
     else:
         scenes = workspace.cut_scenes()
+        warn_of_earlier_fill(workspace, scenes)
         pairs = [(workspace.final_map(scene), workspace.polygons(scene, f".{args.format}")) for scene in scenes]
     for source, target in pairs:
         written = write_polygons(source, target, **rules)

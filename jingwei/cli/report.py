@@ -1,6 +1,5 @@
 """Step 7: the report."""
 
-import shlex
 import sys
 from pathlib import Path
 
@@ -16,9 +15,10 @@ from jingwei.cli.parser import (
     gsd_flag,
     label_nodata_flag,
     legend_flag,
+    warn_of_earlier_fill,
     workspace_flags,
 )
-from jingwei.cli.wording import say
+from jingwei.cli.wording import command_line, say
 from jingwei.labels.rules import ONLY_TEST
 from jingwei.reporting.names import LANGUAGES
 from jingwei.workspace import Workspace
@@ -46,6 +46,7 @@ def report_command() -> str | None:
     workspace = Workspace(Path(args.data_dir), drawing_rules(args).only(ONLY_TEST))
     legend = chosen_legend(args, workspace).legend
     scenes = workspace.named_scenes(getattr(args, "scene", None))
+    warn_of_earlier_fill(workspace, scenes)
     folder = Path(args.output) if "output" in args else workspace.root / "report"
     if args.dry_run:
         from jingwei.planning.rehearsal import report_steps
@@ -53,7 +54,7 @@ def report_command() -> str | None:
         return dry_run.tell(report_steps(workspace, scenes, legend, folder, args.workers), folder)
     with chosen_cluster(args) as cluster:
         how = {"language": args.language, "gsd": getattr(args, "gsd", None), "workers": args.workers}
-        how["command"] = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+        how["command"] = command_line("report.py", *sys.argv[1:])
         report = write_report(workspace, scenes, legend, folder, scheduler=cluster, **how)
     for verb, names in (("made", report.made), ("kept, up to date", report.kept)):
         if names:

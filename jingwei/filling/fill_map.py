@@ -16,6 +16,7 @@ from jingwei.raster.checked import checked_strips, open_map
 from jingwei.raster.map_legend import legend_tags
 from jingwei.raster.png import PngWriter, write_png
 from jingwei.raster.preview import painted
+from jingwei.raster.stamps import FILLED, STAMP
 from jingwei.raster.styles import write_class_style
 from jingwei.raster.writing import TiledWriter, without_nodata
 from jingwei.system.atomic import refuse_twins
@@ -101,7 +102,8 @@ def fill_map(
         fill = Filled if frames is None else Framed
         filled = fill(strips, height, width, **rules, progress=bar.update)
         bar.total = filled.passes * height * width
-        kind: dict[str, Any] = {"nodata": NODATA, "colormap": legend.colormap(), "tags": legend_tags(legend)}
+        tags = legend_tags(legend) | ({FILLED: labels.tags[STAMP]} if STAMP in labels.tags else {})
+        kind: dict[str, Any] = {"nodata": NODATA, "colormap": legend.colormap(), "tags": tags}
         tiled = TiledWriter(target, height, width, like=labels, overviews=True, **kind)
         writer = stack.enter_context(tiled)
         png = stack.enter_context(PngWriter(submit_png, height, width)) if submit_png else None

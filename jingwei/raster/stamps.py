@@ -17,6 +17,8 @@ PART = "JINGWEI_PART"  # the tag of a map of only a part of its scene: the share
 CONFIDENCE = "JINGWEI_CONFIDENCE"  # the tag under which a confidence says what it is: see docs/formats.md
 AGREEMENT = "agreement"  # what it says of a plain vote's
 
+FILLED = "JINGWEI_FILLED"  # the tag under which a filled map keeps the stamp of the map that was filled
+
 
 def refuse_part(raster: Raster) -> None:
     """Raises InputError for a map of only a part of its scene: what it leaves out would count as no data."""

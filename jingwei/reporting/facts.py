@@ -25,8 +25,11 @@ DOUBT = 60  # percent: what is below is called unsure on the page
 
 
 def changed_by_filling(workspace: Workspace, scene: Scene, legend: Legend) -> list[list[int]] | None:
-    """Pixels [class before][class after] of what filling was given and what it made; None where nothing was filled."""
-    if not workspace.filled(scene).exists():
+    """Pixels [class before][class after] of what filling was given and what it made.
+
+    None where nothing was filled, or an earlier map than the one that is there now.
+    """
+    if not workspace.filled(scene).exists() or not workspace.is_fill_of_now(scene):
         return None
     before = workspace.vote_or_best(scene)
     return score_file(workspace.filled(scene), before, legend.without_values()).counts[:, : len(legend)].tolist()

@@ -71,3 +71,9 @@ def test_no_two_scenes_share_a_folder_or_an_output(tmp_path):
     assert workspace.masks(scenes[0]) == tmp_path / "test" / "mask3"
     assert workspace.masks(scenes[3]) == tmp_path / "test" / "mask_x"
     assert workspace.fill_picture(scenes[0]) == tmp_path / "submit" / "fill_vis_3.png"
+
+
+def test_the_folder_of_a_scene_whose_name_ends_like_a_picture_is_no_scene(tmp_path):
+    workspace, path = Workspace(tmp_path), scene(tmp_path, "test", 3)
+    workspace.tiled(Scene(tmp_path / "T50.jp2.tif")).parent.mkdir()  # test/image_T50.jp2
+    assert workspace.test_scenes() == [Scene(path)]

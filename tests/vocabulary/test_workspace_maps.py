@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from jingwei.cli.parser import warn_of_earlier_fill
 from jingwei.errors import InputError, SettingError
+from jingwei.filling.fill_map import fill_map
 from jingwei.grid import Window
 from jingwei.inputs.scenes import LONGEST_NAME, Scene
+from jingwei.legend import JINGWEI
 from jingwei.raster.stamps import SCORE, STAMP, read_score, stamp, up_to_date
 from jingwei.raster.writing import TiledWriter
 from jingwei.workspace import Workspace, checked_name, confidence_of
@@ -122,3 +125,20 @@ def test_scenes_by_name(workspace):
     assert [scene.name for scene in workspace.named_scenes(["image_10", "image_10"])] == ["image_10"]
     with pytest.raises(SettingError, match="no cut scene is named image_1: take some of: image_2, image_10"):
         workspace.named_scenes(["image_1"])
+
+
+def test_a_filled_map_of_an_earlier_vote_is_told(workspace, scene, capsys):
+    best, vote = make(workspace.masks(scene) / "model.tif", 0.4, "1"), workspace.vote(scene)
+    fill_map(best, workspace.filled(scene), legend=JINGWEI)
+    assert workspace.is_fill_of_now(scene)
+    make(vote, mark="2")
+    warn_of_earlier_fill(workspace, [scene])
+    assert "filled.tif: was made of an earlier map" in capsys.readouterr().err
+    fill_map(vote, workspace.filled(scene), legend=JINGWEI)
+    make(best, 0.4, "3")  # which is not what is filled
+    warn_of_earlier_fill(workspace, [scene])
+    assert not capsys.readouterr().err
+    make(vote)  # of another program: it doesn't say
+    assert not workspace.is_fill_of_now(scene)
+    make(workspace.filled(scene))
+    assert workspace.is_fill_of_now(scene)

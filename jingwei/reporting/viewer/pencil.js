@@ -107,7 +107,7 @@ const pencil = {
     byId("undo").disabled = !count && !this.corners.length;
     byId("save-drawn").disabled = !count;
     byId("drawn-note").replaceChildren(...(this.on ? [word("drawHint")] : count ? [
-      word("drawnCount")(count), element("br"), commandLine(command("label.py", "--add", `${look.scene.name}_corrections.geojson`))] : []));
+      word("drawnCount")(count), element("br"), commandLine(command("label.py", "--add", quoted(`${look.scene.name}_corrections.geojson`)))] : []));
     this.draw();
   },
 

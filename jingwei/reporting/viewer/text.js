@@ -52,6 +52,11 @@ function command(...words) {
   return ["python", ...words, ...(REPORT.data ? ["--data_dir", REPORT.data] : [])].join(" ");
 }
 
+/** A word of a command: in quotes where a shell would take it for something else. */
+function quoted(word) {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`;
+}
+
 /** A new element: its tag, attributes (`text` is its content), and children. */
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);

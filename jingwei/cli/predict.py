@@ -154,7 +154,7 @@ def _tell_stale(workspace: Workspace, scenes: list[Scene]) -> None:
         original = originals.get(scene.name)
         if original and is_stale(scene.image, original):
             problem = (
-                f"is not {original} as it is now (or that was copied without its date), or was made by another version"
+                f"is not {original} as it is now (or that lost its date in a copy), or was made by another version"
             )
             print(f"warning: {scene.image}: {problem}: to be sure, run generate_test_data.py again", file=sys.stderr)
 

@@ -10,6 +10,8 @@ from jingwei.errors import InputError, known
 from jingwei.grid import Window, strips
 from jingwei.legend import NODATA, Legend
 from jingwei.raster.label_values import UNKNOWN, ids_of_values, takes_nodata_for_class
+from jingwei.raster.linked_files import all_sources
+from jingwei.raster.opening import is_vsi
 from jingwei.raster.png import BrokenPng, PngReader
 from jingwei.raster.source import IMAGE_TYPES, Source
 
@@ -71,14 +73,20 @@ class Raster(Source):
         return self
 
     def refuse_lossy(self) -> "Raster":
-        """Raises InputError for a compression with losses: of labels, some values would pass for other classes."""
-        if self.driver == "JPEG":
-            self.__exit__()
-            raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
-        if how := self.lossy_compression:
-            self.__exit__()
-            problem = f"is compressed with losses ({how}), which changes ids and colours"
-            raise InputError(self.path, problem, "save masks as PNG, or as TIFF with DEFLATE")
+        """Raises InputError for a compression with losses: of labels, some values would pass for other classes.
+
+        A VRT has none itself: one of its files of each ending is looked at, as the tiles of a mosaic are alike.
+        """
+        with self.closed_on_error():
+            if self.driver == "JPEG":
+                raise InputError(self.path, "is a JPEG, which changes ids and colours", "save masks as PNG")
+            if how := self.lossy_compression:
+                problem = f"is compressed with losses ({how}), which changes ids and colours"
+                raise InputError(self.path, problem, "save masks as PNG, or as TIFF with DEFLATE")
+            named = all_sources(self.path) if self.driver == "VRT" and not is_vsi(self.path) else []
+            for path in {path.suffix.lower(): path for path in named if path.suffix.lower() != ".vrt"}.values():
+                with Raster(path) as source:
+                    source.refuse_lossy()
         return self
 
     def settle_nodata(self, legend: Legend, class_of: Callable[[int], int]) -> "Raster":

@@ -71,6 +71,25 @@ def test_labels_that_a_compression_does_not_change_are_read(driver, how, tmp_pat
         np.testing.assert_array_equal(source.read_label_rows(0, 300), labels[0])
 
 
+@pytest.mark.parametrize("lossy", [0, 1])
+def test_a_mosaic_of_labels_is_refused_for_its_tiles_losses(lossy, tmp_path):
+    labels, parts = noise(1, 300, 200) % 2, ""
+    for number, ending in enumerate(("tif", "img")):
+        how = {"driver": "GTiff", "compress": "JPEG"} if number == lossy else {"driver": "GTiff"}
+        write_tiff(tmp_path / f"tile.{ending}", labels, **how)
+        whole, rect = (f'xOff="0" yOff="{top}" xSize="200" ySize="300"' for top in (0, 300 * number))
+        source = f'<SourceFilename relativeToVRT="1">tile.{ending}</SourceFilename>'
+        parts += f"<SimpleSource>{source}<SrcRect {whole}/><DstRect {rect}/></SimpleSource>"
+    text = f'<VRTDataset rasterXSize="200" rasterYSize="600"><VRTRasterBand dataType="Byte" band="1">{parts}'
+    (tmp_path / "label.vrt").write_text(f"{text}</VRTRasterBand></VRTDataset>")
+    for read in (open_labels, lambda path: Mask(path, JINGWEI)):
+        with pytest.raises(InputError, match=r"tile.(tif|img): is compressed with losses \(JPEG\), which changes ids"):
+            read(tmp_path / "label.vrt")
+    write_tiff(tmp_path / f"tile.{('tif', 'img')[lossy]}", labels)
+    with open_labels(tmp_path / "label.vrt") as source:
+        np.testing.assert_array_equal(source.read_label_rows(0, 600), np.concatenate([labels[0]] * 2))
+
+
 VALUES = legend_from_dict({"classes": [
     {"id": 0, "name": "land", "color": "#000000", "value": 1},
     {"id": 1, "name": "sea", "color": "#0000FF", "value": 255},

@@ -240,9 +240,10 @@ def _trainer(reading: Reading, trainer: Trainer) -> dict:
     monitor = reading.choice("trainer.monitor", words, MONITORS)
     if monitor is None:
         return values
-    if not trainer.val and monitor in SCORES:
+    unseen = not trainer.val and monitor in SCORES
+    if unseen:
         reading.problems.append(f"trainer.monitor is {words}, but trainer.val is false: take min loss or off")
-    return values | {"monitor": monitor, "early_stop": 0 if monitor == "off" else trainer.early_stop}
+    return values | {"monitor": monitor, "early_stop": 0 if unseen or monitor == "off" else trainer.early_stop}
 
 
 def _own_fields(reading: Reading, content: dict) -> dict:

@@ -63,6 +63,11 @@ def companions(path: Path) -> list[Path]:
     return beside + [path.with_suffix(ending) for ending in (".hdr", ".HDR", ".ige")]
 
 
+def has_header(path: Path) -> bool:
+    """Whether a label of the ENVI kind lies beside a file."""
+    return any(place.exists() for place in (path.with_suffix(".hdr"), Path(f"{path}.hdr")))
+
+
 def _check(path: Path, named: Path, depth: int) -> None:
     """The same for one file of those that `named`, the file that the user gave, leads to."""
     for beside in (f"{path}.msk", f"{path}.ovr", f"{path}.MSK", f"{path}.OVR"):
@@ -131,10 +136,8 @@ def _check_source(source: Path, named: Path, depth: int) -> None:
         raise InputError(named, f"names {source.name}, which is not a plain file", _REMEDY)
     else:
         head = _head(source)
-        if not head.startswith(_PICTURES):
-            has_header = any(place.exists() for place in (source.with_suffix(".hdr"), Path(f"{source}.hdr")))
-            if not has_header or _LABELS.search(head):
-                raise InputError(named, f"names {source.name}, of a format that may name other files", _REMEDY)
+        if not head.startswith(_PICTURES) and (not has_header(source) or _LABELS.search(head)):
+            raise InputError(named, f"names {source.name}, of a format that may name other files", _REMEDY)
     _check(source, named, depth + 1)
 
 

@@ -7,7 +7,7 @@ the machine. So known endings are opened by their drivers, unknown ones by those
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from rasterio.io import DatasetReader
 
 from jingwei.errors import InputError, listed
 from jingwei.raster.gdal import GDAL_FAILURES, PNG_OPTIONS, gdal_errors, reason_of, without_warnings_of_place
-from jingwei.raster.linked_files import check_file
+from jingwei.raster.linked_files import all_sources, check_file, has_header
 from jingwei.raster.png import SIGNATURE
 
 ALLOW_REMOTE = "JINGWEI_ALLOW_REMOTE"  # the environment's name for what `allow_remote` sets: it reaches all processes
@@ -120,8 +120,8 @@ def open_by(path: str | Path, drivers: list[str], **options) -> DatasetReader:
 
 
 def _may_be_png(path: str | Path) -> bool:
-    """Whether a file begins like a PNG, whatever its name; behind /vsi it may."""
-    if is_vsi(path):
+    """Whether a file begins like a PNG, whatever its name; behind /vsi it may, and under a VRT there may be one."""
+    if is_vsi(path) or Path(path).suffix.lower() == ".vrt":
         return True
     try:
         with open(path, "rb") as file:
@@ -177,7 +177,15 @@ def _check_one_picture(dataset: DatasetReader, path: str | Path, ending: str, fr
 
 
 def _check_whole(dataset: DatasetReader, path: str | Path) -> None:
-    """Raises InputError for an ENVI file that is cut off: GDAL gives 0 for what is missing, where others fail."""
+    """Raises InputError for an ENVI file that is cut off: GDAL gives 0 for what is missing, where others fail.
+
+    For such a file under a VRT too: those with a header beside them are looked at.
+    """
+    if dataset.driver == "VRT" and not is_vsi(path):
+        for source in all_sources(Path(path)):
+            if source.suffix.lower() != ".vrt" and has_header(source):
+                with suppress(*GDAL_FAILURES), open_by(source, ["ENVI"]) as part:
+                    _check_whole(part, source)
     if dataset.driver != "ENVI" or is_vsi(path):
         return
     try:

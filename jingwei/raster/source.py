@@ -222,7 +222,7 @@ class Source:
     def _by_gdal(self, window: Window, read: Callable[[], np.ndarray]) -> np.ndarray:
         """What `read` gives. InputError where it fails, with a word or without: then pixels would be wrong."""
         try:
-            with rasterio.Env(**PNG_OPTIONS) if self.driver == "PNG" else nullcontext():
+            with rasterio.Env(**PNG_OPTIONS) if self.driver in ("PNG", "VRT") else nullcontext():
                 with gdal_errors(of_this_thread=True) as errors:
                     read_pixels = read()
         except GDAL_FAILURES as failure:

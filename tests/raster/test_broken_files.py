@@ -133,6 +133,25 @@ def test_a_truncated_envi_file_gives_one_line(interleave, tmp_path):
         open_image(path)
 
 
+@pytest.mark.parametrize("rows", [60, 16])
+@pytest.mark.parametrize("lost", [12, 20, 900])
+@pytest.mark.parametrize(("driver", "ending"), [("PNG", "png"), ("ENVI", "img"), ("BMP", "bmp"), ("GTiff", "tif")])
+def test_a_truncated_tile_of_a_mosaic_is_right_or_refused(driver, ending, lost, rows, tmp_path):
+    tile, pixels, mosaic = tmp_path / f"tile.{ending}", noise(1, 60, 50), tmp_path / "mosaic.vrt"
+    with rasterio.open(tile, "w", driver=driver, height=60, width=50, count=1, dtype="uint8") as file:
+        file.write(pixels)
+    source = f'<SimpleSource><SourceFilename relativeToVRT="1">{tile.name}</SourceFilename></SimpleSource>'
+    band = f'<VRTRasterBand dataType="Byte" band="1">{source}</VRTRasterBand>'
+    mosaic.write_text(f'<VRTDataset rasterXSize="50" rasterYSize="60">{band}</VRTDataset>')
+    tile.write_bytes(tile.read_bytes()[:-lost])
+    try:
+        with open_image(mosaic) as image:
+            parts = [image.read(Window(row, 0, min(rows, 60 - row), 50))[0] for row in range(0, 60, rows)]
+    except InputError:
+        return
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), pixels)
+
+
 @pytest.mark.parametrize(
     ("dtype", "damage"),  # a wrong bit in a TIFF shows nowhere: it has no checksums
     [("uint8", None), ("uint8", "empty"), ("uint8", "cut"), ("uint8", "bit"), ("uint16", "empty"), ("uint16", "cut")],

@@ -181,14 +181,15 @@ def open_cluster(address: str | None, workers: int = 1, gpus: int = 0) -> Iterat
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Dask doesn't print the errors of tasks: they come to us, and are shown once."""
-    logger = logging.getLogger("distributed")
-    before = logger.level
-    logger.setLevel(logging.CRITICAL)
+    """Dask doesn't print the errors of tasks, nor that a scheduler is lost: they come to us, and are shown once."""
+    before = {logging.getLogger(name): logging.getLogger(name).level for name in ("distributed", "distributed.client")}
+    for logger in before:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _local(workers: int, gpus: int) -> Any:

@@ -1,5 +1,6 @@
 """Tasks here and on a cluster: all are done, whoever dies, and errors come back as they are."""
 
+import logging
 import os
 import signal
 from functools import partial
@@ -147,3 +148,7 @@ def test_what_may_be_opened_here_may_be_there_and_no_longer_than_for_that(cluste
     assert [result for _, result in cluster.run(tasks)] == [None] * 4
     (left,) = {task.result() for task in [cluster._client.submit(environment, ALLOW_REMOTE, pure=False)]}
     assert left is None
+
+
+def test_what_dask_logs_of_a_lost_scheduler_is_not_printed_beside_our_line(cluster):
+    assert not logging.getLogger("distributed.client").isEnabledFor(logging.ERROR)

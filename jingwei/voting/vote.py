@@ -120,7 +120,8 @@ def vote(
         for other in maps[1:]:
             check_same_grid(other, maps[0])
         height, width = maps[0].shape
-        like = {"like": maps[0], "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
+        placed = next((each for each in maps if each.georeference), maps[0])  # a PNG may not say where it lies
+        like = {"like": placed, "workers": workers, "tags": {STAMP: mark} | legend_tags(legend)}
         writers = stack.enter_context(_writers(outputs, legend, soft, height, width, **like))
         png = stack.enter_context(PngWriter(outputs.submission, height, width)) if outputs.submission else None
         pool = stack.enter_context(ThreadPoolExecutor(workers))

@@ -77,6 +77,21 @@ def test_pngs_and_tiled_maps_vote_together(tmp_path):
         np.testing.assert_array_equal(read_labels(path), expected)
 
 
+def test_the_vote_lies_where_the_first_map_does_that_says_so(tmp_path):
+    labels = random_maps(1, 30, 40)[0]
+    labels[labels == NODATA] = 0
+    write_png(tmp_path / "a.png", labels)
+    place = {"crs": "EPSG:32650", "transform": rasterio.transform.from_origin(5e5, 4.4e6, 0.5, 0.5)}
+    how = {"driver": "GTiff", "height": 30, "width": 40, "count": 1, "dtype": "uint8"}
+    with rasterio.open(tmp_path / "b.tif", "w", **how, **place) as file:
+        file.write(labels, 1)
+    files = VoteFiles.beside(tmp_path / "vote.tif")
+    vote([tmp_path / "a.png", tmp_path / "b.tif"], files, JINGWEI)
+    for path in files.maps:
+        with rasterio.open(path) as file:
+            assert (file.crs, file.transform) == (place["crs"], place["transform"])
+
+
 def contents(files: VoteFiles) -> list[bytes]:
     return [path.read_bytes() for path in files]
 

@@ -7,7 +7,7 @@ const pencil = {
   on: false,
   corners: [], // of the polygon that is being drawn: [column, row], px of the scene
   drawn: new Map(), // name of a scene -> polygons: {corners, id}
-  unsaved: false,
+  unsaved: new Set(), // names of scenes
 
   listen() {
     look.viewer.addHandler("canvas-click", (event) => {
@@ -24,7 +24,7 @@ const pencil = {
     byId("undo").onclick = () => this.undo();
     byId("save-drawn").onclick = () => this.save();
     addEventListener("beforeunload", (event) => {
-      if (this.unsaved) event.preventDefault();
+      if (this.unsaved.size) event.preventDefault();
     });
   },
 
@@ -59,7 +59,7 @@ const pencil = {
     if (this.corners.length > 2 && doubleArea(this.corners) !== 0) {
       this.polygons().push({ corners: this.corners, id: Number(byId("drawn-class").value) });
       this.corners = [];
-      this.unsaved = true;
+      this.unsaved.add(look.scene.name);
     }
     this.write();
   },
@@ -67,8 +67,10 @@ const pencil = {
   /** Takes back the last corner, or the last polygon where none is being drawn. */
   undo() {
     if (this.corners.length) this.corners.pop();
-    else this.polygons().pop();
-    this.unsaved = [...this.drawn.values()].some((polygons) => polygons.length);
+    else if (this.polygons().pop()) {
+      if (this.polygons().length) this.unsaved.add(look.scene.name);
+      else this.unsaved.delete(look.scene.name);
+    }
     this.write();
   },
 
@@ -77,7 +79,7 @@ const pencil = {
     const address = URL.createObjectURL(blob);
     element("a", { href: address, download: `${look.scene.name}_corrections.geojson` }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60000);
-    this.unsaved = false;
+    this.unsaved.delete(look.scene.name);
   },
 
   onScreen([col, row]) {

@@ -39,7 +39,7 @@ def changed(content: dict, **changes) -> dict:
 # Of the samples in `samples/`, beside the working folder.
 TINY = changed(
     TEMPLATE, name="tiny", use_synch_bn=False, n_gpu=0,
-    arch={"type": "PSPNet", "args": {"backbone": "mobilenetv3_small_050", "pretrained": False}},
+    arch={"type": "PSPNet", "args": {"backbone": "test_resnet", "pretrained": False}},
     train_loader__args={"data_dir": "samples", "batch_size": 2, "crop_size": 48, "num_workers": 0},
     val_loader__args={"data_dir": "samples"}, optimizer__type="AdamW", optimizer__args={"lr": 0.01},
     lr_scheduler={"type": "OneCycle", "args": {}}, loss="CE_DiceLoss",

@@ -16,6 +16,7 @@ from jingwei.crops.cut import cut_train
 from jingwei.crops.settings import CutSettings
 from jingwei.legend import JINGWEI
 from jingwei.raster.png import write_png
+from jingwei.system.progress import Progress
 from jingwei.training import log
 from jingwei.workspace import Workspace
 
@@ -138,6 +139,7 @@ def call(monkeypatch, capfd):
         capfd.readouterr()
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", [script, *map(str, arguments)])
+            patch.setattr(Progress, "hidden", Progress.hidden)  # so that --quiet ends with the script
             try:
                 runpy.run_path(str(ROOT / script), run_name="__main__")
                 status = 0

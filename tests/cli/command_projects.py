@@ -16,7 +16,7 @@ TRAIN = "jingwei_round1_train_20190619"
 TEST = "jingwei_round1_test_a_20190619"
 
 QUICK = [
-    "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "48",
+    "--train", "--scratch", "--backbone", "test_resnet", "--output_stride", "16", "--crop_size", "48",
     "--batch_size", "2", "--epochs", "1", "--steps_per_epoch", "1", "--workers", "0", "--device", "cpu",
 ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from jingwei.raster.reading import open_labels
 from jingwei.workspace import Workspace
 
 QUICK = (
-    "--train", "--scratch", "--backbone", "mobilenetv3_small_050", "--output_stride", "16", "--crop_size", "32",
+    "--train", "--scratch", "--backbone", "test_resnet", "--output_stride", "16", "--crop_size", "32",
     "--batch_size", "2", "--epochs", "1", "--steps_per_epoch", "1", "--workers", "0", "--device", "cpu",
 )  # fmt: skip
 SIDE = 34

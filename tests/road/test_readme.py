@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Replayed one after another, in one folder.
 PAGES = ("README.md", "Unet_resnet34/README.md", "docs/pipeline.md", "docs/gf2_gf3.md")
 SMALL_TRAINING = (
-    "--scratch --backbone mobilenetv3_small_050 --output_stride 16 --crop_size 64 --batch_size 2 --epochs 1 "
+    "--scratch --backbone test_resnet --output_stride 16 --crop_size 64 --batch_size 2 --epochs 1 "
     "--steps_per_epoch 2 --workers 0 --device cpu"
 )
 # What makes each command small. A script that is missing here fails the replay: add it, so that it is replayed too.

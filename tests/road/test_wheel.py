@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = "--train --scratch --backbone mobilenetv3_small_050 --crop_size 64 --batch_size 2 --epochs 1"
+SMALL = "--train --scratch --backbone test_resnet --crop_size 64 --batch_size 2 --epochs 1"
 STEPS = [
     "generate_train_data --data_dir world --crop_size 64",
     "generate-test-data --data_dir world",

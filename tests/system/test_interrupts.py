@@ -33,7 +33,7 @@ HERE = RunOptions(device="cpu", workers=0)
 BUSY = replace(
     CROSS_ENTROPY,
     model="pspnet",
-    backbone="mobilenetv3_small_050",
+    backbone="test_resnet",
     output_stride=16,
     pretrained=False,
     epochs=2,

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 
 TINY = {
     "model": "attention_unet",
-    "backbone": "mobilenetv3_small_050",
+    "backbone": "test_resnet",
     "output_stride": 16,
     "pretrained": False,
     "epochs": 2,

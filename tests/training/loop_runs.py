@@ -14,7 +14,7 @@ from jingwei.workspace import Workspace
 SMALL = replace(
     CROSS_ENTROPY,
     model="pspnet",
-    backbone="mobilenetv3_small_050",
+    backbone="test_resnet",
     output_stride=16,
     pretrained=False,
     epochs=4,

@@ -32,7 +32,7 @@ TRAINING = [
     "--crop_size", "64", "--batch_size", "4", "--epochs", "2", "--steps_per_epoch", "2", "--workers", "0",
     "--device", "cpu", "--precision", "fp32", "--base_lr", "0.002",
 ]  # fmt: skip
-SMALLER = ["--backbone", "mobilenetv3_small_050", "--epochs", "1"]
+SMALLER = ["--backbone", "test_resnet", "--epochs", "1"]
 # A fresh network is chaotic: weights that differ by 1e-7 have losses that differ by 0.2 % three steps later. In float64
 # the order of additions matters as little as it should; only the losses are computed in float32. Batch norms, which a
 # team of CPUs can't share, become norms of each window by itself, under the same names.

@@ -186,7 +186,7 @@ def test_imagenets_statistics_are_for_its_weights_over_8_bit_rgb(monkeypatch, pr
     loaded = []
     monkeypatch.setattr(start, "load_imagenet", lambda model, bands: loaded.append(model) or [])
     kind = DataKind(dtype, *OWN[bands], JINGWEI, KIND.class_pixels)
-    learner = learner_of(replace(SMALL, pretrained=pretrained), kind)
+    learner = learner_of(replace(SMALL, backbone="mobilenetv3_small_050", pretrained=pretrained), kind)
     assert (learner.kind.mean, learner.kind.std) == expected
     np.testing.assert_allclose(learner.model.mean.flatten(), expected[0], rtol=1e-6)
     np.testing.assert_allclose(learner.model.std.flatten(), expected[1], rtol=1e-6)

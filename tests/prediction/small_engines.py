@@ -35,7 +35,7 @@ def need(name: str) -> None:
 def make_checkpoint(family: str = "attention_unet") -> Checkpoint:
     """A small network with random weights."""
     torch.manual_seed(0)
-    backbone = {"attention_unet": "mobilenetv3_small_050", "deeplabv3": "resnet18"}[family]
+    backbone = {"attention_unet": "mobilenetv3_small_050", "deeplabv3": "test_resnet"}[family]
     spec = ModelSpec(family, backbone, 3, CLASSES, output_stride=16)
     mean, std = (120.0,) * 3, (60.0,) * 3
     return Checkpoint(spec, "uint8", mean, std, JINGWEI, {}, build_model(spec, mean, std).state_dict())

@@ -48,7 +48,7 @@ class PlugIn:
         return self.session.run(None, {self.input.name: batch})[0]
 
 
-def trained(legend=JINGWEI, family="attention_unet", backbone="resnet18", dtype="uint8", bands=3) -> Checkpoint:
+def trained(legend=JINGWEI, family="attention_unet", backbone="test_resnet", dtype="uint8", bands=3) -> Checkpoint:
     """A network with random weights whose classes differ, its batch norms fitted to noise."""
     torch.manual_seed(0)
     spec = ModelSpec(family, backbone, bands, len(legend))

@@ -48,13 +48,13 @@ def toy_crops(root: Path) -> Workspace:
 
 @pytest.mark.parametrize(
     "base",
-    [replace(FOCAL_LOVASZ, backbone="resnet18", output_stride=16), replace(ATTENTION_UNET, backbone=SMALL.backbone)],
+    [replace(FOCAL_LOVASZ, output_stride=16), ATTENTION_UNET],
     ids=lambda recipe: recipe.name,
 )
 def test_a_toy_is_learned(tmp_path, base):
     recipe = replace(
-        base, pretrained=False, epochs=3, steps_per_epoch=12, batch_size=4, crop_sizes=(64,), min_scale=0.8,
-        max_scale=1.25, optimizer="adamw", base_lr=0.003, precision="fp32",
+        base, backbone=SMALL.backbone, pretrained=False, epochs=3, steps_per_epoch=12, batch_size=4, crop_sizes=(64,),
+        min_scale=0.8, max_scale=1.25, optimizer="adamw", base_lr=0.003, precision="fp32",
     )  # fmt: skip
     folder = loop.train(toy_crops(tmp_path), recipe, "toy", HERE)
     rows = rows_of(folder)

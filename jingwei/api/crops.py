@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jingwei.api.arguments import StrPath, worker_count
 from jingwei.errors import SettingError
@@ -55,7 +55,7 @@ def cut(
     if scenes is None:
         chosen = workspace.train_scenes()
     else:
-        pairs = [scenes] if isinstance(scenes, str | Path) else list(scenes)
+        pairs: list[Any] = [scenes] if isinstance(scenes, str | Path) else list(scenes)
         if not pairs or any(isinstance(pair, str | Path) or len(pair) < 2 for pair in pairs):
             raise SettingError("`scenes`", f"is {scenes!r}, not a list of pairs", "give [(image, label), ...]")
         chosen = [scene_of(Path(image), [Path(label) for label in labels], rules) for image, *labels in pairs]

@@ -93,10 +93,11 @@ def pixel_sides(raster) -> tuple[float, float] | None:
     try:
         crs = CRS.from_wkt(raster.crs.to_wkt())
         ellipsoid = crs.get_geod()
-        to_degrees = Transformer.from_crs(crs, crs.geodetic_crs, always_xy=True)
+        geodetic: Any = crs.geodetic_crs  # None of some, which the next lines find out
+        to_degrees = Transformer.from_crs(crs, geodetic, always_xy=True)
         span = max(1.0, LEAST_SPAN * (1e-5 if crs.is_geographic else 1.0) / abs(raster.transform.determinant) ** 0.5)
         col, row = np.array([0, span, 0]) + raster.width / 2, np.array([0, 0, span]) + raster.height / 2
-        degrees = math.degrees(crs.geodetic_crs.axis_info[0].unit_conversion_factor)  # some count grads
+        degrees = math.degrees(geodetic.axis_info[0].unit_conversion_factor)  # some count grads
         x, y = (np.asarray(each) * degrees for each in to_degrees.transform(*placed(raster.transform, col, row)))
     except (ProjError, AttributeError, IndexError) as error:
         raise InputError(

@@ -112,7 +112,10 @@ def test_check_names_every_impossible_value_in_one_error():
         ),
         ({"min_scale": 0}, "min_scale is 0, not above 0"),
         ({"min_scale": math.nan}, "min_scale is nan, not a finite number"),
-        ({"early_stop": 5, "monitor": "off"}, "early_stop is 5, but monitor is off: nothing says which epoch is better"),
+        (
+            {"early_stop": 5, "monitor": "off"},
+            "early_stop is 5, but monitor is off: nothing says which epoch is better",
+        ),
         ({"early_stop": 5, "val_period": 0}, "early_stop is 5, but val_period 0 leaves out the validation"),
         ({"output_stride": 4}, "output_stride is 4, not 8, 16 or 32, nor 0 for the usual one"),
     ],

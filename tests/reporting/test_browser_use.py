@@ -32,9 +32,9 @@ def small_world(root, name: str = "image_3", number: str = "3") -> tuple[Workspa
     return workspace, labels
 
 
-def shown(chromium, workspace: Workspace, **settings) -> Opened:
+def shown(chromium, workspace: Workspace, command: str = "python report.py", **settings) -> Opened:
     scenes = workspace.cut_scenes() if (workspace.root / "test").exists() else []
-    write_report(workspace, scenes, JINGWEI, workspace.root / "report", command="python report.py")
+    write_report(workspace, scenes, JINGWEI, workspace.root / "report", command=command)
     return Opened(chromium, workspace.root / "report", **settings)
 
 
@@ -99,6 +99,17 @@ def test_one_model_without_truth_gets_the_commands_that_tell_more(chromium, tmp_
     page.click("#places-note button")
     assert page.evaluate("() => navigator.clipboard.readText()") == f"python predict.py {where}"
     assert opened.complaints == []
+
+
+@pytest.mark.parametrize("program", ["jingwei", "python -m jingwei"])
+def test_a_report_of_the_one_command_names_its_steps(chromium, tmp_path, program):
+    workspace, _ = small_world(tmp_path / "report jingwei")
+    page = shown(chromium, workspace, f"{program} report --data_dir '{workspace.root}'").page
+    where = f"--data_dir '{workspace.root}'"
+    assert f"{program} train --train --exp NAME {where}" in page.inner_text("#next-step")
+    assert f"{program} predict {where}" in page.inner_text("#places-note")
+    page = shown(chromium, workspace, f"python report.py --data_dir '{workspace.root}'").page
+    assert f"python predict.py {where}" in page.inner_text("#places-note")
 
 
 @pytest.mark.parametrize(("layer", "title", "hint"), [

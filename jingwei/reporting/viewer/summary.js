@@ -72,7 +72,7 @@ const summary = {
     next.hidden = Boolean(REPORT.delivered) || !REPORT.scenes.length;
     if (next.hidden) return;
     if (mapped) next.replaceChildren(word("toScore"), commandLine(command("evaluate.py", "--sample")), word("toScoreOr"));
-    else next.replaceChildren(commandLine(command(REPORT.experiments.length ? "predict.py" : "train.py --train --exp NAME")));
+    else next.replaceChildren(commandLine(REPORT.experiments.length ? command("predict.py") : command("train.py", "--train", "--exp", "NAME")));
   },
 
   writeMade() {

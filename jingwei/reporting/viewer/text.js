@@ -47,9 +47,11 @@ function moment(iso) {
   return new Date(iso).toLocaleString(language === "zh" ? "zh-CN" : "en-GB", { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** A command of the project's, ready to be pasted. */
-function command(...words) {
-  return ["python", ...words, ...(REPORT.data ? ["--data_dir", REPORT.data] : [])].join(" ");
+/** A command of the project's, ready to be pasted: of a script, or of the one command where that has made the report. */
+function command(script, ...words) {
+  const whole = REPORT.command?.match(/^((?:\S+ )*?jingwei) report(?: |$)/)?.[1];
+  const program = whole ? `${whole} ${script.replace(".py", "").replaceAll("_", "-")}` : `python ${script}`;
+  return [program, ...words, ...(REPORT.data ? ["--data_dir", REPORT.data] : [])].join(" ");
 }
 
 /** A word of a command: in quotes where a shell would take it for something else. */
